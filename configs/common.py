@@ -1,0 +1,110 @@
+"""Every field of an image classification experiment, with the value it has unless a config says.
+
+A duration is written "10000 steps", "30 epochs" or "50000 examples".
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    """The defaults. A placeholder is None until it is set."""
+    config = ConfigDict()
+    config.task = "image_classification"
+    config.seed = 0  # Of initial parameters, data order and augmentation.
+
+    config.model = ConfigDict()
+    config.model.name = "mixer_b16"  # mixer_{s32,s16,s8,b32,b16,l32,l16,h14}; mixer: sizes below.
+    config.model.patch_size = placeholder(int)  # Pixels. These five: None, as the name says.
+    config.model.hidden_dim = placeholder(int)  # C, channels of a token.
+    config.model.num_blocks = placeholder(int)
+    config.model.tokens_mlp_dim = placeholder(int)  # D_S, hidden width of the token MLP.
+    config.model.channels_mlp_dim = placeholder(int)  # D_C, hidden width of the channel MLP.
+    config.model.num_classes = placeholder(int)  # None: as many as the data set has.
+    config.model.gelu = "tanh"  # "tanh" (Google's weights) or "erf".
+    config.model.layer_norm_epsilon = 1e-6
+    config.model.dropout_rate = 0.0
+    config.model.stochastic_depth = 0.0  # Drop probability of the last block; 0 in the first.
+
+    config.init = ConfigDict()
+    config.init.weights = placeholder(str)  # A published name, an npz path, or a URL.
+    config.init.mirror = placeholder(str)  # Folder or URL that holds imagenet21k/Mixer-B_16.npz.
+    config.init.head = "reset"  # reset: zeros; keep: the file's; auto: keep if class counts agree.
+
+    config.data = ConfigDict()
+    config.data.name = "cifar10"  # A TFDS name, or the path of a prepared TFDS directory.
+    config.data.data_dir = placeholder(str)  # None: $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    config.data.train_split = "train"
+    config.data.eval_splits = ConfigDict({"test": "test"})  # Name in the metrics: TFDS split.
+    config.data.image_size = 32  # Pixels a side, as the model sees it.
+    config.data.eval_preset = "squash"  # squash, resize_crop or resmall_crop.
+    config.data.value_range = (-1.0, 1.0)  # Of pixels, as the model sees them.
+
+    config.augment = ConfigDict()
+    config.augment.crop = "none"  # "inception" or "none".
+    config.augment.crop_min_area = 0.05  # Least share of the picture that a crop keeps.
+    config.augment.flip = False  # Left to right, with probability 1/2.
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adamw"  # "sgd" or "adamw".
+    config.optimizer.momentum = 0.9  # SGD.
+    config.optimizer.momentum_dtype = "float32"  # SGD; how the momentum is stored.
+    config.optimizer.beta1 = 0.9  # AdamW, like the two that follow.
+    config.optimizer.beta2 = 0.999
+    config.optimizer.epsilon = 1e-8
+    config.optimizer.weight_decay = 0.0  # Decoupled, times the learning rate.
+    config.optimizer.weight_decay_pattern = ".*/kernel"  # Regular expression on parameter names.
+    config.optimizer.clip_global_norm = 1.0  # Of the gradient; None: no clipping.
+
+    config.schedule = ConfigDict()
+    config.schedule.name = "cosine"  # "cosine", "linear" or "constant".
+    config.schedule.peak_learning_rate = 1e-3
+    config.schedule.final_learning_rate = 0.0
+    config.schedule.warmup = "0 steps"
+
+    config.train = ConfigDict()
+    config.train.duration = "10 epochs"
+    config.train.global_batch_size = 512  # Over all devices and hosts.
+    config.train.grad_accum_steps = 1  # Micro-batches a step; the update is that of one batch.
+    config.train.compute_dtype = "auto"  # "bfloat16", "float32"; auto: float32 on CPU only.
+    config.train.ema_decay = placeholder(float)  # Evaluate an average of the parameters.
+
+    config.evaluation = ConfigDict()
+    config.evaluation.every = "1 epoch"  # Besides at the start and at the end; 0: only then.
+    config.evaluation.global_batch_size = 512
+    config.evaluation.best_metric = "test/top1"  # Which checkpoint is the best one.
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = "1 epoch"  # Besides at the end; 0: only then.
+    config.checkpoint.keep_latest = 2
+    config.checkpoint.keep_best = 1
+
+    config.log = ConfigDict()
+    config.log.every = "50 steps"
+    return config
+
+
+def variant(config: ConfigDict, arg: str) -> ConfigDict:
+    """Applies the text behind the colon of `--config=FILE:arg`: nothing, or "smoke".
+
+    Smoke keeps the experiment's width, resolution, optimizer and pipeline, and shrinks the rest:
+    two blocks, made pictures in place of downloads, random initial weights, a few steps.
+    """
+    if arg == "smoke":
+        config.model.num_blocks = 2
+        config.init.weights = None
+        config.data.name = "synthetic"
+        config.data.train_split = "train"
+        config.data.eval_splits = ConfigDict({"test": "test"})
+        config.train.duration = "20 steps"
+        config.train.global_batch_size = 16
+        config.train.grad_accum_steps = 1
+        config.schedule.warmup = "2 steps"
+        config.evaluation.every = "10 steps"
+        config.evaluation.global_batch_size = 16
+        config.evaluation.best_metric = "test/top1"
+        config.checkpoint.every = "10 steps"
+        config.log.every = "5 steps"
+    elif arg:
+        raise ValueError(f"there is no variant {arg!r}; a config may be followed by ':smoke'")
+    return config

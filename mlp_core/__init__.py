@@ -1,0 +1,1 @@
+"""What images and text share: configuration, input, training loop, checkpoints, weight files."""

@@ -1,0 +1,83 @@
+"""Checkpoints of the training state, through Orbax.
+
+Saving is asynchronous and atomic: a checkpoint appears under its step number when it is whole,
+so a run that is killed while saving goes on from the one before.
+"""
+
+from pathlib import Path
+
+from orbax.checkpoint import v1 as ocp
+
+from mlp_core.config import CheckpointConfig
+from mlp_core.errors import UserError
+from mlp_core.train_step import TrainState
+
+_preservation = ocp.training.preservation_policies
+
+
+class Checkpoints:
+    """The checkpoints of one run: the latest few and the best few."""
+
+    def __init__(self, directory: Path, config: CheckpointConfig, best_metric: str):
+        """`best_metric` names the evaluation metric of which a larger value is better."""
+        self._best_metric = best_metric
+        policies = [_preservation.LatestN(config.keep_latest)]
+        if config.keep_best:
+            policies.append(
+                _preservation.BestN(
+                    get_metric_fn=lambda metrics: metrics[best_metric],
+                    n=config.keep_best,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        self._checkpointer = ocp.training.Checkpointer(
+            directory.absolute(),
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=_preservation.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
+        )
+
+    @property
+    def directory(self) -> Path:
+        """Where the checkpoints lie, one folder a step."""
+        return Path(self._checkpointer.directory)
+
+    @property
+    def latest_step(self) -> int | None:
+        """The step of the newest whole checkpoint."""
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the checkpoint with the best metric, the later one of equals."""
+        scored = [c for c in self._checkpointer.checkpoints if c.metrics]
+        best = max(scored, key=lambda c: (c.metrics[self._best_metric], c.step), default=None)
+        return None if best is None else best.step
+
+    def path(self, step: int) -> Path:
+        """The folder of the checkpoint of `step`."""
+        return self.directory / str(step)
+
+    def save(self, step: int, state: TrainState, metrics: dict[str, float] | None) -> None:
+        """Starts to save `state`; `metrics` are those of an evaluation at this very step."""
+        self._checkpointer.save_async(step, state, metrics=metrics)
+
+    def load(self, step: int, abstract_state: TrainState) -> TrainState:
+        """Reads a checkpoint into the shapes and shardings of `abstract_state`.
+
+        Raises:
+            UserError: the checkpoint holds something else.
+        """
+        try:
+            return self._checkpointer.load(step, abstract_state)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise UserError(
+                f"{self.path(step)}: this checkpoint cannot be read into the configured model "
+                f"({str(error).splitlines()[0]}); move it away to go on from an earlier one."
+            ) from error
+
+    def close(self) -> None:
+        """Waits until everything is on disk."""
+        self._checkpointer.close()
+

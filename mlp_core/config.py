@@ -1,0 +1,174 @@
+"""Experiment settings: a ConfigDict from a config file becomes frozen, checked dataclasses.
+
+Every range and choice is declared on its field, so that a wrong value stops the run before
+anything is downloaded or compiled. A field's default value stands in `configs/common.py`.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import pydantic
+from ml_collections import ConfigDict
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mlp_core.errors import UserError
+
+T = TypeVar("T")
+
+frozen_settings = dataclass(
+    frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+)
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@frozen_settings
+class Duration:
+    """A stretch of training, in optimizer steps, epochs or examples."""
+
+    amount: NonNegativeFloat
+    unit: Literal["steps", "epochs", "examples"]
+
+    @classmethod
+    def parse(cls, text: str | int) -> "Duration":
+        """Reads "10000 steps", "30 epochs", "50000 examples"; a bare number means steps."""
+        words = str(text).split()
+        amount, unit = words if len(words) == 2 else (words[0] if words else "", "steps")
+        unit = unit if unit.endswith("s") else unit + "s"
+        try:
+            return cls(amount=float(amount), unit=unit)
+        except ValueError as error:
+            raise ValueError(
+                f"{str(text)!r} is no duration; write it as '10000 steps', '30 epochs' or "
+                "'50000 examples'"
+            ) from error
+
+    def steps(self, num_examples: int, global_batch_size: int) -> int:
+        """The number of optimizer steps; more than nothing is at least one step."""
+        examples = {
+            "steps": self.amount * global_batch_size,
+            "epochs": self.amount * num_examples,
+            "examples": self.amount,
+        }[self.unit]
+        return max(round(examples / global_batch_size), 1 if self.amount > 0 else 0)
+
+
+AnyDuration = Annotated[
+    Duration,
+    pydantic.BeforeValidator(lambda v: v if isinstance(v, Duration) else Duration.parse(v)),
+]
+
+
+@frozen_settings
+class OptimizerConfig:
+    """The update rule. Weight decay is decoupled and scaled by the learning rate (AdamW)."""
+
+    name: Literal["sgd", "adamw"]
+    momentum: Fraction
+    momentum_dtype: Literal["float32", "bfloat16"]
+    beta1: Fraction
+    beta2: Fraction
+    epsilon: PositiveFloat
+    weight_decay: NonNegativeFloat
+    weight_decay_pattern: str
+    clip_global_norm: PositiveFloat | None
+
+
+@frozen_settings
+class ScheduleConfig:
+    """The learning rate over time: linear warm-up, then a decay to `final_learning_rate`."""
+
+    name: Literal["cosine", "linear", "constant"]
+    peak_learning_rate: PositiveFloat
+    final_learning_rate: NonNegativeFloat
+    warmup: AnyDuration
+
+
+@frozen_settings
+class TrainConfig:
+    """How long, in which batches and in which precision to train."""
+
+    duration: AnyDuration
+    global_batch_size: PositiveInt
+    grad_accum_steps: PositiveInt
+    compute_dtype: Literal["auto", "float32", "bfloat16"]
+    ema_decay: Fraction | None
+
+
+@frozen_settings
+class EvaluationConfig:
+    """When to evaluate, in which batches, and which metric names the best checkpoint."""
+
+    every: AnyDuration
+    global_batch_size: PositiveInt
+    best_metric: str
+
+
+@frozen_settings
+class CheckpointConfig:
+    """When to save, and how many of the latest and the best checkpoints to keep."""
+
+    every: AnyDuration
+    keep_latest: PositiveInt
+    keep_best: Annotated[int, Field(ge=0)]
+
+
+@frozen_settings
+class LogConfig:
+    """When to write training metrics."""
+
+    every: AnyDuration
+
+
+@frozen_settings
+class RunConfig:
+    """What every task's configuration has; tasks add their model and data."""
+
+    task: str
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    train: TrainConfig
+    evaluation: EvaluationConfig
+    checkpoint: CheckpointConfig
+    log: LogConfig
+
+
+def parse_config(settings_class: type[T], config: ConfigDict | Mapping[str, Any]) -> T:
+    """Checks `config` against `settings_class` and returns it frozen.
+
+    Raises:
+        UserError: a field is unknown, missing or out of range; each is named with its full path.
+    """
+    values = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    try:
+        return pydantic.TypeAdapter(settings_class).validate_python(values)
+    except pydantic.ValidationError as error:
+        lines = [_describe(settings_class, problem) for problem in error.errors()]
+        raise UserError("\n".join(lines)) from error
+
+
+def _describe(settings_class: type, problem: Mapping[str, Any]) -> str:
+    """One sentence for one validation problem: which field, what is wrong, what it may be."""
+    *parents, field = [str(part) for part in problem["loc"]]
+    path = ".".join(["config", *parents, field])
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _field_names(settings_class, parents)
+        close = difflib.get_close_matches(field, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"the fields here are {sorted(known)}."
+        return f"{path}: there is no such field; {hint}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{path}: this field is missing; `configs/common.py` gives every field a value."
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{path}: {reason[0].lower()}{reason[1:]} (it is {problem['input']!r})."
+
+
+def _field_names(settings_class: type, parents: list[str]) -> list[str]:
+    for name in parents:
+        settings_class = settings_class.__dataclass_fields__[name].type
+    return list(settings_class.__dataclass_fields__)

@@ -1,0 +1,180 @@
+"""Downloads that resume, are checked, and appear in place only when whole."""
+
+import dataclasses
+import fcntl
+import hashlib
+import os
+import time
+from base64 import b64encode
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
+
+import requests
+from tqdm import tqdm
+
+from mlp_core.console import say
+from mlp_core.errors import UserError
+
+ATTEMPTS = 4
+TIMEOUT_SECONDS = (10, 60)  # To connect; between two pieces.
+CHUNK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteFile:
+    """A file on the web, and what is known of its content."""
+
+    url: str
+    size: int | None = None  # Bytes.
+    sha256: str | None = None
+
+
+class DownloadError(UserError):
+    """A file could not be fetched."""
+
+
+def cache_dir() -> Path:
+    """Where this project keeps downloads and compiled programs: `$XDG_CACHE_HOME/all-mlp`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "all-mlp"
+
+
+def https_url(url: str) -> str:
+    """The address to fetch `url` from: `gs://bucket/path` becomes Google's public https address.
+
+    Raises:
+        DownloadError: the scheme is neither https nor gs, nor http on this machine.
+    """
+    parts = urlparse(url)
+    if parts.scheme == "gs":
+        return f"https://storage.googleapis.com/{parts.netloc}{parts.path}"
+    is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme == "https" or is_local:
+        return url
+    raise DownloadError(f"{url}: only https:// and gs:// addresses are fetched.")
+
+
+def fetch(file: RemoteFile, destination: Path) -> Path:
+    """Downloads `file` to `destination` unless it is there; returns `destination`.
+
+    An interrupted download goes on where it stopped, from `destination` + ".part". The file is
+    checked against size and SHA-256 where known, and against the length and MD5 that the server
+    states, before it is moved into place.
+
+    Raises:
+        DownloadError: the server cannot be reached, or what it sends is not the file.
+    """
+    if destination.exists():
+        return destination
+    url = https_url(file.url)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        part = destination.with_name(destination.name + ".part")
+        with _locked(part):
+            if destination.exists():  # Another process was faster.
+                return destination
+            stated_md5 = _download_with_retries(url, part, file.size)
+            _check(file, part, stated_md5)
+            os.replace(part, destination)
+    except OSError as error:
+        if isinstance(error, requests.RequestException):
+            raise DownloadError(f"{url}: cannot be fetched ({_reason(error)}).") from error
+        raise DownloadError(f"{destination}: cannot be written ({error.strerror}).") from error
+    return destination
+
+
+def check_content(file: RemoteFile, path: Path) -> None:
+    """Compares a file on disk with the size and SHA-256 that are known.
+
+    Raises:
+        DownloadError: it is another file, or a part of it.
+    """
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        raise DownloadError(f"{path}: {size:,} bytes long, but the published file has {file.size:,}.")
+    if file.sha256 is not None and _digest(path, "sha256").hexdigest() != file.sha256:
+        raise DownloadError(f"{path}: its SHA-256 is not that of the published file, {file.url}.")
+
+
+def _download_with_retries(url: str, part: Path, size: int | None) -> str | None:
+    """Fills `part`; returns the MD5 (base64) that the server states, if it does."""
+    for attempt in range(1, ATTEMPTS + 1):
+        had = _size(part)
+        try:
+            return _download(url, part, size)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            made_progress = _size(part) > had
+            if attempt == ATTEMPTS or not (made_progress or isinstance(error, requests.Timeout)):
+                raise
+            say(f"{url}: the connection broke ({_reason(error)}); goes on from {_size(part):,}.")
+            time.sleep(2 ** (attempt - 1))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _download(url: str, part: Path, size: int | None) -> str | None:
+    """One request, from where `part` ends."""
+    offset = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+        if response.status_code == 416:  # Nothing past the end: the part is whole, or too long.
+            return None
+        response.raise_for_status()
+        resumes = response.status_code == 206
+        length = response.headers.get("Content-Length")
+        total = (offset if resumes else 0) + int(length) if length else size
+        bar = tqdm(
+            total=total,
+            initial=offset if resumes else 0,
+            unit="B",
+            unit_scale=True,
+            desc=url.rsplit("/", 1)[-1],
+        )
+        with bar, part.open("ab" if resumes else "wb") as output:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                output.write(chunk)
+                bar.update(len(chunk))
+        if total is not None and _size(part) < total:
+            raise requests.ConnectionError(f"ended after {_size(part):,} of {total:,} bytes")
+        hashes = response.headers.get("x-goog-hash", "").replace(" ", "").split(",")
+        return next((h.removeprefix("md5=") for h in hashes if h.startswith("md5=")), None)
+
+
+def _check(file: RemoteFile, part: Path, stated_md5: str | None) -> None:
+    """Removes a part that is not the file, so that the next attempt starts afresh."""
+    try:
+        check_content(file, part)
+        if stated_md5 and b64encode(_digest(part, "md5").digest()).decode() != stated_md5:
+            raise DownloadError(f"{file.url}: what arrived differs from what the server states.")
+    except DownloadError:
+        part.unlink()
+        raise
+
+
+def _digest(path: Path, algorithm: str):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _reason(error: requests.RequestException) -> str:
+    """A few words in place of the nested representation that requests gives."""
+    if error.response is not None:
+        return f"HTTP {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    inner = error.args[0] if error.args else error
+    inner = getattr(inner, "reason", inner)
+    return str(inner).rsplit(": ", 1)[-1]
+
+
+@contextmanager
+def _locked(part: Path):
+    """Lets one process at a time download to `part`."""
+    lock = part.with_name(part.name + ".lock")
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    lock.unlink(missing_ok=True)

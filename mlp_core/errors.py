@@ -1,0 +1,12 @@
+"""The one exception that stands for a mistake of the user's, not of the program's."""
+
+
+class UserError(ValueError):
+    """Something the user can mend.
+
+    Its text is shown as it stands, without a traceback: what is wrong, where, and what to do.
+    """
+
+
+class NonFiniteLossError(UserError):
+    """Training met a loss or gradient that is not a finite number."""

@@ -1,0 +1,85 @@
+"""Learning-rate schedules and update rules, built from optax."""
+
+import re
+
+import jax
+import optax
+
+from mlp_core.config import OptimizerConfig, ScheduleConfig
+from mlp_core.errors import UserError
+from mlp_core.parameters import parameter_names
+
+
+def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> optax.Schedule:
+    """Learning rate by step: linear warm-up from zero, then the decay over what remains.
+
+    As in the published code, the rate of step 0 is zero when there is a warm-up.
+
+    Raises:
+        UserError: the warm-up is longer than the run.
+    """
+    if warmup_steps > total_steps:
+        raise UserError(
+            f"config.schedule.warmup: {warmup_steps} steps of warm-up do not fit into a run of "
+            f"{total_steps} steps; shorten it or lengthen config.train.duration."
+        )
+    peak, final = config.peak_learning_rate, config.final_learning_rate
+    decay_steps = max(total_steps - warmup_steps, 1)
+    decay = {
+        "cosine": lambda: optax.cosine_decay_schedule(peak, decay_steps, alpha=final / peak),
+        "linear": lambda: optax.linear_schedule(peak, final, decay_steps),
+        "constant": lambda: optax.constant_schedule(peak),
+    }[config.name]()
+    if warmup_steps == 0:
+        return decay
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, peak, warmup_steps), decay], [warmup_steps]
+    )
+
+
+def make_optimizer(
+    config: OptimizerConfig, schedule: optax.Schedule
+) -> optax.GradientTransformation:
+    """Clip by global norm, then SGD with momentum or Adam, decoupled weight decay, learning rate.
+
+    Weight decay touches the parameters whose whole name matches `weight_decay_pattern`, and is
+    multiplied by the learning rate, as in the paper and in `optax.adamw`.
+    """
+
+    def decays(params):
+        return jax.tree.map(
+            lambda name: re.fullmatch(config.weight_decay_pattern, name) is not None,
+            parameter_names(params),
+        )
+
+    if config.name == "sgd":
+        core = optax.trace(config.momentum, accumulator_dtype=config.momentum_dtype)
+    else:
+        core = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+    parts = [core]
+    if config.clip_global_norm is not None:
+        parts.insert(0, optax.clip_by_global_norm(config.clip_global_norm))
+    if config.weight_decay > 0:
+        parts.append(optax.add_decayed_weights(config.weight_decay, mask=decays))
+    return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
+
+
+def check_weight_decay(config: OptimizerConfig, params) -> None:
+    """Refuses a weight-decay pattern that is no regular expression or matches no parameter.
+
+    Raises:
+        UserError: as said.
+    """
+    field = "config.optimizer.weight_decay_pattern"
+    try:
+        pattern = re.compile(config.weight_decay_pattern)
+    except re.error as error:
+        raise UserError(
+            f"{field}: {config.weight_decay_pattern!r} is no regular expression ({error})."
+        ) from error
+    names = jax.tree.leaves(parameter_names(params))
+    if config.weight_decay > 0 and not any(pattern.fullmatch(name) for name in names):
+        raise UserError(
+            f"{field}: {config.weight_decay_pattern!r} matches no parameter; "
+            f"names look like {names[0]!r}."
+        )

@@ -1,0 +1,23 @@
+"""What a model's parameters are, for the eye."""
+
+import jax
+from clu import parameter_overview
+
+from mlp_core.parameters import count, flatten
+
+
+def parameter_table(params) -> str:
+    """Every parameter with shape, type and size."""
+    return parameter_overview.get_parameter_overview(params, include_stats=False)
+
+
+def parameter_summary(params) -> str:
+    """One line a top-level module: how many arrays, of how many scalars together."""
+    rows = [
+        (name, len(jax.tree.leaves(module)), count(module)) for name, module in params.items()
+    ]
+    rows.append(("all parameters", len(flatten(params)), count(params)))
+    width = max(len(name) for name, _, _ in rows)
+    return "\n".join(
+        f"  {name:<{width}}  {arrays:>4} arrays  {size:>13,}" for name, arrays, size in rows
+    )

@@ -1,0 +1,73 @@
+"""The folder of a run: its configuration, and the refusal to mix two experiments in it."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from mlp_core.errors import UserError
+from mlp_core.parameters import flatten
+
+
+def check_run_directory(workdir: Path, config: ConfigDict) -> None:
+    """Creates `workdir` if need be and checks that it is writable and of this experiment.
+
+    Raises:
+        UserError: it cannot be written, or holds a run with another configuration.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir}: cannot write there ({error.strerror}); name another folder."
+        ) from error
+    saved_file = _config_file(workdir)
+    if not saved_file.exists():
+        return
+    try:
+        saved = json.loads(saved_file.read_text())
+    except ValueError as error:
+        raise UserError(
+            f"{saved_file}: not readable as JSON; mend it or name another --workdir."
+        ) from error
+    differences = _differences(saved, _as_json(config))
+    if differences:
+        raise UserError(
+            f"--workdir={workdir}: a run with another configuration lies there; name another "
+            "--workdir, or set these back:\n  " + "\n  ".join(differences)
+        )
+
+
+def save_config(workdir: Path, config: ConfigDict) -> None:
+    """Writes `config.json` once, whole or not at all."""
+    target = _config_file(workdir)
+    if jax.process_index() == 0 and not target.exists():
+        temporary = target.with_suffix(".tmp")
+        temporary.write_text(json.dumps(_as_json(config), indent=2) + "\n")
+        os.replace(temporary, target)
+
+
+def _config_file(workdir: Path) -> Path:
+    return workdir / "config.json"
+
+
+def _as_json(config: ConfigDict) -> dict[str, Any]:
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def _differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Lines like `config.seed: 0 there, 1 now`."""
+    there, now = flatten(saved), flatten(wanted)
+    absent = "(not set)"
+    return [
+        f"config.{name.replace('/', '.')}: "
+        f"{json.dumps(there.get(name, absent))} there, {json.dumps(now.get(name, absent))} now"
+        for name in sorted(there.keys() | now.keys())
+        if there.get(name, absent) != now.get(name, absent)
+    ]

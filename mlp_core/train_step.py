@@ -1,0 +1,104 @@
+"""The jitted training step and the state that it carries."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from mlp_core.task import Batch, Task
+
+Scalars = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a run must save: what comes next follows from it, the seed and the config."""
+
+    step: jax.Array
+    params: Any
+    opt_state: optax.OptState
+    ema_params: Any  # None where no average is kept.
+
+    @classmethod
+    def create(cls, params, optimizer: optax.GradientTransformation, ema: bool) -> "TrainState":
+        """The state before the first step."""
+        return cls(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=optimizer.init(params),
+            ema_params=jax.tree.map(jnp.copy, params) if ema else None,
+        )
+
+    @property
+    def eval_params(self):
+        """The parameters to evaluate and to publish: the average where one is kept."""
+        return self.params if self.ema_params is None else self.ema_params
+
+
+def make_train_step(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    *,
+    seed: int,
+    grad_accum_steps: int,
+    ema_decay: float | None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Scalars]]:
+    """Builds `train_step(state, batch) -> (state, scalars)`, pure, to be jitted by the caller.
+
+    All randomness is folded in from the step number. With `grad_accum_steps` k the batch is
+    augmented whole, and its gradient is the mean over k micro-batches of equal size.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
+        rng = jax.random.fold_in(jax.random.key(seed), state.step)
+        augment_rng, model_rng = jax.random.split(rng)
+        batch = task.augment(batch, augment_rng)
+        scalars, grads = _mean_gradient(task, state.params, batch, model_rng, grad_accum_steps)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema_params = state.ema_params
+        if ema_decay is not None:
+            ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
+        scalars = scalars | {
+            "grad_norm": optax.tree.norm(grads),
+            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+        }
+        return TrainState(state.step + 1, params, opt_state, ema_params), scalars
+
+    return train_step
+
+
+def _mean_gradient(
+    task: Task, params, batch: Batch, rng: jax.Array, grad_accum_steps: int
+) -> tuple[Scalars, Any]:
+    """Scalars (loss first) and gradient over the batch, in one or several micro-batches."""
+
+    def of_micro_batch(micro_batch: Batch, rng: jax.Array):
+        (loss, scalars), grads = jax.value_and_grad(task.loss, has_aux=True)(
+            params, micro_batch, rng
+        )
+        return {"loss": loss} | scalars, grads
+
+    if grad_accum_steps == 1:
+        return of_micro_batch(batch, rng)
+
+    def add_micro_batch(total, inputs):
+        return jax.tree.map(jnp.add, total, of_micro_batch(*inputs)), None
+
+    micro_batches = jax.tree.map(lambda rows: _split(rows, grad_accum_steps), batch)
+    rngs = jax.random.split(rng, grad_accum_steps)
+    first = jax.tree.map(lambda rows: rows[0], (micro_batches, rngs))
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(of_micro_batch, *first)
+    )
+    total, _ = jax.lax.scan(add_micro_batch, zeros, (micro_batches, rngs))
+    return jax.tree.map(lambda leaf: leaf / grad_accum_steps, total)
+
+
+def _split(rows: jax.Array, parts: int) -> jax.Array:
+    """[B, ...] to [parts, B / parts, ...], every part made of rows from all devices."""
+    return rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1)

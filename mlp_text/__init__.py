@@ -1,0 +1,1 @@
+"""All-MLP networks for text."""

@@ -1,0 +1,10 @@
+"""All-MLP networks for images.
+
+    model, params = mlp_vision.load_pretrained("imagenet21k/Mixer-B_16")
+    logits = model.apply({"params": params}, images)
+"""
+
+from mlp_vision.models import create_model
+from mlp_vision.pretrained import load_pretrained
+
+__all__ = ["create_model", "load_pretrained"]

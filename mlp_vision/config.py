@@ -1,0 +1,65 @@
+"""Settings of an image classification experiment, on top of those that every run has."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mlp_core.config import Fraction, PositiveFloat, PositiveInt, RunConfig, frozen_settings
+
+
+@frozen_settings
+class ModelConfig:
+    """A model by name; sizes that are None are the name's own."""
+
+    name: str
+    patch_size: PositiveInt | None
+    hidden_dim: PositiveInt | None
+    num_blocks: PositiveInt | None
+    tokens_mlp_dim: PositiveInt | None
+    channels_mlp_dim: PositiveInt | None
+    num_classes: PositiveInt | None
+    gelu: Literal["tanh", "erf"]
+    layer_norm_epsilon: PositiveFloat
+    dropout_rate: Fraction
+    stochastic_depth: Fraction
+
+
+@frozen_settings
+class InitConfig:
+    """Where the first parameters come from."""
+
+    weights: str | None
+    mirror: str | None
+    head: Literal["reset", "keep", "auto"]
+
+
+@frozen_settings
+class DataConfig:
+    """Which pictures, and how the model sees them."""
+
+    name: str
+    data_dir: str | None
+    train_split: str
+    eval_splits: dict[str, str]
+    image_size: PositiveInt
+    eval_preset: Literal["squash", "resize_crop", "resmall_crop"]
+    value_range: tuple[float, float]
+
+
+@frozen_settings
+class AugmentConfig:
+    """Training's random views."""
+
+    crop: Literal["inception", "none"]
+    crop_min_area: Annotated[float, Field(gt=0, le=1)]
+    flip: bool
+
+
+@frozen_settings
+class ImageClassificationConfig(RunConfig):
+    """A whole experiment."""
+
+    model: ModelConfig
+    init: InitConfig
+    data: DataConfig
+    augment: AugmentConfig

@@ -1,0 +1,177 @@
+"""Image data sets by name, prepared on disk as TFDS array_record and read into memory."""
+
+import dataclasses
+import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import read_only_builder
+from tqdm import tqdm
+
+from mlp_core.array_source import ArraySource
+from mlp_core.console import say
+from mlp_core.downloads import DownloadError
+from mlp_core.errors import UserError
+from mlp_vision.datasets.cifar import Cifar10, Cifar100
+from mlp_vision.datasets.digits import Digits
+from mlp_vision.datasets.image_codec import decode_rgb
+from mlp_vision.datasets.synthetic import Synthetic
+
+OWN_BUILDERS = {builder.name: builder for builder in (Cifar10, Cifar100, Digits, Synthetic)}
+MEMORY_LIMIT_BYTES = 8 << 30
+DECODE_BLOCK = 1000  # Examples read and decoded at a time.
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageDataset:
+    """A prepared data set of pictures of one size, with one label each."""
+
+    name: str
+    builder: tfds.core.DatasetBuilder
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the labels, in order; numbers where the data set has none."""
+        return list(self.builder.info.features["label"].names)
+
+    def load(self, split: str) -> ArraySource:
+        """A split, such as "train[:98%]", as `image`, uint8 [N, H, W, 3], and `label`, int32 [N].
+
+        Raises:
+            UserError: a picture cannot be decoded.
+        """
+        records = self.builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        height, width, _ = self.builder.info.features["image"].shape
+        images = np.empty((len(records), height, width, 3), np.uint8)
+        labels = np.empty(len(records), np.int32)
+
+        def read(first: int) -> None:
+            block = range(first, min(first + DECODE_BLOCK, len(records)))
+            for i, record in zip(block, records.__getitems__(list(block)), strict=True):
+                try:
+                    images[i] = decode_rgb(record["image"])
+                except (OSError, ValueError) as error:
+                    raise UserError(
+                        f"{self.name}, split {split}, example {i}: the picture cannot be decoded "
+                        f"({error}); delete {self.builder.data_path} to prepare it again."
+                    ) from error
+                labels[i] = record["label"]
+
+        starts = range(0, len(records), DECODE_BLOCK)
+        with ThreadPoolExecutor() as pool:
+            list(
+                tqdm(
+                    pool.map(read, starts),
+                    desc=f"reading {self.name} {split}",
+                    total=len(starts),
+                    unit="k",
+                    leave=False,
+                    disable=not sys.stderr.isatty(),
+                )
+            )
+        return ArraySource({"image": images, "label": labels})
+
+
+def open_image_dataset(name: str, data_dir: str | None) -> ImageDataset:
+    """Finds a data set on disk, or downloads and prepares it where a builder of ours can.
+
+    Args:
+      name: a TFDS name, or the path of a directory that TFDS prepared.
+      data_dir: where TFDS data lie; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+
+    Raises:
+        UserError: it is nowhere and cannot be had, or is not of the kind that can be trained on.
+    """
+    builder = _prepared_builder(name, data_dir) or _prepare(name, data_dir)
+    _check_kind(name, builder)
+    return ImageDataset(name, builder)
+
+
+def check_split(field: str, dataset: ImageDataset, split: str) -> None:
+    """Refuses a split that the data set does not have, or that is empty.
+
+    Raises:
+        UserError: names `field`, the split and those there are.
+    """
+    splits = dataset.builder.info.splits
+    try:
+        empty = splits[split].num_examples == 0
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{field}: {dataset.name} has no split {split!r}; it has {', '.join(splits)}, and "
+            "parts of them such as 'train[:98%]'."
+        ) from error
+    if empty:
+        raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
+
+
+def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+    if (Path(name) / "dataset_info.json").exists():
+        return tfds.builder_from_directory(name)
+    if Path(name).is_absolute():
+        raise UserError(
+            f"config.data.name: {name} is no directory that TFDS prepared (no dataset_info.json)."
+        )
+    try:
+        return read_only_builder.builder_from_files(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        return None
+
+
+def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    if name not in OWN_BUILDERS:
+        where = f" --data_dir={data_dir}" if data_dir else ""
+        raise UserError(
+            f"config.data.name: the data set {name!r} is not prepared on this machine, and there "
+            f"is no builder for it here ({', '.join(sorted(OWN_BUILDERS))} have one).\n"
+            "If TFDS has it, prepare it once with TensorFlow:\n"
+            f'  pip install -e ".[prepare]" && tfds build {name} --file_format=array_record{where}'
+        )
+    builder = OWN_BUILDERS[name](data_dir=data_dir, file_format="array_record")
+    say(f"Prepares {name} in {builder.data_path}")
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        builder.download_and_prepare()
+    except DownloadError as error:
+        raise DownloadError(
+            f"{error}\nThe data set {name} is published at {builder.archive.url}\n"
+            f"Put the archive at {builder.archive_path()}, or name with --config.data.data_dir a "
+            f"TFDS folder that holds {name}."
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"{builder.data_path}: cannot be written ({error.strerror or error}); name another "
+            "folder with --config.data.data_dir."
+        ) from error
+    return builder
+
+
+def _check_kind(name: str, builder: tfds.core.DatasetBuilder) -> None:
+    features = builder.info.features
+    if not {"image", "label"} <= set(features):
+        raise UserError(
+            f"config.data.name: {name} has no features `image` and `label` to classify by; it has "
+            f"{', '.join(features)}."
+        )
+    shape = features["image"].shape
+    if None in shape[:2]:
+        raise UserError(
+            f"config.data.name: the pictures of {name} differ in size; only data sets of one "
+            "fixed size can be trained on so far."
+        )
+    examples = sum(split.num_examples for split in builder.info.splits.values())
+    size = examples * math.prod(shape[:2]) * 3
+    if size > MEMORY_LIMIT_BYTES:
+        raise UserError(
+            f"config.data.name: {name} takes {size / 2**30:.0f} GiB of memory; at most "
+            f"{MEMORY_LIMIT_BYTES >> 30} GiB are read."
+        )
+    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        raise UserError(
+            f"{builder.data_path}: prepared as {builder.info.file_format.value}, which has no "
+            "random access; prepare it as array_record (tfds build --file_format=array_record)."
+        )

@@ -1,0 +1,116 @@
+"""MLP-Mixer (arXiv:2105.01601, section 2): token mixing and channel mixing, nothing else.
+
+Shapes: B batch, H and W pixels, P patch size, S = (H / P) * (W / P) tokens in row-major order,
+C channels of a token (`hidden_dim`), K classes. The parameter tree is that of the weights that
+Google published; so are the defaults of GELU form and LayerNorm epsilon.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mlp_core.errors import UserError
+from mlp_core.mlp_block import MlpBlock, StochasticDepth
+
+
+class MixerBlock(nn.Module):
+    """Token-mixing MLP, then channel-mixing MLP, each with LayerNorm before and a skip around."""
+
+    tokens_mlp_dim: int
+    channels_mlp_dim: int
+    gelu: str = "tanh"
+    layer_norm_epsilon: float = 1e-6
+    dropout_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps [B, S, C] to [B, S, C]."""
+
+        def norm(name):
+            return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name=name)
+
+        def mlp(hidden_dim, name):
+            return MlpBlock(hidden_dim, self.gelu, self.dropout_rate, self.dtype, name=name)
+
+        def branch(y):
+            return StochasticDepth(self.drop_path_rate)(y, train=train)
+
+        y = norm("LayerNorm_0")(x)
+        y = y.swapaxes(1, 2)  # [B, C, S]
+        y = mlp(self.tokens_mlp_dim, "token_mixing")(y, train=train)
+        y = y.swapaxes(1, 2)  # [B, S, C]
+        x = x + branch(y)
+        y = norm("LayerNorm_1")(x)
+        y = mlp(self.channels_mlp_dim, "channel_mixing")(y, train=train)
+        return x + branch(y)
+
+
+class Mixer(nn.Module):
+    """Patches, Mixer blocks, LayerNorm, mean over tokens, linear head.
+
+    With `num_classes` 0 there is no head and the pooled features [B, C] come out.
+    """
+
+    num_classes: int
+    patch_size: int
+    hidden_dim: int
+    num_blocks: int
+    tokens_mlp_dim: int
+    channels_mlp_dim: int
+    gelu: str = "tanh"
+    layer_norm_epsilon: float = 1e-6
+    dropout_rate: float = 0.0
+    stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
+    dtype: Any = jnp.float32  # Of the arithmetic; parameters, pooling and head are float32.
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps images [B, H, W, 3], in the value range of the weights, to logits [B, K], float32.
+
+        In training, a rate above zero needs the random stream `dropout`.
+
+        Raises:
+            UserError: the patch size does not divide height and width.
+        """
+        check_patch_size(self.patch_size, images.shape[1:3])
+        patch = (self.patch_size, self.patch_size)
+        x = nn.Conv(self.hidden_dim, patch, strides=patch, dtype=self.dtype, name="stem")(images)
+        x = x.reshape(x.shape[0], -1, x.shape[-1])  # [B, S, C]
+        for i in range(self.num_blocks):
+            x = MixerBlock(
+                self.tokens_mlp_dim,
+                self.channels_mlp_dim,
+                self.gelu,
+                self.layer_norm_epsilon,
+                self.dropout_rate,
+                self.stochastic_depth * i / max(self.num_blocks - 1, 1),
+                self.dtype,
+                name=f"MixerBlock_{i}",
+            )(x, train=train)
+        x = nn.LayerNorm(
+            epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="pre_head_layer_norm"
+        )(x)
+        x = jnp.mean(x, axis=1, dtype=jnp.float32)  # [B, C]
+        if self.num_classes == 0:
+            return x
+        head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name="head")
+        return head(x)  # [B, K]
+
+
+def check_patch_size(patch_size: int, image_shape: tuple[int, int]) -> None:
+    """Refuses a patch size that does not divide height and width.
+
+    Raises:
+        UserError: names both and the nearest smaller and larger sizes that fit.
+    """
+    if any(side % patch_size for side in image_shape):
+        side = next(side for side in image_shape if side % patch_size)
+        below = max(side // patch_size, 1) * patch_size
+        raise UserError(
+            f"patches of {patch_size} pixels do not divide images of {image_shape[0]} x "
+            f"{image_shape[1]}; {below} or {below + patch_size} pixels would fit."
+        )

@@ -1,0 +1,67 @@
+"""Models by name: the sizes of the papers, every field of which may be overridden."""
+
+from typing import Any
+
+import flax.linen as nn
+
+from mlp_core.errors import UserError
+from mlp_vision.mixer import Mixer
+
+# MLP-Mixer, table 1; S/8 is the size of one published weight file.
+MIXER_SIZES = {
+    "s32": dict(
+        patch_size=32, hidden_dim=512, num_blocks=8, tokens_mlp_dim=256, channels_mlp_dim=2048
+    ),
+    "s16": dict(
+        patch_size=16, hidden_dim=512, num_blocks=8, tokens_mlp_dim=256, channels_mlp_dim=2048
+    ),
+    "s8": dict(
+        patch_size=8, hidden_dim=512, num_blocks=8, tokens_mlp_dim=256, channels_mlp_dim=2048
+    ),
+    "b32": dict(
+        patch_size=32, hidden_dim=768, num_blocks=12, tokens_mlp_dim=384, channels_mlp_dim=3072
+    ),
+    "b16": dict(
+        patch_size=16, hidden_dim=768, num_blocks=12, tokens_mlp_dim=384, channels_mlp_dim=3072
+    ),
+    "l32": dict(
+        patch_size=32, hidden_dim=1024, num_blocks=24, tokens_mlp_dim=512, channels_mlp_dim=4096
+    ),
+    "l16": dict(
+        patch_size=16, hidden_dim=1024, num_blocks=24, tokens_mlp_dim=512, channels_mlp_dim=4096
+    ),
+    "h14": dict(
+        patch_size=14, hidden_dim=1280, num_blocks=32, tokens_mlp_dim=640, channels_mlp_dim=5120
+    ),
+}
+
+# Name: module and the fields that the name settles. "mixer" leaves all sizes to the caller.
+MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    "mixer": (Mixer, {}),
+    **{f"mixer_{name}": (Mixer, sizes) for name, sizes in MIXER_SIZES.items()},
+}
+
+
+def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
+    """A model by name, such as `create_model("mixer_s16", num_classes=10)`.
+
+    Args:
+      name: one of `MODELS`.
+      num_classes: width of the head; 0 for pooled features.
+      **overrides: any field of the module, such as `patch_size` or `dtype`.
+
+    Raises:
+        UserError: the name or a field is unknown, or a size is missing.
+    """
+    if name not in MODELS:
+        raise UserError(f"there is no model {name!r}; choose from {', '.join(sorted(MODELS))}.")
+    module, sizes = MODELS[name]
+    fields = sizes | overrides
+    known = {field for field in module.__dataclass_fields__ if field not in ("parent", "name")}
+    for field in fields.keys() - known:
+        raise UserError(f"model {name!r} has no field {field!r}; it has {', '.join(sorted(known))}.")
+    required = ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim")
+    missing = [field for field in required if field not in fields]
+    if missing:
+        raise UserError(f"model {name!r} needs {', '.join(missing)}.")
+    return module(num_classes=num_classes, **fields)

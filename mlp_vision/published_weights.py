@@ -1,0 +1,91 @@
+"""Google's published Mixer weights: which there are, where they lie, what they expect.
+
+Folders, names and sizes: the public bucket `gs://mixer_models`, as its listing was printed in
+google-research/vision_transformer. Pixels go from -1 to 1 for all of them.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from mlp_core.console import say
+from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url
+from mlp_core.errors import UserError
+
+BASE_URL = "https://storage.googleapis.com/mixer_models"
+CONFIG_FIELD = "config.init.weights"
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFile:
+    """A published weight file."""
+
+    model: str  # A name of `mlp_vision.models`.
+    num_classes: int
+    mebibytes: float  # To two digits, as listed.
+
+
+PUBLISHED = {
+    "imagenet1k/Mixer-B_16": PublishedFile("mixer_b16", 1000, 228.47),
+    "imagenet1k/Mixer-L_16": PublishedFile("mixer_l16", 1000, 794.29),
+    "imagenet21k/Mixer-B_16": PublishedFile("mixer_b16", 21843, 289.61),
+    "imagenet21k/Mixer-L_16": PublishedFile("mixer_l16", 21843, 875.78),
+    "sam/Mixer-B_16": PublishedFile("mixer_b16", 1000, 228.47),
+    "sam/Mixer-B_32": PublishedFile("mixer_b32", 1000, 230.04),
+    "gsam/Mixer-B_16": PublishedFile("mixer_b16", 1000, 228.47),
+    "gsam/Mixer-B_32": PublishedFile("mixer_b32", 1000, 230.04),
+    "gsam/Mixer-S_16": PublishedFile("mixer_s16", 1000, 70.71),
+    "gsam/Mixer-S_32": PublishedFile("mixer_s32", 1000, 72.91),
+    "gsam/Mixer-S_8": PublishedFile("mixer_s8", 1000, 78.79),
+}
+
+
+def locate_weights(source: str, mirror: str | None = None) -> Path:
+    """The local path of a weight file, fetched first where need be.
+
+    Args:
+      source: a published name such as "imagenet21k/Mixer-B_16", a path, or an https or gs URL.
+      mirror: a folder or URL to take published names from, in place of Google's bucket.
+
+    Raises:
+        UserError: it is none of these, or cannot be fetched.
+    """
+    if source in PUBLISHED:
+        return _locate_published(source, mirror)
+    if "://" in source:
+        file = RemoteFile(https_url(source))
+        name = file.url.split("://", 1)[1].replace("/", "_")
+        return fetch(file, cache_dir() / "weights" / name)
+    if Path(source).is_file():
+        return Path(source)
+    raise UserError(
+        f"{CONFIG_FIELD}: {source!r} is neither a file nor a URL nor one of the published "
+        f"names, {', '.join(PUBLISHED)}."
+    )
+
+
+def _locate_published(name: str, mirror: str | None) -> Path:
+    file_name = f"{name}.npz"
+    if mirror is not None and "://" not in mirror:
+        path = Path(mirror) / file_name
+        if not path.is_file():
+            raise UserError(f"config.init.mirror: there is no {path}.")
+        return path
+    url = f"{(mirror or BASE_URL).rstrip('/')}/{file_name}"
+    destination = cache_dir() / "weights" / file_name
+    listed = PUBLISHED[name].mebibytes
+    if not destination.exists():
+        say(f"Fetches {name}, {listed:.0f} MiB, from {url}")
+    try:
+        path = fetch(RemoteFile(url), destination)
+    except DownloadError as error:
+        raise DownloadError(
+            f"{error}\nThe weights {name} are published at {BASE_URL}/{file_name}\n"
+            f"Put the file at {destination}, or name it with --{CONFIG_FIELD}=FILE, or a folder "
+            f"or URL that holds {file_name} with --config.init.mirror."
+        ) from error
+    if abs(path.stat().st_size / 2**20 - listed) > 0.01:
+        raise UserError(
+            f"{path}: {path.stat().st_size / 2**20:.2f} MiB long, but {name} has {listed}; "
+            "delete it, so that it is fetched again."
+        )
+    return path

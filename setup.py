@@ -1,0 +1,40 @@
+"""Packaging. Lower bounds are versions that the tests were run with."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="all-mlp",
+    version="0.1.0",
+    description="MLP-Mixer and its relatives in JAX and Flax: train, fine-tune, evaluate.",
+    python_requires=">=3.11",
+    packages=find_packages(include=["configs", "launch", "mlp_*"]),
+    install_requires=[
+        "absl-py>=2.3",
+        "array_record>=0.8",
+        "clu>=0.0.12",
+        "flax>=0.12.4",
+        "grain>=0.2.16",
+        "h5py>=3.14",  # without it TFDS hides its text data sets
+        "importlib_resources>=6.5",  # TFDS imports it without declaring it
+        "jax>=0.10",
+        "ml-collections>=1.1",
+        "ml_dtypes>=0.5",
+        "numpy>=2.1",
+        "optax>=0.2.6",
+        "orbax-checkpoint>=0.12",
+        "pillow>=11.3",
+        "pydantic>=2.11",
+        "requests>=2.32",
+        "scikit-learn>=1.7",
+        "tensorboardX>=2.6.4",
+        "tensorflow-datasets>=4.9.9",
+        "tqdm>=4.67",
+    ],
+    extras_require={
+        "gpu": ["jax[cuda12]"],
+        "tpu": ["jax[tpu]"],
+        # Only to prepare data sets of TFDS that have no builder here; never used in training.
+        "prepare": ["tensorflow-cpu>=2.21"],
+        "test": ["pytest>=8.4", "ruff>=0.12"],
+    },
+)

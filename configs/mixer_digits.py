@@ -29,11 +29,11 @@ def get_config(arg: str = ""):
     config.optimizer.name = "adamw"
     config.optimizer.weight_decay = 0.1
     config.schedule.peak_learning_rate = 3e-3
-    config.schedule.warmup = "3 epochs"
+    config.schedule.warmup = "30 steps"
 
-    config.train.duration = "100 epochs"
+    config.train.duration = "1000 steps"  # 89 epochs.
     config.train.global_batch_size = 128
     config.train.ema_decay = 0.99
-    config.evaluation.every = "10 epochs"
-    config.checkpoint.every = "10 epochs"
+    config.evaluation.every = "100 steps"
+    config.checkpoint.every = "100 steps"
     return common.variant(config, arg)

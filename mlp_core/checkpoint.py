@@ -80,4 +80,3 @@ class Checkpoints:
     def close(self) -> None:
         """Waits until everything is on disk."""
         self._checkpointer.close()
-

@@ -14,7 +14,7 @@ import requests
 from tqdm import tqdm
 
 from mlp_core.console import say
-from mlp_core.errors import UserError
+from mlp_core.errors import MissingError
 
 ATTEMPTS = 4
 TIMEOUT_SECONDS = (10, 60)  # To connect; between two pieces.
@@ -30,7 +30,7 @@ class RemoteFile:
     sha256: str | None = None
 
 
-class DownloadError(UserError):
+class DownloadError(MissingError):
     """A file could not be fetched."""
 
 
@@ -91,7 +91,9 @@ def check_content(file: RemoteFile, path: Path) -> None:
     """
     size = path.stat().st_size
     if file.size is not None and size != file.size:
-        raise DownloadError(f"{path}: {size:,} bytes long, but the published file has {file.size:,}.")
+        raise DownloadError(
+            f"{path}: {size:,} bytes long, but the published file has {file.size:,}."
+        )
     if file.sha256 is not None and _digest(path, "sha256").hexdigest() != file.sha256:
         raise DownloadError(f"{path}: its SHA-256 is not that of the published file, {file.url}.")
 

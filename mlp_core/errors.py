@@ -8,5 +8,9 @@ class UserError(ValueError):
     """
 
 
+class MissingError(UserError):
+    """Data or weights that a run needs are not here and cannot be had from here."""
+
+
 class NonFiniteLossError(UserError):
     """Training met a loss or gradient that is not a finite number."""

@@ -22,6 +22,7 @@ class TrainOrder:
     """Which examples each step trains on."""
 
     def __init__(self, num_examples: int, global_batch_size: int, seed: int):
+        """An order of `num_examples`, settled by `seed`."""
         self._num_examples = num_examples
         self._global_batch_size = global_batch_size
         self._seed = seed

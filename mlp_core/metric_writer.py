@@ -21,7 +21,8 @@ class MetricWriter:
         """Writes one line and one event a metric; what is on disk survives a kill."""
         if not self._writes:
             return
-        self._file.write(json.dumps({"step": step} | metrics) + "\n")
+        rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
+        self._file.write(json.dumps({"step": step} | rounded) + "\n")
         self._file.flush()
         for name, value in metrics.items():
             self._events.add_scalar(name, value, step)

@@ -13,9 +13,7 @@ def parameter_table(params) -> str:
 
 def parameter_summary(params) -> str:
     """One line a top-level module: how many arrays, of how many scalars together."""
-    rows = [
-        (name, len(jax.tree.leaves(module)), count(module)) for name, module in params.items()
-    ]
+    rows = [(name, len(jax.tree.leaves(module)), count(module)) for name, module in params.items()]
     rows.append(("all parameters", len(flatten(params)), count(params)))
     width = max(len(name) for name, _, _ in rows)
     return "\n".join(

@@ -14,6 +14,7 @@ class Stopwatch:
     """Time spent in training, without evaluations and the like, and in waiting for data."""
 
     def __init__(self):
+        """Starts the first lap."""
         self._started = time.perf_counter()
         self._paused = 0.0
         self._waited = 0.0
@@ -54,6 +55,7 @@ class ProgressBar:
     """Shows step, loss, speed and time left on a terminal, or a line a report elsewhere."""
 
     def __init__(self, first_step: int, total_steps: int, global_batch_size: int):
+        """Starts to count at `first_step`, which a run that goes on has reached before."""
         self._total_steps = total_steps
         self._global_batch_size = global_batch_size
         self._started, self._first_step = time.perf_counter(), first_step

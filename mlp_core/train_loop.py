@@ -6,6 +6,7 @@ a checkpoint is taken and there is nothing else to save.
 """
 
 import dataclasses
+import time
 from pathlib import Path
 
 import jax
@@ -129,11 +130,15 @@ def _loop(
     files: RunFiles,
 ) -> dict[str, float]:
     whole = replicated(mesh)
-    train_step = jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
-    eval_step = jax.jit(task.evaluate, out_shardings=whole)
     first_step = int(state.step)
     batch_size = config.train.global_batch_size
     batches = train_batches(task.train_source, batch_size, config.seed, first_step, plan.total)
+    batch = put_batch(next(batches), mesh)
+    started = time.perf_counter()
+    train_step = jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
+    train_step = train_step.lower(state, batch).compile()
+    eval_step = jax.jit(task.evaluate, out_shardings=whole)
+    say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
     writer = MetricWriter(files.metrics, files.tensorboard, first_step)
     log = TrainLog(
         writer,
@@ -169,8 +174,9 @@ def _loop(
                 checkpoints.save(step, state, evaluated)
         if step == plan.total:
             break
-        with log.stopwatch.waiting():
-            batch = put_batch(next(batches), mesh)
+        if step > first_step:
+            with log.stopwatch.waiting():
+                batch = put_batch(next(batches), mesh)
         state, scalars = train_step(state, batch)
         log.add(step + 1, scalars)
     log.close()

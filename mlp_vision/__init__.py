@@ -1,7 +1,7 @@
 """All-MLP networks for images.
 
-    model, params = mlp_vision.load_pretrained("imagenet21k/Mixer-B_16")
-    logits = model.apply({"params": params}, images)
+model, params = mlp_vision.load_pretrained("imagenet21k/Mixer-B_16")
+logits = model.apply({"params": params}, images)
 """
 
 from mlp_vision.models import create_model

@@ -20,8 +20,9 @@ def inception_crops(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Random crop boxes as top, left, height and width, each int32 [B], in whole pixels.
 
-    Drawn as by `tf.image.sample_distorted_bounding_box`, which the published recipes use: an aspect ratio, uniform in 3/4 to 4/3; then a height, uniform among those that
-    give an area between `min_area` and 1 of the picture; then a place.
+    Drawn as by `tf.image.sample_distorted_bounding_box`, which the published recipes use: an
+    aspect ratio, uniform in 3/4 to 4/3; then a height, uniform among those that give an area
+    between `min_area` and 1 of the picture; then a place.
     """
     aspect_rng, height_rng, top_rng, left_rng = jax.random.split(rng, 4)
     shape = (batch, CROP_ATTEMPTS)
@@ -31,9 +32,7 @@ def inception_crops(
     highest = jnp.minimum(highest, jnp.floor((width + 0.499) / aspect))
     highest = jnp.minimum(highest, height)
     lowest = jnp.minimum(lowest, highest)
-    crop_height = lowest + jnp.floor(
-        jax.random.uniform(height_rng, shape) * (highest - lowest + 1)
-    )
+    crop_height = lowest + jnp.floor(jax.random.uniform(height_rng, shape) * (highest - lowest + 1))
     crop_height = jnp.minimum(crop_height, highest)
     crop_width = jnp.round(crop_height * aspect)
 

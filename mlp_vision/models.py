@@ -59,7 +59,9 @@ def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
     fields = sizes | overrides
     known = {field for field in module.__dataclass_fields__ if field not in ("parent", "name")}
     for field in fields.keys() - known:
-        raise UserError(f"model {name!r} has no field {field!r}; it has {', '.join(sorted(known))}.")
+        raise UserError(
+            f"model {name!r} has no field {field!r}; it has {', '.join(sorted(known))}."
+        )
     required = ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim")
     missing = [field for field in required if field not in fields]
     if missing:

@@ -16,8 +16,8 @@ from mlp_core.errors import UserError
 from mlp_core.parameters import flatten, unflatten
 from mlp_core.weight_files import ArrayHeader, read_npz, read_npz_headers
 from mlp_vision.mixer import Mixer, check_patch_size
-from mlp_vision.models import create_model
-from mlp_vision.published_weights import locate_weights
+from mlp_vision.models import MODELS, create_model
+from mlp_vision.published_weights import PUBLISHED, locate_weights
 
 Head = Literal["reset", "keep", "auto"]
 HEAD = ("head/kernel", "head/bias")
@@ -120,11 +120,29 @@ def check_params(path: Path, model: Mixer, image_size: int, head: Head) -> bool:
         shown = problems[:MOST_LINES]
         if len(problems) > len(shown):
             shown.append(f"and {len(problems) - len(shown)} more")
+        remedy = _remedy(found, model, image_size) or "the file is not whole, or holds more."
         raise UserError(
-            f"{path}: these weights do not fit the model; {_remedy(found, model, image_size)}"
-            "\n  " + "\n  ".join(shown)
+            f"{path}: these weights do not fit the model; {remedy}\n  " + "\n  ".join(shown)
         )
     return keeps_head
+
+
+def check_before_fetching(source: str, mirror: str | None, model: Mixer, image_size: int) -> None:
+    """Refuses weights that are known, without a download, to be of another size.
+
+    Raises:
+        UserError: a local file or a published name does not fit `model` at `image_size` pixels.
+    """
+    if source in PUBLISHED:
+        file = PUBLISHED[source]
+        found = Architecture(MODELS[file.model][1], file.num_classes, file.image_size)
+    elif "://" not in source:
+        found = read_architecture(locate_weights(source, mirror))
+    else:
+        return
+    remedy = _remedy(found, model, image_size)
+    if remedy:
+        raise UserError(f"config.init.weights: {source} does not fit the model; {remedy}")
 
 
 def expected_params(model: Mixer, image_size: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -183,14 +201,14 @@ def _keeps_head(
 
 
 def _remedy(found: Architecture, model: Mixer, image_size: int) -> str:
-    """What to change so that file and model fit."""
+    """What to change so that file and model fit; empty where their sizes agree."""
     different = {k: v for k, v in found.sizes.items() if getattr(model, k) != v}
     if different:
         fields = ", ".join(f"config.model.{name}={value}" for name, value in different.items())
-        return f"the file asks for {fields}."
+        return f"it needs {fields}."
     if found.image_size != image_size:
         return (
-            f"they are for {found.image_size} pixels, not {image_size}: "
+            f"it is for images of {found.image_size} pixels, not {image_size}: "
             f"set config.data.image_size={found.image_size}."
         )
-    return "the file is not whole, or holds something else besides."
+    return ""

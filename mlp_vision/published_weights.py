@@ -22,6 +22,7 @@ class PublishedFile:
     model: str  # A name of `mlp_vision.models`.
     num_classes: int
     mebibytes: float  # To two digits, as listed.
+    image_size: int = 224
 
 
 PUBLISHED = {

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mlp_core.array_source import ArraySource
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError
-from mlp_core.errors import UserError
+from mlp_core.errors import MissingError, UserError
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.digits import Digits
 from mlp_vision.datasets.image_codec import decode_rgb
@@ -31,6 +31,11 @@ class ImageDataset:
 
     name: str
     builder: tfds.core.DatasetBuilder
+
+    @property
+    def num_classes(self) -> int:
+        """How many different labels there are."""
+        return self.builder.info.features["label"].num_classes
 
     @property
     def class_names(self) -> list[str]:
@@ -124,7 +129,7 @@ def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuild
 def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     if name not in OWN_BUILDERS:
         where = f" --data_dir={data_dir}" if data_dir else ""
-        raise UserError(
+        raise MissingError(
             f"config.data.name: the data set {name!r} is not prepared on this machine, and there "
             f"is no builder for it here ({', '.join(sorted(OWN_BUILDERS))} have one).\n"
             "If TFDS has it, prepare it once with TensorFlow:\n"

@@ -1,0 +1,135 @@
+"""Sets up and runs an image classification experiment: checks, then fetches, then trains."""
+
+from pathlib import Path
+
+import flax.linen as nn
+from ml_collections import ConfigDict
+
+from mlp_core import train_loop
+from mlp_core.config import parse_config
+from mlp_core.console import say
+from mlp_core.errors import MissingError, UserError
+from mlp_core.precision import compute_dtype
+from mlp_core.run_directory import check_run_directory, save_config
+from mlp_vision.classification import ACCURACIES, ImageClassification
+from mlp_vision.config import ImageClassificationConfig
+from mlp_vision.datasets.image_dataset import ImageDataset, check_split, open_image_dataset
+from mlp_vision.mixer import check_patch_size
+from mlp_vision.models import create_model
+from mlp_vision.pretrained import check_before_fetching, check_params
+from mlp_vision.published_weights import locate_weights
+
+
+def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
+    """Runs the experiment in `workdir` and returns the last evaluation by metric name.
+
+    Checks come before downloads, downloads before compilation. A dry run ends after them.
+
+    Raises:
+        UserError: something in the configuration, the data or the weights is wrong or missing.
+    """
+    settings = parse_config(ImageClassificationConfig, config)
+    _check(settings)
+    check_run_directory(workdir, config)
+    dataset, weights = _fetch(settings)
+    model = _build_model(settings, _num_classes(settings, dataset))
+    if weights is not None:
+        check_params(weights, model, settings.data.image_size, settings.init.head)
+    if dry_run:
+        say("Dry run: configuration, data and weights are in order; nothing was trained.")
+        return {}
+    save_config(workdir, config)
+    task = ImageClassification(
+        config=settings,
+        model=model,
+        weights=weights,
+        train_source=dataset.load(settings.data.train_split),
+        eval_sources={
+            name: dataset.load(split) for name, split in settings.data.eval_splits.items()
+        },
+    )
+    results = train_loop.train(task, settings, workdir)
+    _say_where(train_loop.RunFiles.of(workdir), results)
+    return results
+
+
+def _say_where(files: train_loop.RunFiles, results: dict[str, float]) -> None:
+    """The end of a run: its score, its files, and what one might do next."""
+    scores = [f"{name} {100 * v:.2f} %" for name, v in results.items() if not name.endswith("loss")]
+    say(
+        f"\nDone: {', '.join(scores)}\n"
+        f"Checkpoints  {files.checkpoints}\n"
+        f"Metrics      {files.metrics}\n"
+        f"TensorBoard  tensorboard --logdir={files.tensorboard}\n"
+        "Next: change any field with --config.FIELD=VALUE and another --workdir, or fine-tune "
+        "Google's\nMixer-B/16 with --config=configs/mixer_b16_cifar100.py (:smoke for two minutes)."
+    )
+
+
+def _check(settings: ImageClassificationConfig) -> None:
+    """What can be known to be wrong before anything is fetched."""
+    train_loop.check_batch_sizes(settings)
+    model = _build_model(settings, num_classes=1)
+    size = settings.data.image_size
+    try:
+        check_patch_size(model.patch_size, (size, size))
+    except UserError as error:
+        raise UserError(f"config.data.image_size, config.model.patch_size: {error}") from None
+    if settings.init.weights is not None:
+        check_before_fetching(settings.init.weights, settings.init.mirror, model, size)
+    low, high = settings.data.value_range
+    if low >= high:
+        raise UserError(f"config.data.value_range: {low} to {high} is no range; set low < high.")
+    names = [f"{split}/{metric}" for split in settings.data.eval_splits for metric in ACCURACIES]
+    if settings.evaluation.best_metric not in names:
+        raise UserError(
+            f"config.evaluation.best_metric: {settings.evaluation.best_metric!r} is not measured; "
+            f"choose from {', '.join(names)}."
+        )
+
+
+def _fetch(settings: ImageClassificationConfig) -> tuple[ImageDataset, Path | None]:
+    """Data set and weight file, downloaded where need be; tells all that is missing at once."""
+    dataset, weights, missing = None, None, []
+    try:
+        dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
+    except MissingError as error:
+        missing.append(str(error))
+    try:
+        if settings.init.weights is not None:
+            weights = locate_weights(settings.init.weights, settings.init.mirror)
+    except MissingError as error:
+        missing.append(str(error))
+    if missing:
+        missing.append("(configs/mixer_digits.py needs no download.)")
+        raise MissingError("\n".join(missing))
+    check_split("config.data.train_split", dataset, settings.data.train_split)
+    for name, split in settings.data.eval_splits.items():
+        check_split(f"config.data.eval_splits.{name}", dataset, split)
+    return dataset, weights
+
+
+def _num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> int:
+    """The width of the head: the data set's classes, unless the configuration asks for more."""
+    num_classes = settings.model.num_classes or dataset.num_classes
+    if num_classes < dataset.num_classes:
+        raise UserError(
+            f"config.model.num_classes: {num_classes} is too few for {dataset.name}, which has "
+            f"{dataset.num_classes} classes; leave it unset."
+        )
+    return num_classes
+
+
+def _build_model(settings: ImageClassificationConfig, num_classes: int) -> nn.Module:
+    names = ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim")
+    sizes = {name: getattr(settings.model, name) for name in names}
+    return create_model(
+        settings.model.name,
+        num_classes,
+        gelu=settings.model.gelu,
+        layer_norm_epsilon=settings.model.layer_norm_epsilon,
+        dropout_rate=settings.model.dropout_rate,
+        stochastic_depth=settings.model.stochastic_depth,
+        dtype=compute_dtype(settings.train.compute_dtype),
+        **{name: value for name, value in sizes.items() if value is not None},
+    )

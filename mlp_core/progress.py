@@ -54,10 +54,9 @@ def speed_metrics(steps: int, global_batch_size: int, seconds: float, waited: fl
 class ProgressBar:
     """Shows step, loss, speed and time left on a terminal, or a line a report elsewhere."""
 
-    def __init__(self, first_step: int, total_steps: int, global_batch_size: int):
+    def __init__(self, first_step: int, total_steps: int):
         """Starts to count at `first_step`, which a run that goes on has reached before."""
         self._total_steps = total_steps
-        self._global_batch_size = global_batch_size
         self._started, self._first_step = time.perf_counter(), first_step
         is_terminal = sys.stderr.isatty() and jax.process_index() == 0
         self._bar = tqdm(

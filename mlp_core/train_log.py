@@ -26,7 +26,7 @@ class TrainLog:
         self._global_batch_size = global_batch_size
         self._total_steps = total_steps
         self._report_every = report_every
-        self._bar = ProgressBar(first_step, total_steps, global_batch_size)
+        self._bar = ProgressBar(first_step, total_steps)
         self._pending = None
         self._window: list[dict[str, float]] = []
 

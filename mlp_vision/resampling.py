@@ -10,17 +10,17 @@ import jax.numpy as jnp
 def axis_weights(
     start: jax.Array, length: jax.Array, lowest: jax.Array, highest: jax.Array, size: int, out: int
 ) -> jax.Array:
-    """Bilinear weights [..., out, size] that map source pixels to result pixels on one axis.
+    """Bilinear weights [B, out, size] that map `size` source pixels to `out` on one axis.
 
-    The result spans the source interval [start, start + length), in pixels, with half-pixel
-    centres and without antialiasing, like `tf.image.resize`. Samples are held inside pixels
-    `lowest` to `highest`.
+    Result b spans the source interval from `start` [B], `length` [B] long, in pixels, with
+    half-pixel centres and without antialiasing, like `tf.image.resize`. Samples are held inside
+    the pixels `lowest` [B] to `highest` [B].
     """
-    centres = (jnp.arange(out) + 0.5) / out
-    positions = start[..., None] + centres * length[..., None] - 0.5  # [..., out]
-    positions = jnp.clip(positions, lowest[..., None], highest[..., None])
-    distance = jnp.abs(positions[..., None] - jnp.arange(size, dtype=jnp.float32))
-    return jnp.maximum(1 - distance, 0)  # [..., out, size]
+    start, length, lowest, highest = (v[:, None] for v in (start, length, lowest, highest))
+    centres = (jnp.arange(out) + 0.5)[None] / out
+    positions = jnp.clip(start + centres * length - 0.5, lowest, highest)  # [B, out]
+    pixels = jnp.arange(size, dtype=jnp.float32)[None, None]
+    return jnp.maximum(1 - jnp.abs(positions[:, :, None] - pixels), 0)  # [B, out, size]
 
 
 def resample(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:

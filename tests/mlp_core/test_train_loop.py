@@ -1,0 +1,161 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from orbax.checkpoint import v1 as ocp
+
+from configs import common
+from mlp_core.array_source import ArraySource
+from mlp_core.config import RunConfig, parse_config
+from mlp_core.errors import NonFiniteLossError, UserError
+from mlp_core.metric_writer import read_metrics
+from mlp_core.train_loop import check_batch_sizes, train
+from tests.mlp_core.quadratic import Quadratic
+
+
+def settings(**changes) -> RunConfig:
+    config = common.get_config()
+    config.train.duration = "12 steps"
+    config.train.global_batch_size = 8
+    config.evaluation.global_batch_size = 8
+    config.evaluation.every = "4 steps"
+    config.checkpoint.every = "4 steps"
+    config.log.every = "2 steps"
+    config.optimizer.name = "sgd"
+    config.schedule.peak_learning_rate = 0.3
+    config.update_from_flattened_dict(changes)
+    values = config.to_dict()
+    for group in ("model", "init", "data", "augment"):
+        del values[group]
+    return parse_config(RunConfig, values)
+
+
+def final_kernel(workdir, step=12):
+    state = ocp.load(workdir.absolute() / "checkpoints" / str(step))
+    return np.asarray(state["params"]["layer"]["kernel"])
+
+
+def test_a_run_evaluates_at_start_every_n_and_at_the_end(tmp_path):
+    results = train(Quadratic(), settings(), tmp_path)
+    records = read_metrics(tmp_path / "metrics.jsonl")
+    assert [r["step"] for r in records if "test/loss" in r] == [0, 4, 8, 12]
+    assert [r["step"] for r in records if "train/loss" in r] == [2, 4, 6, 8, 10, 12]
+    assert results["test/loss"] == pytest.approx(records[-1]["test/loss"], rel=1e-4)
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_the_loop_ends_with_what_its_final_checkpoint_holds(tmp_path):
+    task = Quadratic()
+    results = train(task, settings(), tmp_path)
+    rows = task.eval_sources["test"].gather(np.arange(13))["x"]
+    expected = 0.5 * np.square(final_kernel(tmp_path) - rows).sum(-1).mean()
+    assert results["test/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+class Interrupt(Exception):
+    pass
+
+
+class StopsAt(ArraySource):
+    """Raises in mid-run, as a reader of batches would see a disk fail."""
+
+    def __init__(self, source, batches):
+        self.source, self.left = source, batches
+
+    def __len__(self):
+        return len(self.source)
+
+    def gather(self, indices):
+        self.left -= 1
+        if self.left < 0:
+            raise Interrupt
+        return self.source.gather(indices)
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+@pytest.mark.parametrize("batches_before", [6, 11])
+def test_a_run_that_goes_on_ends_bit_for_bit_where_an_undisturbed_one_does(
+    tmp_path, batches_before, ema_decay
+):
+    config = settings(**{"train.ema_decay": ema_decay} if ema_decay else {})
+    undisturbed = train(Quadratic(), config, tmp_path / "a")
+    broken = Quadratic(train_source=StopsAt(Quadratic().train_source, batches_before))
+    with pytest.raises(Interrupt):
+        train(broken, config, tmp_path / "b")
+    resumed = train(Quadratic(), config, tmp_path / "b")
+    assert resumed == undisturbed
+    np.testing.assert_array_equal(final_kernel(tmp_path / "a"), final_kernel(tmp_path / "b"))
+    evaluated = [
+        [
+            (r["step"], r["test/loss"])
+            for r in read_metrics(folder / "metrics.jsonl")
+            if "test/loss" in r
+        ]
+        for folder in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert evaluated[0] == evaluated[1]
+
+
+def test_a_finished_run_is_not_run_again(tmp_path, capsys):
+    first = train(Quadratic(), settings(), tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    again = train(Quadratic(), settings(), tmp_path)
+    assert "Nothing is left to do: all 12 steps" in capsys.readouterr().out
+    assert again == pytest.approx(first, rel=1e-4)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_latest_and_best_checkpoints_are_kept(tmp_path):
+    # With rate 1.9 the distance grows from step to step, so the first evaluated save is best.
+    config = settings(**{
+        "schedule.peak_learning_rate": 1.9, "schedule.name": "constant", "optimizer.momentum": 0.5,
+        "checkpoint.keep_latest": 1, "train.duration": "16 steps",
+    })  # fmt: skip
+    train(Quadratic(), config, tmp_path)
+    scores = {
+        r["step"]: r["test/top1"]
+        for r in read_metrics(tmp_path / "metrics.jsonl")
+        if "test/top1" in r and r["step"] > 0
+    }
+    best = max(scores, key=scores.get)
+    assert best != 16
+    kept = {int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()}
+    assert kept == {best, 16}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(tmp_path):
+    rows = Quadratic().train_source.gather(np.arange(40))["x"]
+    rows[:] = np.where(np.arange(40)[:, None] == 17, np.nan, rows)
+    with pytest.raises(NonFiniteLossError, match="step [1-5]: the loss is nan.*none was saved"):
+        train(Quadratic(train_source=ArraySource({"x": rows})), settings(), tmp_path)
+    assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+
+
+def test_the_last_good_checkpoint_is_named_and_whole(tmp_path):
+    config = settings(**{"schedule.peak_learning_rate": 1e30, "schedule.warmup": "0 steps",
+                         "schedule.name": "linear", "checkpoint.every": "1 step",
+                         "optimizer.clip_global_norm": 1.0})  # fmt: skip
+    with pytest.raises(NonFiniteLossError, match="last good checkpoint, it is .*checkpoints/1[.]"):
+        train(Quadratic(), config, tmp_path)
+    assert np.isfinite(final_kernel(tmp_path, step=1)).all()
+
+
+def test_batches_that_do_not_fit_the_devices_are_refused():
+    assert jax.device_count() == 8
+    with pytest.raises(
+        UserError, match="config.train.global_batch_size: 12 .* 8 devices; 16 would"
+    ):
+        check_batch_sizes(settings(**{"train.global_batch_size": 12}))
+    with pytest.raises(UserError, match="8 devices times 2 micro-batches; 16 would"):
+        check_batch_sizes(settings(**{"train.grad_accum_steps": 2}))
+    with pytest.raises(UserError, match="config.evaluation.global_batch_size: 9"):
+        check_batch_sizes(settings(**{"evaluation.global_batch_size": 9}))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    train(Quadratic(), settings(), tmp_path)
+    wider = dataclasses.make_dataclass("Wider", [], bases=(Quadratic,), frozen=True)
+    wider.init_params = lambda self, rng: {"other": {"kernel": jax.random.normal(rng, (5,))}}
+    with pytest.raises(UserError, match="cannot be read into the configured model"):
+        train(wider(), settings(), tmp_path)

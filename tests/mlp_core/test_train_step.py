@@ -1,0 +1,120 @@
+import jax
+import numpy as np
+import optax
+import pytest
+
+from configs import common
+from mlp_core.array_source import ArraySource
+from mlp_core.config import parse_config
+from mlp_core.mesh import batch_sharding, replicated
+from mlp_core.train_step import TrainState, make_train_step
+from mlp_vision.classification import ImageClassification
+from mlp_vision.config import ImageClassificationConfig
+from mlp_vision.models import create_model
+from tests.mlp_core.quadratic import Quadratic
+
+
+def image_task():
+    """A small Mixer on made 16-pixel pictures, with random crops and flips."""
+    config = common.get_config()
+    config.data.image_size = 16
+    config.augment.crop = "inception"
+    config.augment.flip = True
+    rng = np.random.default_rng(0)
+    source = ArraySource(
+        {
+            "image": rng.integers(0, 256, (64, 12, 12, 3), np.uint8),
+            "label": rng.integers(0, 10, 64, np.int32),
+        }
+    )
+    model = create_model(
+        "mixer",
+        10,
+        patch_size=4,
+        hidden_dim=16,
+        num_blocks=2,
+        tokens_mlp_dim=8,
+        channels_mlp_dim=24,
+    )
+    settings = parse_config(ImageClassificationConfig, config)
+    return ImageClassification(settings, model, None, source, {"test": source})
+
+
+def train(task, steps=3, *, devices=1, grad_accum_steps=1, ema_decay=None, batch_size=16):
+    """State and last scalars after some steps on the first rows of the data."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("data",))
+    schedule = optax.constant_schedule(0.1)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(schedule, momentum=0.9))
+    step = make_train_step(
+        task,
+        optimizer,
+        schedule,
+        seed=3,
+        grad_accum_steps=grad_accum_steps,
+        ema_decay=ema_decay,
+    )
+    whole = replicated(mesh)
+    params = jax.device_put(task.init_params(jax.random.key(0)), whole)
+    state = jax.device_put(TrainState.create(params, optimizer, ema_decay is not None), whole)
+    step = jax.jit(step, out_shardings=(whole, whole))
+    scalars = {}
+    batch = jax.device_put(task.train_source.gather(np.arange(batch_size)), batch_sharding(mesh))
+    for _ in range(steps):
+        state, scalars = step(state, batch)
+    return state, scalars
+
+
+def assert_close(a, b, rtol=1e-5, atol=1e-6):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
+
+
+@pytest.mark.parametrize("grad_accum_steps", [2, 8])
+def test_accumulation_gives_the_update_of_one_big_batch(grad_accum_steps):
+    whole, scalars = train(image_task())
+    parts, part_scalars = train(image_task(), grad_accum_steps=grad_accum_steps)
+    assert_close(parts.params, whole.params)
+    assert_close(part_scalars, scalars)
+
+
+@pytest.mark.parametrize("grad_accum_steps", [1, 2])
+def test_eight_devices_train_as_one(grad_accum_steps):
+    one, scalars = train(image_task())
+    eight, eight_scalars = train(image_task(), devices=8, grad_accum_steps=grad_accum_steps)
+    assert len(eight.params["stem"]["kernel"].sharding.device_set) == 8
+    assert_close(eight.params, one.params)
+    assert_close(eight_scalars, scalars)
+
+
+def test_randomness_changes_from_step_to_step_and_repeats_from_run_to_run():
+    once, _ = train(image_task(), steps=2)
+    again, _ = train(image_task(), steps=2)
+    jax.tree.map(np.testing.assert_array_equal, once, again)
+    task = Quadratic()
+    views = [
+        task.augment({"x": np.zeros((2, 3))}, jax.random.fold_in(jax.random.key(0), step))["x"]
+        for step in (0, 1)
+    ]
+    assert np.abs(views[0] - views[1]).max() > 0
+
+
+def test_average_follows_the_parameters_with_its_decay():
+    states = [train(Quadratic(), steps=n, ema_decay=0.75)[0] for n in (0, 1, 2)]
+    kernels = [np.asarray(state.params["layer"]["kernel"]) for state in states]
+    expected = kernels[0]
+    for kernel in kernels[1:]:
+        expected = 0.75 * expected + 0.25 * kernel
+    np.testing.assert_allclose(states[2].ema_params["layer"]["kernel"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(
+        states[2].eval_params["layer"]["kernel"], states[2].ema_params["layer"]["kernel"]
+    )
+
+
+def test_one_batch_can_be_learned_by_heart():
+    task = image_task()
+    config = common.get_config()
+    config.data.image_size = 16  # No crop, no flip.
+    settings = parse_config(ImageClassificationConfig, config)
+    task = ImageClassification(settings, task.model, None, task.train_source, {})
+    _, first = train(task, steps=1)
+    _, last = train(task, steps=150)
+    assert first["loss"] > 2 and last["loss"] < 0.05 and last["top1"] == 1

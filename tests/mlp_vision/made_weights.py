@@ -1,0 +1,35 @@
+"""Weight files in the published layout, with made content."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlp_core.parameters import flatten
+from mlp_core.weight_files import write_npz
+from mlp_vision.models import create_model
+
+
+def made_arrays(model: str, num_classes: int, image_size: int, **fields) -> dict[str, np.ndarray]:
+    """Random arrays with the names and shapes of a model."""
+    module = create_model(model, num_classes, **fields)
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    shapes = flatten(jax.eval_shape(module.init, jax.random.key(0), images)["params"])
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.standard_normal(leaf.shape, np.float32) * np.float32(0.02)
+        for name, leaf in shapes.items()
+    }
+
+
+def tiny_arrays(num_classes: int = 10) -> dict[str, np.ndarray]:
+    """A Mixer of two blocks on images of 32 pixels in patches of 8."""
+    return made_arrays("mixer", num_classes, 32, **TINY)
+
+
+def write_tiny(path, num_classes: int = 10):
+    """Writes `tiny_arrays` and returns the path."""
+    write_npz(path, tiny_arrays(num_classes))
+    return path
+
+
+TINY = dict(patch_size=8, hidden_dim=32, num_blocks=2, tokens_mlp_dim=24, channels_mlp_dim=64)

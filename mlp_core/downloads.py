@@ -18,7 +18,12 @@ from mlp_core.errors import MissingError
 
 ATTEMPTS = 4
 TIMEOUT_SECONDS = (10, 60)  # To connect; between two pieces.
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16  # What a broken connection loses at most.
+BROKEN_CONNECTION = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +109,7 @@ def _download_with_retries(url: str, part: Path, size: int | None) -> str | None
         had = _size(part)
         try:
             return _download(url, part, size)
-        except (requests.ConnectionError, requests.Timeout) as error:
+        except BROKEN_CONNECTION as error:
             made_progress = _size(part) > had
             if attempt == ATTEMPTS or not (made_progress or isinstance(error, requests.Timeout)):
                 raise
@@ -167,16 +172,19 @@ def _reason(error: requests.RequestException) -> str:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke"
     inner = error.args[0] if error.args else error
-    inner = getattr(inner, "reason", inner)
-    return str(inner).rsplit(": ", 1)[-1]
+    return str(getattr(inner, "reason", inner)).rsplit(": ", 1)[-1]
 
 
 @contextmanager
 def _locked(part: Path):
-    """Lets one process at a time download to `part`."""
-    lock = part.with_name(part.name + ".lock")
-    with lock.open("w") as file:
+    """Lets one process at a time download to `part`; an empty part is not left behind."""
+    with part.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    lock.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            if part.exists() and _size(part) == 0:
+                part.unlink()

@@ -1,0 +1,220 @@
+"""The command, as a user runs it: in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from orbax.checkpoint import v1 as ocp
+
+from mlp_core.metric_writer import read_metrics
+from mlp_core.weight_files import write_npz
+from tests.conftest import ROOT
+from tests.mlp_vision.made_weights import made_arrays, write_tiny
+
+DIGITS = "--config=configs/mixer_digits.py"
+SHORT = (
+    "--config.train.duration=30 steps",
+    "--config.schedule.warmup=5 steps",
+    "--config.evaluation.every=10 steps",
+    "--config.checkpoint.every=5 steps",
+    "--config.log.every=5 steps",
+)
+
+
+@pytest.fixture(scope="module")
+def environment(data_dir):
+    return os.environ | {"TFDS_DATA_DIR": data_dir, "JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": ""}
+
+
+def command(*args):
+    return [sys.executable, "launch/main.py", *args]
+
+
+def launch(environment, *args, timeout=300):
+    return subprocess.run(
+        command(*args), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def final_state(workdir, step):
+    return ocp.load((workdir / "checkpoints" / str(step)).absolute())
+
+
+def assert_same_state(a, b):
+    import jax
+
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_digits_train_and_the_end_says_where_everything_lies(environment, tmp_path):
+    run = launch(environment, DIGITS, *SHORT, f"--workdir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    for text in ("Devices: 1 x cpu", "Batch: 128 global, 128 per device", "73,226",
+                 "step 30/30", "Done: test/top1", f"{tmp_path}/checkpoints",
+                 f"{tmp_path}/metrics.jsonl", f"{tmp_path}/tensorboard", "Next:"):  # fmt: skip
+        assert text in run.stdout, text
+    last = read_metrics(tmp_path / "metrics.jsonl")[-1]
+    assert last["step"] == 30 and last["test/top1"] > 0.2
+    assert (tmp_path / "config.json").exists() and (tmp_path / "parameters.txt").exists()
+
+
+@pytest.mark.slow
+def test_digits_reach_98_percent(environment, tmp_path):
+    run = launch(environment, DIGITS, f"--workdir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["test/top1"] >= 0.98
+
+
+def test_killed_runs_end_bit_for_bit_where_an_undisturbed_one_does(environment, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert launch(environment, DIGITS, *SHORT, f"--workdir={undisturbed}").returncode == 0
+    kills = 0
+    for wanted in (7, 16, 24):  # Steps after which to kill, between two checkpoints.
+        process = subprocess.Popen(
+            command(DIGITS, *SHORT, f"--workdir={killed}", "--config.log.every=5 steps"),
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.time() + 120
+        while process.poll() is None and time.time() < deadline:
+            records = read_metrics(killed / "metrics.jsonl")
+            if records and records[-1]["step"] >= wanted - wanted % 5:
+                process.send_signal(signal.SIGKILL)
+            time.sleep(0.002)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills > 0
+    run = launch(environment, DIGITS, *SHORT, f"--workdir={killed}")
+    assert run.returncode == 0, run.stderr
+    assert_same_state(final_state(killed, 30), final_state(undisturbed, 30))
+    curves = [
+        {
+            r["step"]: r["train/loss"]
+            for r in read_metrics(folder / "metrics.jsonl")
+            if "train/loss" in r
+        }
+        for folder in (killed, undisturbed)
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_published_layout_is_fine_tuned_for_a_few_steps_at_b16_shape(environment, tmp_path):
+    folder = tmp_path / "mirror" / "imagenet21k"
+    folder.mkdir(parents=True)
+    arrays = made_arrays("mixer_b16", 100, 224)
+    write_npz(folder / "Mixer-B_16.npz", arrays)
+    workdir = tmp_path / "run"
+    args = (
+        "--config=configs/mixer_b16_cifar100.py:smoke", f"--config.init.mirror={folder.parent}",
+        "--config.init.weights=imagenet21k/Mixer-B_16", "--config.model.num_blocks=12",
+        "--config.train.duration=3 steps", "--config.train.global_batch_size=2",
+        "--config.evaluation.global_batch_size=10", "--config.data.eval_splits.test=test[:10]",
+        f"--workdir={workdir}",
+    )  # fmt: skip
+    run = launch(environment, *args, timeout=600)
+    assert run.returncode == 0, run.stderr
+    assert "with a zero head of 10 classes in place of its 100" in run.stdout
+    params = final_state(workdir, 3)["params"]
+    stem = np.asarray(params["stem"]["kernel"])
+    assert 0 < np.abs(stem - arrays["stem/kernel"]).max() < 0.01
+    assert np.abs(np.asarray(params["head"]["kernel"])).max() > 0
+
+
+def test_missing_data_and_weights_are_told_before_anything_is_compiled(environment, tmp_path):
+    # No address is reachable through a proxy that is not there.
+    offline = environment | {"https_proxy": "http://127.0.0.1:1", "no_proxy": "", "NO_PROXY": "",
+                             "TFDS_DATA_DIR": str(tmp_path / "tfds")}  # fmt: skip
+    run = launch(offline, "--config=configs/mixer_b16_cifar100.py", f"--workdir={tmp_path / 'run'}")
+    assert run.returncode == 2
+    for text in ("cifar-100-binary.tar.gz", "--config.data.data_dir", "imagenet21k/Mixer-B_16",
+                 "--config.init.weights", "configs/mixer_digits.py"):  # fmt: skip
+        assert text in run.stderr, text
+    assert "Compiled" not in run.stdout and "Traceback" not in run.stderr
+
+
+MISTAKES = {
+    "no config": ([], "--config=configs/mixer_digits.py"),
+    "no such config": (["--config=configs/nope.py"], "No such file or directory: 'configs/nope"),
+    "no such variant": ([DIGITS + ":smok"], "no variant 'smok'"),
+    "no such flag": ([DIGITS, "--workdri=x"], "Unknown command line flag 'workdri'"),
+    "no flag at all": ([DIGITS, "x"], "'x' is no flag"),
+    "no such field": ([DIGITS, "--config.optimizer.momentun=1"], "no field 'momentun'"),
+    "wrong type": ([DIGITS, "--config.seed=abc"], "--config.seed=abc"),
+    "wrong value": ([DIGITS, "--config.optimizer.momentum=2"], "config.optimizer.momentum: "),
+    "patch": ([DIGITS, "--config.model.patch_size=3"], "patches of 3 pixels do not divide"),
+    "batch": ([DIGITS, "--config.train.grad_accum_steps=3"], "config.train.global_batch_size: 128"),
+    "classes": ([DIGITS, "--config.model.num_classes=5"], "config.model.num_classes: 5 is too few"),
+    "model": ([DIGITS, "--config.model.name=vit"], "no model 'vit'"),
+    "split": ([DIGITS, "--config.data.train_split=dev"], "no split 'dev'"),
+    "metric": ([DIGITS, "--config.evaluation.best_metric=dev/top1"], "is not measured"),
+    "range": ([DIGITS, "--config.data.value_range=(1.0, 0.0)"], "config.data.value_range: 1.0"),
+    "decay": ([DIGITS, "--config.optimizer.weight_decay_pattern=kernel"], "matches no parameter"),
+}
+
+
+@pytest.mark.parametrize("args, message", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_ends_in_a_sentence_and_a_status(environment, tmp_path, args, message):
+    run = launch(environment, *args, f"--workdir={tmp_path / 'run'}")
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr + run.stdout
+    assert not (tmp_path / "run" / "checkpoints" / "0").exists()
+
+
+def test_weights_that_do_not_fit_are_refused_and_debug_shows_where(environment, tmp_path):
+    weights = write_tiny(tmp_path / "tiny.npz")
+    args = (DIGITS, f"--config.init.weights={weights}", f"--workdir={tmp_path / 'run'}")
+    run = launch(environment, *args)
+    assert run.returncode == 2 and "config.model.patch_size=8" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Traceback" in launch(environment, *args, "--debug").stderr
+
+
+def test_another_config_in_the_same_folder_is_refused_with_the_difference(environment, tmp_path):
+    workdir = f"--workdir={tmp_path}"
+    tiny = (*SHORT, "--config.train.duration=1 step")
+    assert launch(environment, DIGITS, *tiny, "--config.schedule.warmup=0", workdir).returncode == 0
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    run = launch(
+        environment, DIGITS, *tiny, "--config.schedule.warmup=0", workdir, "--config.seed=7"
+    )
+    assert run.returncode == 2
+    assert "config.seed: 0 there, 7 now" in run.stderr
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_a_folder_that_cannot_be_written_is_refused(environment, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    run = launch(environment, DIGITS, f"--workdir={tmp_path / 'file' / 'run'}")
+    assert run.returncode == 2 and "cannot write there" in run.stderr
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_dry_run_checks_everything_and_trains_nothing(environment, tmp_path):
+    run = launch(environment, DIGITS, "--dry_run", f"--workdir={tmp_path}")
+    assert run.returncode == 0 and "Dry run" in run.stdout
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_help_lists_the_flags(environment):
+    run = launch(environment, "--help")
+    assert run.returncode == 0
+    for flag in ("--config", "--workdir", "--[no]dry_run", "--[no]debug"):
+        assert flag in run.stdout
+
+
+def test_training_never_imports_tensorflow(environment, tmp_path):
+    """A TensorFlow that cannot be imported is put in the way; training must not notice."""
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('TensorFlow imported')")
+    run = launch(
+        environment | {"PYTHONPATH": str(tmp_path)},
+        DIGITS, *SHORT, "--config.train.duration=5 steps", f"--workdir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr

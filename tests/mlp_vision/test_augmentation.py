@@ -1,0 +1,121 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlp_vision import augmentation
+
+RNG = jax.random.key(0)
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def numpy_bilinear(image, top, left, height, width, size, bounds):
+    """Half-pixel bilinear sampling, one pixel at a time."""
+    out = np.zeros((size, size, 3))
+    for i in range(size):
+        for j in range(size):
+            y = np.clip(top + (i + 0.5) * height / size - 0.5, bounds[0], bounds[1])
+            x = np.clip(left + (j + 0.5) * width / size - 0.5, bounds[2], bounds[3])
+            y0, x0 = int(y), int(x)
+            y1, x1 = min(y0 + 1, image.shape[0] - 1), min(x0 + 1, image.shape[1] - 1)
+            above = image[y0, x0] * (1 - (x - x0)) + image[y0, x1] * (x - x0)
+            below = image[y1, x0] * (1 - (x - x0)) + image[y1, x1] * (x - x0)
+            out[i, j] = above * (1 - (y - y0)) + below * (y - y0)
+    return out
+
+
+def test_squash_upwards_is_pillow_bilinear():
+    image = picture(8, 12)
+    ours = augmentation.squash(jnp.asarray(image)[None], 32)[0]
+    theirs = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
+    assert np.abs(ours - theirs).max() <= 1  # Pillow rounds, twice.
+
+
+def test_squash_downwards_does_not_antialias():
+    image = picture(20, 24)
+    ours = augmentation.squash(jnp.asarray(image)[None], 8)[0]
+    expected = numpy_bilinear(image, 0, 0, 20, 24, 8, (0, 19, 0, 23))
+    np.testing.assert_allclose(ours, expected, atol=1e-3)
+
+
+def test_a_picture_of_the_right_size_is_left_alone():
+    image = picture(16, 16)[None]
+    np.testing.assert_array_equal(augmentation.squash(jnp.asarray(image), 16), image)
+
+
+def test_resize_crop_takes_the_centre_of_eight_sevenths():
+    image = picture(30, 50)
+    ours = augmentation.resize_crop(jnp.asarray(image)[None], 14)[0]
+    resized = numpy_bilinear(image, 0, 0, 30, 50, 16, (0, 29, 0, 49))
+    np.testing.assert_allclose(ours, resized[1:15, 1:15], atol=1e-3)
+
+
+def test_resmall_crop_keeps_the_aspect_ratio():
+    image = picture(32, 64)
+    ours = augmentation.resmall_crop(jnp.asarray(image)[None], 14)[0]
+    square = augmentation.resize_crop(jnp.asarray(image)[None, :, 16:48], 14)[0]
+    np.testing.assert_allclose(ours, square, atol=1e-3)
+
+
+def test_crops_are_resized_from_inside_the_box_only():
+    image = picture(16, 16)
+    image[:, :5] = 0
+    image[:, 11:] = 0
+    boxes = tuple(jnp.array([v]) for v in (3, 5, 8, 6))
+    ours = augmentation.crop_and_resize(jnp.asarray(image)[None], boxes, 12)[0]
+    expected = numpy_bilinear(image, 3, 5, 8, 6, 12, (3, 10, 5, 10))
+    np.testing.assert_allclose(ours, expected, atol=1e-3)
+    assert ours[:, 0].min() > 0 or image[3:11, 5].min() == 0
+
+
+@pytest.mark.parametrize("shape, min_area", [((32, 32), 0.05), ((20, 60), 0.3), ((8, 8), 0.5)])
+def test_inception_crops_keep_area_aspect_and_bounds(shape, min_area):
+    boxes = augmentation.inception_crops(RNG, 4000, *shape, min_area)
+    top, left, height, width = (np.asarray(v) for v in boxes)
+    assert (top >= 0).all() and (top + height <= shape[0]).all()
+    assert (left >= 0).all() and (left + width <= shape[1]).all()
+    area = height * width / (shape[0] * shape[1])
+    assert area.min() >= min_area and area.max() > 0.9 * min(1, shape[0] * 4 / 3 / shape[1])
+    whole = (height == shape[0]) & (width == shape[1])
+    aspect = (width / height)[~whole]
+    slack = 0.5 / height[~whole]  # Widths are whole pixels.
+    assert (aspect >= 3 / 4 - slack).all() and (aspect <= 4 / 3 + slack).all()
+    assert (top == 0).any() and (top + height == shape[0]).any() and len(np.unique(left)) > 3
+
+
+def test_inception_crop_heights_are_uniform():
+    _, _, height, _ = augmentation.inception_crops(RNG, 20_000, 100, 100, 0.05)
+    # Of a crop with aspect ratio about 1 the height is uniform between 22 and 100.
+    counts, _ = np.histogram(np.asarray(height), bins=[30, 40, 50, 60, 70, 80])
+    assert counts.max() / counts.min() < 1.15
+
+
+def test_flips_mirror_about_half_of_the_pictures():
+    images = jnp.asarray(picture(4, 6)[None].repeat(200, axis=0))
+    flipped = augmentation.random_flip(RNG, images)
+    mirrored = np.array([np.array_equal(f, images[0, :, ::-1]) for f in flipped])
+    same = np.array([np.array_equal(f, images[0]) for f in flipped])
+    assert (mirrored ^ same).all() and 60 < mirrored.sum() < 140
+
+
+def test_views_follow_their_key_and_differ_between_pictures():
+    views = functools.partial(
+        augmentation.train_views, image_size=8, crop="inception", min_area=0.05, flip=True
+    )
+    images = jnp.asarray(picture(16, 16)[None].repeat(8, axis=0))
+    np.testing.assert_array_equal(views(RNG, images), views(RNG, images))
+    other = views(jax.random.key(1), images)
+    assert np.abs(other - views(RNG, images)).max() > 1
+    assert len(np.unique(np.asarray(other), axis=0)) > 1
+    assert other.min() >= 0 and other.max() <= 255
+
+
+def test_value_range_is_that_of_the_published_weights():
+    pixels = jnp.array([0.0, 127.5, 255.0])
+    np.testing.assert_allclose(augmentation.to_value_range(pixels, (-1.0, 1.0)), [-1, 0, 1])

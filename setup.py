@@ -24,10 +24,10 @@ setup(
         "orbax-checkpoint>=0.12",
         "pillow>=11.3",
         "pydantic>=2.11",
-        "requests>=2.32",
+        "requests>=2.32.2",
         "scikit-learn>=1.7",
         "tensorboardX>=2.6.4",
-        "tensorflow-datasets>=4.9.9",
+        "tensorflow-datasets>=4.9.10",
         "tqdm>=4.67",
     ],
     extras_require={
@@ -35,6 +35,6 @@ setup(
         "tpu": ["jax[tpu]"],
         # Only to prepare data sets of TFDS that have no builder here; never used in training.
         "prepare": ["tensorflow-cpu>=2.21"],
-        "test": ["pytest>=8.4", "ruff>=0.12"],
+        "test": ["pytest>=8.4", "ruff>=0.17,<0.18"],
     },
 )

@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.model.stochastic_depth = 0.0  # Drop probability of the last block; 0 in the first.
 
     config.init = ConfigDict()
-    config.init.weights = placeholder(str)  # A published name, an npz path, or a URL.
+    config.init.weights = placeholder(str)  # A published name, an npz path or a URL; none: random.
     config.init.mirror = placeholder(str)  # Folder or URL that holds imagenet21k/Mixer-B_16.npz.
     config.init.head = "reset"  # reset: zeros; keep: the file's; auto: keep if class counts agree.
 
@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
     config.optimizer.epsilon = 1e-8
     config.optimizer.weight_decay = 0.0  # Decoupled, times the learning rate.
     config.optimizer.weight_decay_pattern = ".*/kernel"  # Regular expression on parameter names.
-    config.optimizer.clip_global_norm = 1.0  # Of the gradient; None: no clipping.
+    config.optimizer.clip_global_norm = 1.0  # Of the gradient; 0: no clipping.
 
     config.schedule = ConfigDict()
     config.schedule.name = "cosine"  # "cosine", "linear" or "constant".
@@ -67,7 +67,7 @@ def get_config() -> ConfigDict:
     config.train.global_batch_size = 512  # Over all devices and hosts.
     config.train.grad_accum_steps = 1  # Micro-batches a step; the update is that of one batch.
     config.train.compute_dtype = "auto"  # "bfloat16", "float32"; auto: float32 on CPU only.
-    config.train.ema_decay = placeholder(float)  # Evaluate an average of the parameters.
+    config.train.ema_decay = 0.0  # Of an average of the parameters, to evaluate; 0: none is kept.
 
     config.evaluation = ConfigDict()
     config.evaluation.every = "1 epoch"  # Besides at the start and at the end; 0: only then.

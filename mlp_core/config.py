@@ -76,7 +76,7 @@ class OptimizerConfig:
     epsilon: PositiveFloat
     weight_decay: NonNegativeFloat
     weight_decay_pattern: str
-    clip_global_norm: PositiveFloat | None
+    clip_global_norm: NonNegativeFloat
 
 
 @frozen_settings
@@ -97,7 +97,7 @@ class TrainConfig:
     global_batch_size: PositiveInt
     grad_accum_steps: PositiveInt
     compute_dtype: Literal["auto", "float32", "bfloat16"]
-    ema_decay: Fraction | None
+    ema_decay: Fraction
 
 
 @frozen_settings

@@ -57,7 +57,7 @@ def make_optimizer(
     else:
         core = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
     parts = [core]
-    if config.clip_global_norm is not None:
+    if config.clip_global_norm > 0:
         parts.insert(0, optax.clip_by_global_norm(config.clip_global_norm))
     if config.weight_decay > 0:
         parts.append(optax.add_decayed_weights(config.weight_decay, mask=decays))

@@ -41,16 +41,6 @@ class Stopwatch:
         return seconds, waited
 
 
-def speed_metrics(steps: int, global_batch_size: int, seconds: float, waited: float) -> dict:
-    """Throughput of `steps` steps that took `seconds`, of which `waited` went to data."""
-    devices = jax.device_count()
-    return {
-        "images_per_second_per_device": steps * global_batch_size / seconds / devices,
-        "data_wait_share": waited / seconds,
-        "device_days": seconds * devices / 86400,
-    }
-
-
 class ProgressBar:
     """Shows step, loss, speed and time left on a terminal, or a line a report elsewhere."""
 

@@ -5,7 +5,9 @@ import numpy as np
 
 from mlp_core.errors import NonFiniteLossError
 from mlp_core.metric_writer import MetricWriter
-from mlp_core.progress import ProgressBar, Stopwatch, speed_metrics
+from mlp_core.progress import ProgressBar, Stopwatch
+
+SECONDS_A_DAY = 86400
 
 
 class TrainLog:
@@ -19,13 +21,18 @@ class TrainLog:
         first_step: int,
         total_steps: int,
         report_every: int,
+        device_days: float,
     ):
-        """Reports every `report_every` steps and after the last; 0: only after the last."""
+        """Reports every `report_every` steps and after the last; 0: only after the last.
+
+        `device_days` is what the run has cost before `first_step`.
+        """
         self.stopwatch = Stopwatch()
         self._writer = writer
         self._global_batch_size = global_batch_size
         self._total_steps = total_steps
         self._report_every = report_every
+        self._device_days = device_days
         self._bar = ProgressBar(first_step, total_steps)
         self._pending = None
         self._window: list[dict[str, float]] = []
@@ -62,14 +69,22 @@ class TrainLog:
         self._bar.close()
 
     def _report(self, step: int) -> None:
-        """Writes means since the last report; the learning rate is the last one used."""
+        """Writes means since the last report, the last learning rate, speed and cost."""
         means = {
-            f"train/{name}": float(np.mean([values[name] for values in self._window]))
+            name: float(np.mean([values[name] for values in self._window]))
             for name in self._window[0]
         }
-        means["train/learning_rate"] = float(self._window[-1]["learning_rate"])
-        speed = speed_metrics(len(self._window), self._global_batch_size, *self.stopwatch.lap())
-        self._writer.write(step, means | speed)
+        means["learning_rate"] = float(self._window[-1]["learning_rate"])
+        seconds, waited = self.stopwatch.lap()
+        devices = jax.device_count()
+        images_per_second = len(self._window) * self._global_batch_size / seconds
+        self._device_days += seconds * devices / SECONDS_A_DAY
+        speed = {
+            "images_per_second_per_device": images_per_second / devices,
+            "data_wait_share": waited / seconds,
+            "device_days": self._device_days,
+        }
+        metrics = {f"train/{name}": value for name, value in (means | speed).items()}
+        self._writer.write(step, metrics)
+        self._bar.report(step, means["loss"], images_per_second)
         self._window = []
-        images_per_second = speed["images_per_second_per_device"] * jax.device_count()
-        self._bar.report(step, means["train/loss"], images_per_second)

@@ -5,6 +5,7 @@ after the next one has been dispatched. The data position is the step, so it cha
 a checkpoint is taken and there is nothing else to save.
 """
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -101,7 +102,9 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
         _announce(state, config, plan, len(task.train_source), workdir)
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done.")
-            return _last_evaluation(files.metrics, task)
+            evaluated = tuple(f"{split}/" for split in task.eval_sources)
+            latest = _latest(files.metrics)
+            return {name: value for name, value in latest.items() if name.startswith(evaluated)}
         train_step = make_train_step(
             task,
             optimizer,
@@ -139,17 +142,8 @@ def _loop(
     train_step = train_step.lower(state, batch).compile()
     eval_step = jax.jit(task.evaluate, out_shardings=whole)
     say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
-    writer = MetricWriter(files.metrics, files.tensorboard, first_step)
-    log = TrainLog(
-        writer,
-        global_batch_size=batch_size,
-        first_step=first_step,
-        total_steps=plan.total,
-        report_every=plan.report_every,
-    )
-    results: dict[str, float] = {}
 
-    def evaluate_all(step: int) -> dict[str, float]:
+    def evaluate_all(step: int, state: TrainState) -> dict[str, float]:
         metrics = {
             f"{split}/{name}": value
             for split, source in task.eval_sources.items()
@@ -157,30 +151,42 @@ def _loop(
                 eval_step, state.eval_params, source, config.evaluation.global_batch_size, mesh
             ).items()
         }
-        writer.write(step, metrics)
         say(f"step {step:,}: " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
         return metrics
 
-    for step in range(first_step, plan.total + 1):
-        is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
-        evaluated = None
-        if is_new and (step == 0 or plan.is_due(step, plan.evaluate_every)):
-            log.flush()
-            with log.stopwatch.pause():
-                evaluated = results = evaluate_all(step)
-        if step > first_step and plan.is_due(step, plan.save_every):
-            log.flush()  # Only a state whose making was sound is saved.
-            with log.stopwatch.pause():
-                checkpoints.save(step, state, evaluated)
-        if step == plan.total:
-            break
-        if step > first_step:
-            with log.stopwatch.waiting():
-                batch = put_batch(next(batches), mesh)
-        state, scalars = train_step(state, batch)
-        log.add(step + 1, scalars)
-    log.close()
-    writer.close()
+    results: dict[str, float] = {}
+    with (
+        contextlib.closing(MetricWriter(files.metrics, files.tensorboard, first_step)) as writer,
+        contextlib.closing(
+            TrainLog(
+                writer,
+                global_batch_size=batch_size,
+                first_step=first_step,
+                total_steps=plan.total,
+                report_every=plan.report_every,
+                device_days=_latest(files.metrics).get("train/device_days", 0.0),
+            )
+        ) as log,
+    ):
+        for step in range(first_step, plan.total + 1):
+            is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
+            evaluated = None
+            if is_new and (step == 0 or plan.is_due(step, plan.evaluate_every)):
+                log.flush()
+                with log.stopwatch.pause():
+                    evaluated = results = evaluate_all(step, state)
+                    writer.write(step, results)
+            if step > first_step and plan.is_due(step, plan.save_every):
+                log.flush()  # Only a state whose making was sound is saved.
+                with log.stopwatch.pause():
+                    checkpoints.save(step, state, evaluated)
+            if step == plan.total:
+                break
+            if step > first_step:
+                with log.stopwatch.waiting():
+                    batch = put_batch(next(batches), mesh)
+            state, scalars = train_step(state, batch)
+            log.add(step + 1, scalars)
     return results
 
 
@@ -189,7 +195,7 @@ def _initial_state(
 ) -> TrainState:
     """The run's own checkpoint, else published weights, else random; says which in one line."""
     whole = replicated(mesh)
-    keeps_ema = config.train.ema_decay is not None
+    keeps_ema = config.train.ema_decay > 0
 
     def create(params):
         return TrainState.create(params, optimizer, keeps_ema)
@@ -238,11 +244,6 @@ def _announce(
     say(f"Parameters (each one in {table}):\n{parameter_summary(state.params)}")
 
 
-def _last_evaluation(metrics_file: Path, task: Task) -> dict[str, float]:
-    splits = tuple(f"{split}/" for split in task.eval_sources)
-    return {
-        name: value
-        for record in read_metrics(metrics_file)
-        for name, value in record.items()
-        if name.startswith(splits)
-    }
+def _latest(metrics_file: Path) -> dict[str, float]:
+    """The last value written of every metric."""
+    return {name: value for record in read_metrics(metrics_file) for name, value in record.items()}

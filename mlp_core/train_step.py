@@ -45,7 +45,7 @@ def make_train_step(
     *,
     seed: int,
     grad_accum_steps: int,
-    ema_decay: float | None,
+    ema_decay: float,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Scalars]]:
     """Builds `train_step(state, batch) -> (state, scalars)`, pure, to be jitted by the caller.
 
@@ -61,7 +61,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema_params = state.ema_params
-        if ema_decay is not None:
+        if ema_decay > 0:
             ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
         scalars = scalars | {
             "grad_norm": optax.tree.norm(grads),

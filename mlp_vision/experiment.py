@@ -75,7 +75,7 @@ def _check(settings: ImageClassificationConfig) -> None:
         check_patch_size(model.patch_size, (size, size))
     except UserError as error:
         raise UserError(f"config.data.image_size, config.model.patch_size: {error}") from None
-    if settings.init.weights is not None:
+    if settings.init.weights:
         check_before_fetching(settings.init.weights, settings.init.mirror, model, size)
     low, high = settings.data.value_range
     if low >= high:
@@ -96,7 +96,7 @@ def _fetch(settings: ImageClassificationConfig) -> tuple[ImageDataset, Path | No
     except MissingError as error:
         missing.append(str(error))
     try:
-        if settings.init.weights is not None:
+        if settings.init.weights:
             weights = locate_weights(settings.init.weights, settings.init.mirror)
     except MissingError as error:
         missing.append(str(error))

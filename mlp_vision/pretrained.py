@@ -122,7 +122,7 @@ def check_params(path: Path, model: Mixer, image_size: int, head: Head) -> bool:
             shown.append(f"and {len(problems) - len(shown)} more")
         remedy = _remedy(found, model, image_size) or "the file is not whole, or holds more."
         raise UserError(
-            f"{path}: these weights do not fit the model; {remedy}\n  " + "\n  ".join(shown)
+            f"{path}: this file does not fit the model; {remedy}\n  " + "\n  ".join(shown)
         )
     return keeps_head
 
@@ -195,7 +195,7 @@ def _keeps_head(
     if head == "keep" and there != num_classes:
         raise UserError(
             f"{path}: head/kernel and head/bias are for {there:,} classes in the file, for "
-            f"{num_classes:,} in the model; config.init.head=reset starts with a zero head."
+            f"{num_classes:,} in the model; head=reset starts with a zero head."
         )
     return head == "keep" and num_classes > 0
 
@@ -204,11 +204,11 @@ def _remedy(found: Architecture, model: Mixer, image_size: int) -> str:
     """What to change so that file and model fit; empty where their sizes agree."""
     different = {k: v for k, v in found.sizes.items() if getattr(model, k) != v}
     if different:
-        fields = ", ".join(f"config.model.{name}={value}" for name, value in different.items())
-        return f"it needs {fields}."
+        fields = ", ".join(f"{name}={value}" for name, value in different.items())
+        return f"it needs a model with {fields}."
     if found.image_size != image_size:
         return (
             f"it is for images of {found.image_size} pixels, not {image_size}: "
-            f"set config.data.image_size={found.image_size}."
+            f"set image_size={found.image_size}."
         )
     return ""

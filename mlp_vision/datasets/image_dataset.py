@@ -1,4 +1,4 @@
-"""Image data sets by name, prepared on disk as TFDS array_record and read into memory."""
+"""Image data sets by name, prepared on disk by TFDS and read into memory."""
 
 import dataclasses
 import math
@@ -19,6 +19,7 @@ from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.digits import Digits
 from mlp_vision.datasets.image_codec import decode_rgb
 from mlp_vision.datasets.synthetic import Synthetic
+from mlp_vision.datasets.tfrecord import TfrecordSource
 
 OWN_BUILDERS = {builder.name: builder for builder in (Cifar10, Cifar100, Digits, Synthetic)}
 MEMORY_LIMIT_BYTES = 8 << 30
@@ -48,7 +49,11 @@ class ImageDataset:
         Raises:
             UserError: a picture cannot be decoded.
         """
-        records = self.builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        if self.builder.info.file_format == tfds.core.FileFormat.TFRECORD:
+            records = TfrecordSource(self.builder, split)
+        else:
+            decoders = {"image": tfds.decode.SkipDecoding()}
+            records = self.builder.as_data_source(split, decoders=decoders)
         height, width, _ = self.builder.info.features["image"].shape
         images = np.empty((len(records), height, width, 3), np.uint8)
         labels = np.empty(len(records), np.int32)
@@ -174,9 +179,4 @@ def _check_kind(name: str, builder: tfds.core.DatasetBuilder) -> None:
         raise UserError(
             f"config.data.name: {name} takes {size / 2**30:.0f} GiB of memory; at most "
             f"{MEMORY_LIMIT_BYTES >> 30} GiB are read."
-        )
-    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
-        raise UserError(
-            f"{builder.data_path}: prepared as {builder.info.file_format.value}, which has no "
-            "random access; prepare it as array_record (tfds build --file_format=array_record)."
         )

@@ -171,7 +171,7 @@ def test_weights_that_do_not_fit_are_refused_and_debug_shows_where(environment, 
     weights = write_tiny(tmp_path / "tiny.npz")
     args = (DIGITS, f"--config.init.weights={weights}", f"--workdir={tmp_path / 'run'}")
     run = launch(environment, *args)
-    assert run.returncode == 2 and "config.model.patch_size=8" in run.stderr
+    assert run.returncode == 2 and "patch_size=8" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Traceback" in launch(environment, *args, "--debug").stderr
 

@@ -40,7 +40,7 @@ def image_task():
     return ImageClassification(settings, model, None, source, {"test": source})
 
 
-def train(task, steps=3, *, devices=1, grad_accum_steps=1, ema_decay=None, batch_size=16):
+def train(task, steps=3, *, devices=1, grad_accum_steps=1, ema_decay=0.0, batch_size=16):
     """State and last scalars after some steps on the first rows of the data."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("data",))
     schedule = optax.constant_schedule(0.1)
@@ -55,7 +55,7 @@ def train(task, steps=3, *, devices=1, grad_accum_steps=1, ema_decay=None, batch
     )
     whole = replicated(mesh)
     params = jax.device_put(task.init_params(jax.random.key(0)), whole)
-    state = jax.device_put(TrainState.create(params, optimizer, ema_decay is not None), whole)
+    state = jax.device_put(TrainState.create(params, optimizer, ema_decay > 0), whole)
     step = jax.jit(step, out_shardings=(whole, whole))
     scalars = {}
     batch = jax.device_put(task.train_source.gather(np.arange(batch_size)), batch_sharding(mesh))

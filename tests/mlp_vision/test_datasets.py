@@ -1,5 +1,6 @@
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,6 +11,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from tests.conftest import ROOT
 
 from mlp_core.errors import MissingError, UserError
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
@@ -136,6 +139,25 @@ def test_a_directory_that_tfds_prepared_is_used_as_it_is(data_dir, tmp_path):
     by_path = open_image_dataset(str(prepared), None)
     assert len(by_path.load("train[:10%]")) == 144
     assert len(by_path.load("test[:5]")) == 5
+
+
+@pytest.mark.parametrize("split", ["train", "test", "train[30%:80%]"])
+def test_tfrecords_are_read_as_tfds_reads_them_with_tensorflow(split):
+    """tests/data/tfds/tiny was written, and tiny_expected.npz read back, with TensorFlow 2.21."""
+    folder = ROOT / "tests" / "data" / "tfds"
+    got = rows(open_image_dataset("tiny", str(folder)).load(split))
+    expected = np.load(folder / "tiny_expected.npz")
+    wanted = expected["split"] == split
+    np.testing.assert_array_equal(got["image"], expected["image"][wanted])
+    np.testing.assert_array_equal(got["label"], expected["label"][wanted])
+
+
+def test_tfrecords_cut_short_are_refused(tmp_path):
+    shutil.copytree(ROOT / "tests" / "data" / "tfds" / "tiny", tmp_path / "tiny")
+    file = next((tmp_path / "tiny").rglob("tiny-train.tfrecord-00001*"))
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(UserError, match="cut short"):
+        open_image_dataset("tiny", str(tmp_path)).load("train")
 
 
 def test_splits_that_are_not_there_or_empty_are_refused(data_dir):

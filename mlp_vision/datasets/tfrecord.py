@@ -1,0 +1,59 @@
+"""TFRecord splits that TFDS prepared, read into memory without TensorFlow.
+
+TFDS itself reads this format, which has no random access, with TensorFlow only. A record is its
+length (8 bytes, little endian), a checksum of that (4), the serialized example, a checksum (4).
+"""
+
+import struct
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from mlp_core.errors import UserError
+
+LENGTH = struct.Struct("<Q")
+CHECKSUM_BYTES = 4
+
+
+class TfrecordSource:
+    """A split of a prepared data set, with the reading methods of a TFDS data source."""
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
+        """Reads the serialized examples of `split`, such as "train[:98%]", in their order.
+
+        Raises:
+            UserError: a file of the split is damaged.
+        """
+        self._features = builder.info.features
+        self._examples = [
+            example
+            for part in builder.info.splits[split].file_instructions
+            for example in islice(_read(Path(part.filename)), part.skip, part.skip + part.take)
+        ]
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self._examples)
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """Examples as dictionaries; pictures stay encoded."""
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        return [
+            self._features.deserialize_example_np(self._examples[i], decoders=decoders)
+            for i in indices
+        ]
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while header := file.read(LENGTH.size + CHECKSUM_BYTES):
+            if len(header) < LENGTH.size + CHECKSUM_BYTES:
+                raise UserError(f"{path}: this TFRecord file is cut short; prepare it again.")
+            (length,) = LENGTH.unpack(header[: LENGTH.size])
+            example = file.read(length)
+            if len(file.read(CHECKSUM_BYTES)) < CHECKSUM_BYTES:
+                raise UserError(f"{path}: this TFRecord file is cut short; prepare it again.")
+            yield example

@@ -60,7 +60,7 @@ def _say_where(files: train_loop.RunFiles, results: dict[str, float]) -> None:
         f"\nDone: {', '.join(scores)}\n"
         f"Checkpoints  {files.checkpoints}\n"
         f"Metrics      {files.metrics}\n"
-        f"TensorBoard  tensorboard --logdir={files.tensorboard}\n"
+        f"TensorBoard  {files.tensorboard} (pip install tensorboard; tensorboard --logdir=...)\n"
         "Next: change any field with --config.FIELD=VALUE and another --workdir, or fine-tune "
         "Google's\nMixer-B/16 with --config=configs/mixer_b16_cifar100.py (:smoke for two minutes)."
     )

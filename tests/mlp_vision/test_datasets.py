@@ -12,12 +12,11 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.conftest import ROOT
-
 from mlp_core.errors import MissingError, UserError
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.image_codec import decode_rgb, encode_png
 from mlp_vision.datasets.image_dataset import check_split, open_image_dataset
+from tests.conftest import ROOT
 
 
 def rows(source):

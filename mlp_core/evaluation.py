@@ -1,6 +1,6 @@
 """Exact evaluation: every example once, for any batch size and number of devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 from jax.sharding import Mesh
@@ -8,6 +8,21 @@ from jax.sharding import Mesh
 from mlp_core.array_source import ArraySource
 from mlp_core.input_pipeline import eval_batches
 from mlp_core.mesh import put_batch
+
+
+def evaluate_splits(
+    eval_step: Callable,
+    params,
+    sources: Mapping[str, ArraySource],
+    global_batch_size: int,
+    mesh: Mesh,
+) -> dict[str, float]:
+    """The metrics of `evaluate` over several splits, by names such as `test/top1`."""
+    return {
+        f"{split}/{name}": value
+        for split, source in sources.items()
+        for name, value in evaluate(eval_step, params, source, global_batch_size, mesh).items()
+    }
 
 
 def evaluate(

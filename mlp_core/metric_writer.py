@@ -46,6 +46,11 @@ def read_metrics(jsonl: Path) -> list[dict[str, float]]:
     return records
 
 
+def latest_metrics(jsonl: Path) -> dict[str, float]:
+    """The last value written of every metric."""
+    return {name: value for record in read_metrics(jsonl) for name, value in record.items()}
+
+
 def _reopen(jsonl: Path, last_step: int):
     """Opens the file for appending after rewriting it without steps past `last_step`."""
     kept = [record for record in read_metrics(jsonl) if record["step"] <= last_step]

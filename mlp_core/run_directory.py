@@ -1,5 +1,6 @@
 """The folder of a run: its configuration, and the refusal to mix two experiments in it."""
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -11,6 +12,28 @@ from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """What a run leaves behind in its folder."""
+
+    config: Path
+    parameters: Path
+    checkpoints: Path
+    metrics: Path
+    tensorboard: Path
+
+    @classmethod
+    def of(cls, workdir: Path) -> "RunFiles":
+        """The places, whether or not they exist yet."""
+        return cls(
+            config=workdir / "config.json",
+            parameters=workdir / "parameters.txt",
+            checkpoints=workdir / "checkpoints",
+            metrics=workdir / "metrics.jsonl",
+            tensorboard=workdir / "tensorboard",
+        )
 
 
 def check_run_directory(workdir: Path, config: ConfigDict) -> None:
@@ -27,7 +50,7 @@ def check_run_directory(workdir: Path, config: ConfigDict) -> None:
         raise UserError(
             f"--workdir={workdir}: cannot write there ({error.strerror}); name another folder."
         ) from error
-    saved_file = _config_file(workdir)
+    saved_file = RunFiles.of(workdir).config
     if not saved_file.exists():
         return
     try:
@@ -46,15 +69,11 @@ def check_run_directory(workdir: Path, config: ConfigDict) -> None:
 
 def save_config(workdir: Path, config: ConfigDict) -> None:
     """Writes `config.json` once, whole or not at all."""
-    target = _config_file(workdir)
+    target = RunFiles.of(workdir).config
     if jax.process_index() == 0 and not target.exists():
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(_as_json(config), indent=2) + "\n")
         os.replace(temporary, target)
-
-
-def _config_file(workdir: Path) -> Path:
-    return workdir / "config.json"
 
 
 def _as_json(config: ConfigDict) -> dict[str, Any]:

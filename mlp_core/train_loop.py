@@ -5,9 +5,8 @@ after the next one has been dispatched. The data position is the step, so it cha
 a checkpoint is taken and there is nothing else to save.
 """
 
-import contextlib
-import dataclasses
 import time
+from contextlib import closing
 from pathlib import Path
 
 import jax
@@ -17,59 +16,18 @@ from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
 from mlp_core.console import say
 from mlp_core.errors import NonFiniteLossError
-from mlp_core.evaluation import evaluate
+from mlp_core.evaluation import evaluate_splits
+from mlp_core.initial_state import initial_state
 from mlp_core.input_pipeline import train_batches
 from mlp_core.mesh import check_batch_size, make_mesh, put_batch, replicated
-from mlp_core.metric_writer import MetricWriter, read_metrics
-from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
+from mlp_core.metric_writer import latest_metrics
+from mlp_core.optimizer import make_optimizer, make_schedule
 from mlp_core.parameter_table import parameter_summary, parameter_table
+from mlp_core.plan import Plan
+from mlp_core.run_directory import RunFiles
+from mlp_core.run_log import RunLog
 from mlp_core.task import Task
-from mlp_core.train_log import TrainLog
 from mlp_core.train_step import TrainState, make_train_step
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """A run's durations, in steps."""
-
-    total: int
-    warmup: int
-    evaluate_every: int
-    save_every: int
-    report_every: int
-
-    @classmethod
-    def of(cls, config: RunConfig, num_examples: int) -> "Plan":
-        """Converts the durations of `config` for a training set of `num_examples`."""
-
-        def steps(duration):
-            return duration.steps(num_examples, config.train.global_batch_size)
-
-        return cls(
-            total=steps(config.train.duration),
-            warmup=steps(config.schedule.warmup),
-            evaluate_every=steps(config.evaluation.every),
-            save_every=steps(config.checkpoint.every),
-            report_every=steps(config.log.every),
-        )
-
-    def is_due(self, step: int, every: int) -> bool:
-        """Whether what happens every so many steps, and at the end, happens at `step`."""
-        return step == self.total or (every > 0 and step % every == 0)
-
-
-@dataclasses.dataclass(frozen=True)
-class RunFiles:
-    """What a run leaves behind in its folder."""
-
-    checkpoints: Path
-    metrics: Path
-    tensorboard: Path
-
-    @classmethod
-    def of(cls, workdir: Path) -> "RunFiles":
-        """The places, whether or not they exist yet."""
-        return cls(workdir / "checkpoints", workdir / "metrics.jsonl", workdir / "tensorboard")
 
 
 def check_batch_sizes(config: RunConfig) -> None:
@@ -90,36 +48,34 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
     Returns the last evaluation's metrics by name, such as `test/top1`.
 
     Raises:
-        UserError: the configuration does not fit the model or what lies in `workdir`.
+        UserError: the configuration does not fit the data or what lies in `workdir`.
         NonFiniteLossError: the loss or the gradient was not finite.
     """
     mesh, plan, files = make_mesh(), Plan.of(config, len(task.train_source)), RunFiles.of(workdir)
     schedule = make_schedule(config.schedule, plan.total, plan.warmup)
     optimizer = make_optimizer(config.optimizer, schedule)
-    checkpoints = Checkpoints(files.checkpoints, config.checkpoint, config.evaluation.best_metric)
-    try:
-        state = _initial_state(task, config, optimizer, checkpoints, mesh)
-        _announce(state, config, plan, len(task.train_source), workdir)
+    train_step = make_train_step(
+        task,
+        optimizer,
+        schedule,
+        seed=config.seed,
+        grad_accum_steps=config.train.grad_accum_steps,
+        ema_decay=config.train.ema_decay,
+    )
+    best_metric = config.evaluation.best_metric
+    with closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints:
+        state = initial_state(task, config, optimizer, checkpoints, mesh)
+        _announce(state, config, plan, len(task.train_source), files)
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done.")
-            evaluated = tuple(f"{split}/" for split in task.eval_sources)
-            latest = _latest(files.metrics)
-            return {name: value for name, value in latest.items() if name.startswith(evaluated)}
-        train_step = make_train_step(
-            task,
-            optimizer,
-            schedule,
-            seed=config.seed,
-            grad_accum_steps=config.train.grad_accum_steps,
-            ema_decay=config.train.ema_decay,
-        )
-        return _loop(task, config, plan, mesh, train_step, state, checkpoints, files)
-    except NonFiniteLossError as error:
-        step = checkpoints.latest_step
-        last_good = "none was saved" if step is None else f"it is {checkpoints.path(step)}"
-        raise NonFiniteLossError(f"{error} As for the last good checkpoint, {last_good}.") from None
-    finally:
-        checkpoints.close()
+            return _last_evaluation(files, task)
+        try:
+            return _loop(task, config, plan, mesh, train_step, state, checkpoints, files)
+        except NonFiniteLossError as error:
+            step = checkpoints.latest_step
+            last_good = "none was saved" if step is None else f"it is {checkpoints.path(step)}"
+            text = f"{error} As for the last good checkpoint, {last_good}."
+            raise NonFiniteLossError(text) from error
 
 
 def _loop(
@@ -132,50 +88,33 @@ def _loop(
     checkpoints: Checkpoints,
     files: RunFiles,
 ) -> dict[str, float]:
-    whole = replicated(mesh)
-    first_step = int(state.step)
-    batch_size = config.train.global_batch_size
+    """Takes `state` to the end of the plan and returns the last evaluation."""
+    first_step, batch_size = int(state.step), config.train.global_batch_size
     batches = train_batches(task.train_source, batch_size, config.seed, first_step, plan.total)
     batch = put_batch(next(batches), mesh)
-    started = time.perf_counter()
-    train_step = jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
-    train_step = train_step.lower(state, batch).compile()
+    whole = replicated(mesh)
     eval_step = jax.jit(task.evaluate, out_shardings=whole)
+    train_step = jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
+    started = time.perf_counter()
+    train_step = train_step.lower(state, batch).compile()
     say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
 
-    def evaluate_all(step: int, state: TrainState) -> dict[str, float]:
-        metrics = {
-            f"{split}/{name}": value
-            for split, source in task.eval_sources.items()
-            for name, value in evaluate(
-                eval_step, state.eval_params, source, config.evaluation.global_batch_size, mesh
-            ).items()
-        }
-        say(f"step {step:,}: " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
-        return metrics
-
     results: dict[str, float] = {}
-    with (
-        contextlib.closing(MetricWriter(files.metrics, files.tensorboard, first_step)) as writer,
-        contextlib.closing(
-            TrainLog(
-                writer,
-                global_batch_size=batch_size,
-                first_step=first_step,
-                total_steps=plan.total,
-                report_every=plan.report_every,
-                device_days=_latest(files.metrics).get("train/device_days", 0.0),
-            )
-        ) as log,
-    ):
+    with closing(RunLog(files, plan, batch_size, first_step)) as log:
         for step in range(first_step, plan.total + 1):
             is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
             evaluated = None
             if is_new and (step == 0 or plan.is_due(step, plan.evaluate_every)):
                 log.flush()
                 with log.stopwatch.pause():
-                    evaluated = results = evaluate_all(step, state)
-                    writer.write(step, results)
+                    evaluated = results = evaluate_splits(
+                        eval_step,
+                        state.eval_params,
+                        task.eval_sources,
+                        config.evaluation.global_batch_size,
+                        mesh,
+                    )
+                    log.write_evaluation(step, results)
             if step > first_step and plan.is_due(step, plan.save_every):
                 log.flush()  # Only a state whose making was sound is saved.
                 with log.stopwatch.pause():
@@ -190,38 +129,8 @@ def _loop(
     return results
 
 
-def _initial_state(
-    task: Task, config: RunConfig, optimizer, checkpoints: Checkpoints, mesh: Mesh
-) -> TrainState:
-    """The run's own checkpoint, else published weights, else random; says which in one line."""
-    whole = replicated(mesh)
-    keeps_ema = config.train.ema_decay > 0
-
-    def create(params):
-        return TrainState.create(params, optimizer, keeps_ema)
-
-    def create_random(rng):
-        return create(task.init_params(rng))
-
-    rng = jax.random.key(config.seed)
-    abstract = jax.eval_shape(create_random, rng)
-    check_weight_decay(config.optimizer, abstract.params)
-    step = checkpoints.latest_step
-    if step is not None:
-        say(f"Start: goes on from step {step:,}, {checkpoints.path(step)}")
-        placed = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), abstract
-        )
-        return checkpoints.load(step, placed)
-    published = task.published_params()
-    if published is not None:
-        return jax.jit(create, out_shardings=whole)(published)
-    say(f"Start: random parameters, seed {config.seed}")
-    return jax.jit(create_random, out_shardings=whole)(rng)
-
-
 def _announce(
-    state: TrainState, config: RunConfig, plan: Plan, num_examples: int, workdir: Path
+    state: TrainState, config: RunConfig, plan: Plan, num_examples: int, files: RunFiles
 ) -> None:
     """Prints devices, batches, length and parameters; the whole parameter table goes to a file."""
     devices, batch = jax.devices(), config.train.global_batch_size
@@ -238,12 +147,12 @@ def _announce(
         f"Length: {plan.total:,} steps, {plan.total * batch / num_examples:.1f} epochs of "
         f"{num_examples:,} examples"
     )
-    table = workdir / "parameters.txt"
     if jax.process_index() == 0:
-        table.write_text(parameter_table(state.params) + "\n")
-    say(f"Parameters (each one in {table}):\n{parameter_summary(state.params)}")
+        files.parameters.write_text(parameter_table(state.params) + "\n")
+    say(f"Parameters (each one in {files.parameters}):\n{parameter_summary(state.params)}")
 
 
-def _latest(metrics_file: Path) -> dict[str, float]:
-    """The last value written of every metric."""
-    return {name: value for record in read_metrics(metrics_file) for name, value in record.items()}
+def _last_evaluation(files: RunFiles, task: Task) -> dict[str, float]:
+    splits = tuple(f"{split}/" for split in task.eval_sources)
+    latest = latest_metrics(files.metrics)
+    return {name: value for name, value in latest.items() if name.startswith(splits)}

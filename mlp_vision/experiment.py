@@ -9,14 +9,15 @@ from mlp_core import train_loop
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
+from mlp_core.optimizer import check_weight_decay
 from mlp_core.precision import compute_dtype
-from mlp_core.run_directory import check_run_directory, save_config
+from mlp_core.run_directory import RunFiles, check_run_directory, save_config
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, check_split, open_image_dataset
 from mlp_vision.mixer import check_patch_size
 from mlp_vision.models import create_model
-from mlp_vision.pretrained import check_before_fetching, check_params
+from mlp_vision.pretrained import check_before_fetching, check_params, expected_params
 from mlp_vision.published_weights import locate_weights
 
 
@@ -49,11 +50,11 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         },
     )
     results = train_loop.train(task, settings, workdir)
-    _say_where(train_loop.RunFiles.of(workdir), results)
+    _say_where(RunFiles.of(workdir), results)
     return results
 
 
-def _say_where(files: train_loop.RunFiles, results: dict[str, float]) -> None:
+def _say_where(files: RunFiles, results: dict[str, float]) -> None:
     """The end of a run: its score, its files, and what one might do next."""
     scores = [f"{name} {100 * v:.2f} %" for name, v in results.items() if not name.endswith("loss")]
     say(
@@ -77,6 +78,7 @@ def _check(settings: ImageClassificationConfig) -> None:
         raise UserError(f"config.data.image_size, config.model.patch_size: {error}") from None
     if settings.init.weights:
         check_before_fetching(settings.init.weights, settings.init.mirror, model, size)
+    check_weight_decay(settings.optimizer, expected_params(model, size))
     low, high = settings.data.value_range
     if low >= high:
         raise UserError(f"config.data.value_range: {low} to {high} is no range; set low < high.")

@@ -8,7 +8,7 @@ import pytest
 
 from mlp_core.config import parse_config
 from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
-from mlp_core.train_loop import Plan
+from mlp_core.plan import Plan
 from mlp_vision import experiment
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.models import create_model

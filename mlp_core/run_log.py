@@ -1,41 +1,35 @@
-"""Training metrics: fetched one step late, averaged between reports, checked to be finite."""
+"""What a run reports: training scalars, fetched one step late, and evaluations."""
 
 import jax
 import numpy as np
 
+from mlp_core.console import say
 from mlp_core.errors import NonFiniteLossError
-from mlp_core.metric_writer import MetricWriter
+from mlp_core.metric_writer import MetricWriter, latest_metrics
+from mlp_core.plan import Plan
 from mlp_core.progress import ProgressBar, Stopwatch
+from mlp_core.run_directory import RunFiles
 
 SECONDS_A_DAY = 86400
 
 
-class TrainLog:
-    """Collects the scalars that training steps return and reports them."""
+class RunLog:
+    """Collects scalars of training steps, checks that they are finite, and reports.
 
-    def __init__(
-        self,
-        writer: MetricWriter,
-        *,
-        global_batch_size: int,
-        first_step: int,
-        total_steps: int,
-        report_every: int,
-        device_days: float,
-    ):
-        """Reports every `report_every` steps and after the last; 0: only after the last.
+    Reports go to the progress display and, through `MetricWriter`, to files. `stopwatch` tells
+    apart training, waiting for data, and what is neither.
+    """
 
-        `device_days` is what the run has cost before `first_step`.
-        """
-        self.stopwatch = Stopwatch()
-        self._writer = writer
+    def __init__(self, files: RunFiles, plan: Plan, global_batch_size: int, first_step: int):
+        """Goes on from what an earlier part of the run has written up to `first_step`."""
+        self._writer = MetricWriter(files.metrics, files.tensorboard, first_step)
+        self._device_days = latest_metrics(files.metrics).get("train/device_days", 0.0)
+        self._plan = plan
         self._global_batch_size = global_batch_size
-        self._total_steps = total_steps
-        self._report_every = report_every
-        self._device_days = device_days
-        self._bar = ProgressBar(first_step, total_steps)
+        self._bar = ProgressBar(first_step, plan.total)
         self._pending = None
         self._window: list[dict[str, float]] = []
+        self.stopwatch = Stopwatch()
 
     def add(self, step: int, scalars: dict[str, jax.Array]) -> None:
         """Takes the scalars of the step just dispatched, and reads those of the one before."""
@@ -61,12 +55,18 @@ class TrainLog:
             )
         self._window.append(values)
         self._bar.step_done()
-        if step == self._total_steps or (self._report_every and step % self._report_every == 0):
+        if self._plan.is_due(step, self._plan.report_every):
             self._report(step)
 
+    def write_evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        """Reports the metrics of an evaluation after `step` steps."""
+        self._writer.write(step, metrics)
+        say(f"step {step:,}: " + "  ".join(f"{name} {v:.4f}" for name, v in metrics.items()))
+
     def close(self) -> None:
-        """Ends the progress bar."""
+        """Ends the progress bar and flushes the files."""
         self._bar.close()
+        self._writer.close()
 
     def _report(self, step: int) -> None:
         """Writes means since the last report, the last learning rate, speed and cost."""

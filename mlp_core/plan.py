@@ -1,0 +1,35 @@
+"""A run's durations, converted to optimizer steps."""
+
+import dataclasses
+
+from mlp_core.config import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run's durations, in steps."""
+
+    total: int
+    warmup: int
+    evaluate_every: int
+    save_every: int
+    report_every: int
+
+    @classmethod
+    def of(cls, config: RunConfig, num_examples: int) -> "Plan":
+        """Converts the durations of `config` for a training set of `num_examples`."""
+
+        def steps(duration):
+            return duration.steps(num_examples, config.train.global_batch_size)
+
+        return cls(
+            total=steps(config.train.duration),
+            warmup=steps(config.schedule.warmup),
+            evaluate_every=steps(config.evaluation.every),
+            save_every=steps(config.checkpoint.every),
+            report_every=steps(config.log.every),
+        )
+
+    def is_due(self, step: int, every: int) -> bool:
+        """Whether what happens every so many steps, and at the end, happens at `step`."""
+        return step == self.total or (every > 0 and step % every == 0)

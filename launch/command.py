@@ -8,6 +8,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from mlp_core.errors import UserError
+from mlp_core.host_memory import keep_freed_memory
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -26,7 +27,7 @@ def run_command(main: Callable[[], None]) -> None:
     """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's."""
     try:
         _parse_flags(sys.argv)
-        _set_up_jax()
+        _set_up()
         main()
     except UserError as error:
         if "--debug" in sys.argv:
@@ -78,8 +79,9 @@ def _what_is_wrong(error: Exception) -> str:
     return " ".join(lines) or type(error).__name__
 
 
-def _set_up_jax() -> None:
+def _set_up() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.compilation_cache import enable_compilation_cache
 
+    keep_freed_memory()
     enable_compilation_cache()

@@ -1,0 +1,112 @@
+"""A small Mixer, its task, and its training step alone: what benchmarks of the step share."""
+
+import time
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from configs import common
+from mlp_core.config import parse_config
+from mlp_core.input_pipeline import train_batches
+from mlp_core.mesh import make_mesh, put_batch, replicated
+from mlp_core.optimizer import make_optimizer, make_schedule
+from mlp_core.precision import compute_dtype
+from mlp_core.train_step import TrainState, make_train_step
+from mlp_vision.classification import ImageClassification
+from mlp_vision.config import ImageClassificationConfig
+from mlp_vision.datasets.image_dataset import open_image_dataset
+from mlp_vision.models import create_model
+
+WARM_UP_STEPS = 5  # Not timed.
+
+
+def small_mixer_config(
+    data_dir: Path, *, hidden_dim: int, num_blocks: int, batch_size: int, steps: int
+) -> ConfigDict:
+    """Proportions and augmentation of configs/mixer_cifar10_scratch.py, smaller, made pictures."""
+    config = common.get_config()
+    config.model.name = "mixer"
+    config.model.patch_size = 4
+    config.model.hidden_dim = hidden_dim
+    config.model.num_blocks = num_blocks
+    config.model.tokens_mlp_dim = hidden_dim
+    config.model.channels_mlp_dim = 4 * hidden_dim
+    config.data.name = "synthetic"
+    config.data.data_dir = str(data_dir)
+    config.augment.crop = "inception"
+    config.augment.crop_min_area = 0.25
+    config.augment.flip = True
+    config.optimizer.weight_decay = 0.1
+    config.train.duration = f"{steps} steps"
+    config.train.global_batch_size = batch_size
+    config.evaluation.every = "0 steps"
+    config.evaluation.global_batch_size = batch_size
+    config.checkpoint.every = "0 steps"
+    return config
+
+
+def make_task(config: ConfigDict) -> ImageClassification:
+    """The task of an experiment, with its data set prepared and read."""
+    settings = parse_config(ImageClassificationConfig, config)
+    dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
+    model = create_model(
+        settings.model.name,
+        dataset.num_classes,
+        patch_size=settings.model.patch_size,
+        hidden_dim=settings.model.hidden_dim,
+        num_blocks=settings.model.num_blocks,
+        tokens_mlp_dim=settings.model.tokens_mlp_dim,
+        channels_mlp_dim=settings.model.channels_mlp_dim,
+        dtype=compute_dtype(settings.train.compute_dtype),
+    )
+    return ImageClassification(
+        config=settings,
+        model=model,
+        weights=None,
+        train_source=dataset.load("train"),
+        eval_sources={"test": dataset.load("test")},
+    )
+
+
+class BareStep:
+    """The training step compiled as the loop compiles it, its state, and one batch."""
+
+    def __init__(self, task: ImageClassification):
+        """Compiles the step and puts one batch of the task on the devices."""
+        config, mesh = task.config, make_mesh()
+        whole, batch_size = replicated(mesh), config.train.global_batch_size
+        self._steps = config.train.duration.steps(len(task.train_source), batch_size)
+        schedule = make_schedule(config.schedule, self._steps, warmup_steps=0)
+        optimizer = make_optimizer(config.optimizer, schedule)
+
+        def create(rng):
+            return TrainState.create(
+                task.init_params(rng), optimizer, ema=config.train.ema_decay > 0
+            )
+
+        self._state = jax.jit(create, out_shardings=whole)(jax.random.key(config.seed))
+        batches = train_batches(task.train_source, batch_size, config.seed, 0, 1)
+        self._batch = put_batch(next(batches), mesh)
+        step = make_train_step(
+            task,
+            optimizer,
+            schedule,
+            seed=config.seed,
+            grad_accum_steps=config.train.grad_accum_steps,
+            ema_decay=config.train.ema_decay,
+        )
+        step = jax.jit(step, donate_argnums=0, out_shardings=(whole, whole))
+        self._step = step.lower(self._state, self._batch).compile()
+
+    def mean_seconds(self) -> float:
+        """Mean step time over as many steps as a run has, after a few to warm up; donated state."""
+        self._run(WARM_UP_STEPS)
+        started = time.perf_counter()
+        self._run(self._steps)
+        return (time.perf_counter() - started) / self._steps
+
+    def _run(self, steps: int) -> None:
+        for _ in range(steps):
+            self._state, _ = self._step(self._state, self._batch)
+        jax.block_until_ready(self._state)

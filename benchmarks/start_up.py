@@ -1,0 +1,117 @@
+"""Seconds from the start of the process to the end of the first training step.
+
+Each repetition runs `python launch/main.py --config=configs/mixer_digits.py` as a process of its
+own, with a report after each step, and reads its output up to the line of step 1. The evaluation
+of the initial parameters comes before that step and is included. The line is printed once the
+scalars of step 1 have been fetched, which the loop does after it has dispatched step 2: the figure
+is an upper bound by a few milliseconds. The process is then killed.
+
+`warm`: an unmeasured run before has prepared the data and filled the program cache. `cold`: the
+data are prepared and the program cache is empty. `warm_phases` are the parts of the warm time, in
+order; a part ends with a line of the run's output.
+
+    python benchmarks/start_up.py
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from report import print_report, summary
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = "configs/mixer_digits.py"
+PHASES = {  # How the line begins that ends each phase.
+    "imports_config_data": "Start:",
+    "initial_parameters": "Devices:",
+    "training_step_compiled": "Compiled",
+    "first_evaluation": "step 0:",
+    "first_step": "step 1/",
+}
+
+
+def main() -> None:
+    """Measures and prints the report."""
+    options = _parse_options()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        _start(folder, "warm")  # Unmeasured: prepares the data, fills the program cache.
+        warm, cold = [], []
+        for i in range(max(options.warm_repetitions, options.cold_repetitions)):
+            if i < options.warm_repetitions:
+                warm.append(_start(folder, "warm"))
+            if i < options.cold_repetitions:
+                cold.append(_start(folder, f"cold_{i}"))
+    figures = {
+        "warm_seconds": summary([sum(run.values()) for run in warm]),
+        "cold_seconds": summary([sum(run.values()) for run in cold]) if cold else None,
+        "warm_phases": {
+            phase: round(statistics.median(run[phase] for run in warm), 2) for phase in PHASES
+        },
+    }
+    sizes = {
+        "config": CONFIG,
+        "warm_repetitions": options.warm_repetitions,
+        "cold_repetitions": options.cold_repetitions,
+    }
+    print_report("start_up", figures, sizes)
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="shows that it runs; no cold start")
+    parser.add_argument("--warm_repetitions", type=int, default=15, help="with cached programs")
+    parser.add_argument("--cold_repetitions", type=int, default=5, help="without")
+    options = parser.parse_args()
+    if options.quick:
+        options.warm_repetitions, options.cold_repetitions = 1, 0
+    return options
+
+
+def _start(folder: Path, cache: str) -> dict[str, float]:
+    """Starts a run in a new folder and returns the seconds of each phase up to the first step."""
+    environment = os.environ | {
+        "XDG_CACHE_HOME": str(folder / cache),
+        "TFDS_DATA_DIR": str(folder / "data"),
+    }
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    command = [sys.executable, "launch/main.py", f"--config={CONFIG}", "--config.log.every=1 step"]
+    with tempfile.TemporaryDirectory(dir=folder) as workdir:
+        started = time.perf_counter()
+        run = subprocess.Popen(
+            [*command, f"--workdir={workdir}"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,  # Not a terminal, so that reports are lines and not a bar.
+            text=True,
+        )
+        try:
+            return _read_phases(run, started)
+        finally:
+            run.kill()
+            run.wait()
+
+
+def _read_phases(run: subprocess.Popen, started: float) -> dict[str, float]:
+    """Seconds of each phase; they add up to the time from `started` to the end of the last one."""
+    output, seconds = [], {}
+    waiting_for = list(PHASES)
+    for line in run.stdout:
+        output.append(line)
+        if line.startswith(PHASES[waiting_for[0]]):
+            now = time.perf_counter()
+            seconds[waiting_for.pop(0)] = now - started
+            started = now
+        if not waiting_for:
+            return seconds
+    raise RuntimeError(f"the run ended before its first step:\n{''.join(output)}")
+
+
+if __name__ == "__main__":
+    main()

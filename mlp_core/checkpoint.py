@@ -48,9 +48,12 @@ class Checkpoints:
         latest = self._checkpointer.latest
         return None if latest is None else latest.step
 
-    @property
     def best_step(self) -> int | None:
-        """The step of the checkpoint with the best metric, the later one of equals."""
+        """The step of the checkpoint with the best metric, the later one of equals.
+
+        Waits for a save that is under way.
+        """
+        self._checkpointer.wait()
         scored = [c for c in self._checkpointer.checkpoints if c.metrics]
         best = max(scored, key=lambda c: (c.metrics[self._best_metric], c.step), default=None)
         return None if best is None else best.step

@@ -70,12 +70,16 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
             say(f"Nothing is left to do: all {plan.total:,} steps are done.")
             return _last_evaluation(files, task)
         try:
-            return _loop(task, config, plan, mesh, train_step, state, checkpoints, files)
+            results = _loop(task, config, plan, mesh, train_step, state, checkpoints, files)
         except NonFiniteLossError as error:
             step = checkpoints.latest_step
             last_good = "none was saved" if step is None else f"it is {checkpoints.path(step)}"
             text = f"{error} As for the last good checkpoint, {last_good}."
             raise NonFiniteLossError(text) from error
+        best = checkpoints.best_step()
+        if best is not None:
+            say(f"Best checkpoint by {best_metric}: {checkpoints.path(best)}")
+        return results
 
 
 def _loop(

@@ -106,7 +106,7 @@ def test_a_finished_run_is_not_run_again(tmp_path, capsys):
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_latest_and_best_checkpoints_are_kept(tmp_path):
+def test_latest_and_best_checkpoints_are_kept_and_the_best_is_named(tmp_path, capsys):
     # With rate 1.9 the distance grows from step to step, so the first evaluated save is best.
     config = settings(**{
         "schedule.peak_learning_rate": 1.9, "schedule.name": "constant", "optimizer.momentum": 0.5,
@@ -122,6 +122,8 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path):
     assert best != 16
     kept = {int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()}
     assert kept == {best, 16}
+    named = f"Best checkpoint by test/top1: {tmp_path}/checkpoints/{best}\n"
+    assert named in capsys.readouterr().out
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(tmp_path):

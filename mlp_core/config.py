@@ -31,7 +31,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Duration:
     """A stretch of training, in optimizer steps, epochs or examples."""
 
-    amount: NonNegativeFloat
+    amount: Annotated[float, Field(ge=0, le=1e12)]
     unit: Literal["steps", "epochs", "examples"]
 
     @classmethod
@@ -64,6 +64,12 @@ AnyDuration = Annotated[
 ]
 
 
+def _more_than_nothing(duration: Duration) -> Duration:
+    if duration.amount == 0:
+        raise ValueError("there is nothing to train; make it at least '1 step'")
+    return duration
+
+
 @frozen_settings
 class OptimizerConfig:
     """The update rule. Weight decay is decoupled and scaled by the learning rate (AdamW)."""
@@ -93,7 +99,7 @@ class ScheduleConfig:
 class TrainConfig:
     """How long, in which batches and in which precision to train."""
 
-    duration: AnyDuration
+    duration: Annotated[AnyDuration, pydantic.AfterValidator(_more_than_nothing)]
     global_batch_size: PositiveInt
     grad_accum_steps: PositiveInt
     compute_dtype: Literal["auto", "float32", "bfloat16"]

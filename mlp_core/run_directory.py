@@ -1,9 +1,12 @@
 """The folder of a run: its configuration, and the refusal to mix two experiments in it."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,27 @@ def check_run_directory(workdir: Path, config: ConfigDict) -> None:
             f"--workdir={workdir}: a run with another configuration lies there; name another "
             "--workdir, or set these back:\n  " + "\n  ".join(differences)
         )
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps other runs on this machine out of `workdir`; a killed process holds no lock.
+
+    Raises:
+        UserError: another run is at work there.
+    """
+    if jax.process_index() != 0:  # The first host locks for all.
+        yield
+        return
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"--workdir={workdir}: another run is at work there; wait for it, or name another "
+                "folder."
+            ) from error
+        yield
 
 
 def save_config(workdir: Path, config: ConfigDict) -> None:

@@ -11,7 +11,7 @@ from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
 from mlp_core.optimizer import check_weight_decay
 from mlp_core.precision import compute_dtype
-from mlp_core.run_directory import RunFiles, check_run_directory, save_config
+from mlp_core.run_directory import RunFiles, check_run_directory, locked, save_config
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, check_split, open_image_dataset
@@ -39,7 +39,6 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     if dry_run:
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
-    save_config(workdir, config)
     task = ImageClassification(
         config=settings,
         model=model,
@@ -49,7 +48,9 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
             name: dataset.load(split) for name, split in settings.data.eval_splits.items()
         },
     )
-    results = train_loop.train(task, settings, workdir)
+    with locked(workdir):
+        save_config(workdir, config)
+        results = train_loop.train(task, settings, workdir)
     _say_where(RunFiles.of(workdir), results)
     return results
 

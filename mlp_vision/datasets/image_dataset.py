@@ -167,6 +167,10 @@ def _check_kind(name: str, builder: tfds.core.DatasetBuilder) -> None:
             f"config.data.name: {name} has no features `image` and `label` to classify by; it has "
             f"{', '.join(features)}."
         )
+    if not isinstance(features["label"], tfds.features.ClassLabel):
+        raise UserError(
+            f"config.data.name: `label` of {name} is no class label; it is {features['label']}."
+        )
     shape = features["image"].shape
     if None in shape[:2]:
         raise UserError(

@@ -34,6 +34,8 @@ def test_defaults_are_valid_and_frozen():
         ("train__global_batch_size", 0, "config.train.global_batch_size: .*greater than 0"),
         ("train__duration", "ten epochs", "config.train.duration: 'ten epochs' is no duration"),
         ("train__duration", "-1 epochs", "config.train.duration: '-1 epochs' is no duration"),
+        ("train__duration", "0 steps", "config.train.duration: there is nothing to train"),
+        ("train__duration", "1e99 epochs", "config.train.duration: '1e99 epochs' is no duration"),
         ("train__duration", "3 weeks", "config.train.duration: '3 weeks' is no duration"),
         ("schedule__peak_learning_rate", float("nan"), "config.schedule.peak_learning_rate: .*fin"),
         ("augment__crop_min_area", 1.1, "config.augment.crop_min_area: .*less than or equal to 1"),

@@ -1,0 +1,43 @@
+import pytest
+from ml_collections import ConfigDict
+
+from mlp_core.errors import UserError
+from mlp_core.run_directory import check_run_directory, locked, save_config
+
+CONFIG = ConfigDict({"seed": 0, "train": {"batch": 8, "range": (0.0, 1.0)}})
+
+
+def test_the_same_config_is_welcome_again(tmp_path):
+    workdir = tmp_path / "new" / "run"
+    check_run_directory(workdir, CONFIG)
+    save_config(workdir, CONFIG)
+    check_run_directory(workdir, CONFIG)
+
+
+def test_every_difference_is_shown_and_nothing_is_touched(tmp_path):
+    save_config(tmp_path, CONFIG)
+    before = (tmp_path / "config.json").read_bytes()
+    other = ConfigDict({"seed": 0, "train": {"batch": 9, "range": (0.0, 1.0)}, "new": "x"})
+    with pytest.raises(UserError) as error:
+        check_run_directory(tmp_path, other)
+    assert "config.train.batch: 8 there, 9 now" in str(error.value)
+    assert 'config.new: "(not set)" there, "x" now' in str(error.value)
+    assert "config.seed" not in str(error.value)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_an_unreadable_config_is_told(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="config.json: not readable"):
+        check_run_directory(tmp_path, CONFIG)
+
+
+def test_a_folder_in_use_is_refused_and_free_again_after(tmp_path):
+    with (
+        locked(tmp_path),
+        pytest.raises(UserError, match="another run is at work"),
+        locked(tmp_path),
+    ):
+        pass
+    with locked(tmp_path):
+        pass

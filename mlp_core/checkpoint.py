@@ -76,8 +76,8 @@ class Checkpoints:
             return self._checkpointer.load(step, abstract_state)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise UserError(
-                f"{self.path(step)}: this checkpoint cannot be read into the configured model "
-                f"({str(error).splitlines()[0]}); move it away to go on from an earlier one."
+                f"{self.path(step)}: this checkpoint is damaged or of another model (--debug tells "
+                "more); move it away to go on from an earlier one."
             ) from error
 
     def close(self) -> None:

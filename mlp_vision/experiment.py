@@ -16,7 +16,7 @@ from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, check_split, open_image_dataset
 from mlp_vision.mixer import check_patch_size
-from mlp_vision.models import create_model
+from mlp_vision.models import SIZE_FIELDS, create_model
 from mlp_vision.pretrained import check_before_fetching, check_params, expected_params
 from mlp_vision.published_weights import locate_weights
 
@@ -124,8 +124,7 @@ def _num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> 
 
 
 def _build_model(settings: ImageClassificationConfig, num_classes: int) -> nn.Module:
-    names = ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim")
-    sizes = {name: getattr(settings.model, name) for name in names}
+    sizes = {name: getattr(settings.model, name) for name in SIZE_FIELDS}
     return create_model(
         settings.model.name,
         num_classes,

@@ -7,32 +7,21 @@ import flax.linen as nn
 from mlp_core.errors import UserError
 from mlp_vision.mixer import Mixer
 
+SIZE_FIELDS = ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim")
+
 # MLP-Mixer, table 1; S/8 is the size of one published weight file.
 MIXER_SIZES = {
-    "s32": dict(
-        patch_size=32, hidden_dim=512, num_blocks=8, tokens_mlp_dim=256, channels_mlp_dim=2048
-    ),
-    "s16": dict(
-        patch_size=16, hidden_dim=512, num_blocks=8, tokens_mlp_dim=256, channels_mlp_dim=2048
-    ),
-    "s8": dict(
-        patch_size=8, hidden_dim=512, num_blocks=8, tokens_mlp_dim=256, channels_mlp_dim=2048
-    ),
-    "b32": dict(
-        patch_size=32, hidden_dim=768, num_blocks=12, tokens_mlp_dim=384, channels_mlp_dim=3072
-    ),
-    "b16": dict(
-        patch_size=16, hidden_dim=768, num_blocks=12, tokens_mlp_dim=384, channels_mlp_dim=3072
-    ),
-    "l32": dict(
-        patch_size=32, hidden_dim=1024, num_blocks=24, tokens_mlp_dim=512, channels_mlp_dim=4096
-    ),
-    "l16": dict(
-        patch_size=16, hidden_dim=1024, num_blocks=24, tokens_mlp_dim=512, channels_mlp_dim=4096
-    ),
-    "h14": dict(
-        patch_size=14, hidden_dim=1280, num_blocks=32, tokens_mlp_dim=640, channels_mlp_dim=5120
-    ),
+    name: dict(zip(SIZE_FIELDS, sizes, strict=True))
+    for name, sizes in {
+        "s32": (32, 512, 8, 256, 2048),
+        "s16": (16, 512, 8, 256, 2048),
+        "s8": (8, 512, 8, 256, 2048),
+        "b32": (32, 768, 12, 384, 3072),
+        "b16": (16, 768, 12, 384, 3072),
+        "l32": (32, 1024, 24, 512, 4096),
+        "l16": (16, 1024, 24, 512, 4096),
+        "h14": (14, 1280, 32, 640, 5120),
+    }.items()
 }
 
 # Name: module and the fields that the name settles. "mixer" leaves all sizes to the caller.
@@ -62,8 +51,7 @@ def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
         raise UserError(
             f"model {name!r} has no field {field!r}; it has {', '.join(sorted(known))}."
         )
-    required = ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim")
-    missing = [field for field in required if field not in fields]
+    missing = [field for field in SIZE_FIELDS if field not in fields]
     if missing:
         raise UserError(f"model {name!r} needs {', '.join(missing)}.")
     return module(num_classes=num_classes, **fields)

@@ -30,7 +30,7 @@ def run_command(main: Callable[[], None]) -> None:
         _set_up()
         main()
     except UserError as error:
-        if "--debug" in sys.argv:
+        if any(arg.startswith(("--debug", "-debug")) for arg in sys.argv):
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISTAKE)
@@ -58,8 +58,10 @@ def _parse_flags(argv: list[str]) -> None:
         # A config file that cannot be loaded fails when it is first looked at.
         if CONFIG.value is not None:
             CONFIG.value.to_dict()
-    except SystemExit:  # After --help, which is no failure.
-        sys.exit(0)
+    except SystemExit:
+        if any(arg.startswith(("--help", "-help")) for arg in argv):
+            sys.exit(0)  # No failure.
+        raise
     except Exception as error:  # A config file runs code of any kind.
         raise UserError(_what_is_wrong(error)) from error
     if len(rest) > 1:

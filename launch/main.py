@@ -26,7 +26,9 @@ def main() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision import experiment
 
-    experiment.train(config, Path(WORKDIR.value or f"runs/{name}"), dry_run=DRY_RUN.value)
+    experiment.train(
+        config, Path(WORKDIR.value or f"runs/{name}").expanduser(), dry_run=DRY_RUN.value
+    )
 
 
 if __name__ == "__main__":

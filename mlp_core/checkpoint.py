@@ -4,6 +4,7 @@ Saving is asynchronous and atomic: a checkpoint appears under its step number wh
 so a run that is killed while saving goes on from the one before.
 """
 
+import math
 from pathlib import Path
 
 from orbax.checkpoint import v1 as ocp
@@ -21,6 +22,7 @@ class Checkpoints:
     def __init__(self, directory: Path, config: CheckpointConfig, best_metric: str):
         """`best_metric` names the evaluation metric of which a larger value is better."""
         self._best_metric = best_metric
+        self._keeps_best = config.keep_best > 0
         policies = [_preservation.LatestN(config.keep_latest)]
         if config.keep_best:
             policies.append(
@@ -57,6 +59,11 @@ class Checkpoints:
         scored = [c for c in self._checkpointer.checkpoints if c.metrics]
         best = max(scored, key=lambda c: (c.metrics[self._best_metric], c.step), default=None)
         return None if best is None else best.step
+
+    def would_be_best(self, metrics: dict[str, float]) -> bool:
+        """Whether a checkpoint with these metrics would be better than all that are kept."""
+        kept = [c.metrics[self._best_metric] for c in self._checkpointer.checkpoints if c.metrics]
+        return self._keeps_best and metrics[self._best_metric] > max(kept, default=-math.inf)
 
     def path(self, step: int) -> Path:
         """The folder of the checkpoint of `step`."""

@@ -123,8 +123,11 @@ def _download(url: str, part: Path, size: int | None) -> str | None:
     offset = _size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-        if response.status_code == 416:  # Nothing past the end: the part is whole, or too long.
-            return None
+        if response.status_code == 416:  # Nothing past the end of the part.
+            if offset == size:
+                return None
+            part.unlink()
+            return _download(url, part, size)
         response.raise_for_status()
         resumes = response.status_code == 206
         length = response.headers.get("Content-Length")
@@ -135,6 +138,7 @@ def _download(url: str, part: Path, size: int | None) -> str | None:
             unit="B",
             unit_scale=True,
             desc=url.rsplit("/", 1)[-1],
+            disable=None,  # Not drawn where there is no terminal.
         )
         with bar, part.open("ab" if resumes else "wb") as output:
             for chunk in response.iter_content(CHUNK_BYTES):

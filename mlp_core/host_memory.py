@@ -18,5 +18,6 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_ARENA_MAX, 1)
-        libc.mallopt(M_MMAP_THRESHOLD, LARGEST)
+        if not libc.mallopt(M_MMAP_THRESHOLD, LARGEST):
+            libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # The most that an older glibc takes.
         libc.mallopt(M_TRIM_THRESHOLD, LARGEST)

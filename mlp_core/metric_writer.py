@@ -11,11 +11,15 @@ class MetricWriter:
     """Appends to a file of JSON lines and to a folder of TensorBoard events."""
 
     def __init__(self, jsonl: Path, tensorboard: Path, first_step: int):
-        """Opens the files; what a killed run wrote past `first_step` is dropped first."""
+        """Opens the files; what a killed run wrote past `first_step` is dropped first.
+
+        A run that starts anew, at step 0, keeps nothing.
+        """
+        last_kept = first_step if first_step > 0 else -1
         self._writes = jax.process_index() == 0
         if self._writes:
-            self._file = _reopen(jsonl, first_step)
-            self._events = SummaryWriter(str(tensorboard), purge_step=first_step + 1)
+            self._file = _reopen(jsonl, last_kept)
+            self._events = SummaryWriter(str(tensorboard), purge_step=last_kept + 1)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Writes one line and one event a metric; what is on disk survives a kill."""
@@ -35,14 +39,16 @@ class MetricWriter:
 
 
 def read_metrics(jsonl: Path) -> list[dict[str, float]]:
-    """The lines of a metrics file; a half-written last line is left out."""
-    lines = jsonl.read_text().splitlines() if jsonl.exists() else []
+    """The records of a metrics file; half-written and foreign lines are left out."""
+    lines = jsonl.read_text(errors="replace").splitlines() if jsonl.exists() else []
     records = []
     for line in lines:
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError:
-            break
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
     return records
 
 

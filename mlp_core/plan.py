@@ -3,6 +3,9 @@
 import dataclasses
 
 from mlp_core.config import RunConfig
+from mlp_core.errors import UserError
+
+MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits on the device.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +20,22 @@ class Plan:
 
     @classmethod
     def of(cls, config: RunConfig, num_examples: int) -> "Plan":
-        """Converts the durations of `config` for a training set of `num_examples`."""
+        """Converts the durations of `config` for a training set of `num_examples`.
+
+        Raises:
+            UserError: the run is longer than steps can be counted.
+        """
 
         def steps(duration):
             return duration.steps(num_examples, config.train.global_batch_size)
 
+        total = steps(config.train.duration)
+        if total > MOST_STEPS:
+            raise UserError(
+                f"config.train.duration: {total:,} steps are too many; at most {MOST_STEPS:,}."
+            )
         return cls(
-            total=steps(config.train.duration),
+            total=total,
             warmup=steps(config.schedule.warmup),
             evaluate_every=steps(config.evaluation.every),
             save_every=steps(config.checkpoint.every),

@@ -39,12 +39,22 @@ class RunFiles:
         )
 
 
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether there is a run in `workdir` to go on with."""
+    folder = RunFiles.of(workdir).checkpoints
+    return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
+
+
 def check_run_directory(workdir: Path, config: ConfigDict) -> None:
     """Creates `workdir` if need be and checks that it is writable and of this experiment.
+
+    A run that has saved no checkpoint yet may be replaced.
 
     Raises:
         UserError: it cannot be written, or holds a run with another configuration.
     """
+    if "://" in str(workdir):
+        raise UserError(f"--workdir={workdir}: only folders of this machine can be written.")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):
@@ -53,12 +63,15 @@ def check_run_directory(workdir: Path, config: ConfigDict) -> None:
         raise UserError(
             f"--workdir={workdir}: cannot write there ({error.strerror}); name another folder."
         ) from error
-    saved_file = RunFiles.of(workdir).config
-    if not saved_file.exists():
+    checkpoints = RunFiles.of(workdir).checkpoints
+    if checkpoints.exists() and not checkpoints.is_dir():
+        raise UserError(f"{checkpoints}: this is no folder; name another --workdir.")
+    if not has_checkpoint(workdir):
         return
+    saved_file = RunFiles.of(workdir).config
     try:
         saved = json.loads(saved_file.read_text())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{saved_file}: not readable as JSON; mend it or name another --workdir."
         ) from error
@@ -92,9 +105,9 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def save_config(workdir: Path, config: ConfigDict) -> None:
-    """Writes `config.json` once, whole or not at all."""
+    """Writes `config.json`, whole or not at all."""
     target = RunFiles.of(workdir).config
-    if jax.process_index() == 0 and not target.exists():
+    if jax.process_index() == 0:
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(_as_json(config), indent=2) + "\n")
         os.replace(temporary, target)

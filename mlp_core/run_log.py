@@ -40,18 +40,19 @@ class RunLog:
         """Waits for the last step taken and reads its scalars.
 
         Raises:
-            NonFiniteLossError: its loss or gradient is not finite.
+            NonFiniteLossError: its loss, gradient or update is not finite.
         """
         if self._pending is None:
             return
         step, scalars = self._pending
         self._pending = None
         values = jax.device_get(scalars)
-        if not (np.isfinite(values["loss"]) and np.isfinite(values["grad_norm"])):
+        if not all(np.isfinite(value) for value in values.values()):
             raise NonFiniteLossError(
-                f"step {step}: the loss is {values['loss']} and the norm of the gradient "
-                f"{values['grad_norm']}; a lower config.schedule.peak_learning_rate, a longer "
-                "warm-up or float32 may help."
+                f"step {step}: the loss is {values['loss']}, the norm of the gradient "
+                f"{values['grad_norm']} and of the update {values['update_norm']}; a lower "
+                "config.schedule.peak_learning_rate, a longer warm-up or float32 may help, in "
+                "another --workdir."
             )
         self._window.append(values)
         self._bar.step_done()
@@ -59,7 +60,14 @@ class RunLog:
             self._report(step)
 
     def write_evaluation(self, step: int, metrics: dict[str, float]) -> None:
-        """Reports the metrics of an evaluation after `step` steps."""
+        """Reports the metrics of an evaluation after `step` steps.
+
+        Raises:
+            NonFiniteLossError: one of them is not finite.
+        """
+        for name, value in metrics.items():
+            if not np.isfinite(value):
+                raise NonFiniteLossError(f"step {step}: {name} is {value}.")
         self._writer.write(step, metrics)
         say(f"step {step:,}: " + "  ".join(f"{name} {v:.4f}" for name, v in metrics.items()))
 

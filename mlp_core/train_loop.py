@@ -119,7 +119,8 @@ def _loop(
                         mesh,
                     )
                     log.write_evaluation(step, results)
-            if step > first_step and plan.is_due(step, plan.save_every):
+            is_best = evaluated is not None and checkpoints.would_be_best(evaluated)
+            if step > first_step and (is_best or plan.is_due(step, plan.save_every)):
                 log.flush()  # Only a state whose making was sound is saved.
                 with log.stopwatch.pause():
                     checkpoints.save(step, state, evaluated)

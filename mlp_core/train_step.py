@@ -65,6 +65,7 @@ def make_train_step(
             ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
         scalars = scalars | {
             "grad_norm": optax.tree.norm(grads),
+            "update_norm": optax.tree.norm(updates),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
         }
         return TrainState(state.step + 1, params, opt_state, ema_params), scalars

@@ -6,6 +6,7 @@ Nothing that is read can run code: pickled objects are refused.
 import dataclasses
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,12 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from mlp_core.errors import UserError
+
+RAW_BFLOAT16 = np.dtype("V2")  # How numpy stores it.
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError),
+    *(RuntimeError, NotImplementedError),  # An encrypted or an exotically packed member.
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +51,19 @@ def read_npz_headers(path: Path) -> dict[str, ArrayHeader]:
     return headers
 
 
+def check_npz(path: Path) -> None:
+    """Compares every array in an npz file with its checksum, and its type with what is read.
+
+    Raises:
+        UserError: the file is damaged, or an array is not of a floating type.
+    """
+    for name, header in read_npz_headers(path).items():
+        _check_dtype(path, name, header.dtype)
+    with _opened(path) as archive:
+        if (member := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{member} differs from its checksum")
+
+
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an npz file as float32, each checked against the checksum stored with it.
 
@@ -65,13 +85,17 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _as_float32(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype == np.dtype("V2"):
+    _check_dtype(path, name, array.dtype)
+    if array.dtype == RAW_BFLOAT16:
         array = array.view(ml_dtypes.bfloat16)
-    if array.dtype not in (np.float32, np.float16, ml_dtypes.bfloat16):
-        raise UserError(
-            f"{path}: {name} holds {array.dtype}, not float32; this is no published weight file."
-        )
     return array.astype(np.float32, copy=False)
+
+
+def _check_dtype(path: Path, name: str, dtype: np.dtype) -> None:
+    if dtype not in (np.float32, np.float16, ml_dtypes.bfloat16, RAW_BFLOAT16):
+        raise UserError(
+            f"{path}: {name} holds {dtype}, not float32; this is no published weight file."
+        )
 
 
 class _opened:
@@ -93,7 +117,7 @@ class _opened:
 
     def __exit__(self, kind, error, traceback) -> None:
         self._archive.close()
-        if isinstance(error, (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError)):
+        if isinstance(error, DAMAGE):
             if isinstance(error, UserError):
                 return
             raise UserError(

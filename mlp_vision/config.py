@@ -59,6 +59,7 @@ class AugmentConfig:
 class ImageClassificationConfig(RunConfig):
     """A whole experiment."""
 
+    task: Literal["image_classification"]
     model: ModelConfig
     init: InitConfig
     data: DataConfig

@@ -9,9 +9,16 @@ from mlp_core import train_loop
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
-from mlp_core.optimizer import check_weight_decay
+from mlp_core.optimizer import check_weight_decay, make_schedule
+from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.run_directory import RunFiles, check_run_directory, locked, save_config
+from mlp_core.run_directory import (
+    RunFiles,
+    check_run_directory,
+    has_checkpoint,
+    locked,
+    save_config,
+)
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, check_split, open_image_dataset
@@ -32,7 +39,9 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     settings = parse_config(ImageClassificationConfig, config)
     _check(settings)
     check_run_directory(workdir, config)
-    dataset, weights = _fetch(settings)
+    dataset, weights = _fetch(settings, needs_weights=not has_checkpoint(workdir))
+    plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
+    make_schedule(settings.schedule, plan.total, plan.warmup)
     model = _build_model(settings, _num_classes(settings, dataset))
     if weights is not None:
         check_params(weights, model, settings.data.image_size, settings.init.head)
@@ -49,6 +58,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         },
     )
     with locked(workdir):
+        check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         results = train_loop.train(task, settings, workdir)
     _say_where(RunFiles.of(workdir), results)
@@ -83,6 +93,12 @@ def _check(settings: ImageClassificationConfig) -> None:
     low, high = settings.data.value_range
     if low >= high:
         raise UserError(f"config.data.value_range: {low} to {high} is no range; set low < high.")
+    for split in settings.data.eval_splits:
+        if split == "train" or "/" in split:
+            raise UserError(
+                f"config.data.eval_splits.{split}: evaluation cannot be named so, since training "
+                "metrics are; name it train_part, say."
+            )
     names = [f"{split}/{metric}" for split in settings.data.eval_splits for metric in ACCURACIES]
     if settings.evaluation.best_metric not in names:
         raise UserError(
@@ -91,7 +107,9 @@ def _check(settings: ImageClassificationConfig) -> None:
         )
 
 
-def _fetch(settings: ImageClassificationConfig) -> tuple[ImageDataset, Path | None]:
+def _fetch(
+    settings: ImageClassificationConfig, needs_weights: bool
+) -> tuple[ImageDataset, Path | None]:
     """Data set and weight file, downloaded where need be; tells all that is missing at once."""
     dataset, weights, missing = None, None, []
     try:
@@ -99,7 +117,7 @@ def _fetch(settings: ImageClassificationConfig) -> tuple[ImageDataset, Path | No
     except MissingError as error:
         missing.append(str(error))
     try:
-        if settings.init.weights:
+        if settings.init.weights and needs_weights:
             weights = locate_weights(settings.init.weights, settings.init.mirror)
     except MissingError as error:
         missing.append(str(error))

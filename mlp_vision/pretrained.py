@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten, unflatten
-from mlp_core.weight_files import ArrayHeader, read_npz, read_npz_headers
+from mlp_core.weight_files import ArrayHeader, check_npz, read_npz, read_npz_headers
 from mlp_vision.mixer import Mixer, check_patch_size
 from mlp_vision.models import MODELS, create_model
 from mlp_vision.published_weights import PUBLISHED, locate_weights
@@ -81,7 +81,7 @@ def load_params(path: Path, model: Mixer, image_size: int, head: Head) -> dict[s
     keeps_head = check_params(path, model, image_size, head)
     arrays = read_npz(path)
     expected = expected_params(model, image_size)
-    classes = arrays["head/bias"].shape[0] if "head/bias" in arrays else 0
+    classes = len(arrays["head/bias"]) if "head/bias" in arrays else 0
     if keeps_head:
         fate = f"with its head of {classes:,} classes"
     elif model.num_classes == 0:
@@ -94,7 +94,7 @@ def load_params(path: Path, model: Mixer, image_size: int, head: Head) -> dict[s
 
 
 def check_params(path: Path, model: Mixer, image_size: int, head: Head) -> bool:
-    """Compares names and shapes in a file with those of a model, reading only the headers.
+    """Compares names and shapes in a file with those of a model; checks that the file is whole.
 
     Returns whether the file's head is kept.
 
@@ -102,6 +102,7 @@ def check_params(path: Path, model: Mixer, image_size: int, head: Head) -> bool:
         UserError: anything but a head that is to be replaced differs; each parameter is named.
     """
     headers = read_npz_headers(path)
+    check_npz(path)
     found = _architecture(path, headers)
     expected = expected_params(model, image_size)
     keeps_head = _keeps_head(path, headers, model.num_classes, head)
@@ -181,15 +182,22 @@ def _architecture(path: Path, headers: Mapping[str, ArrayHeader]) -> Architectur
         tokens_mlp_dim=tokens_mlp_dim,
         channels_mlp_dim=channels_mlp_dim,
     )
-    num_classes = headers["head/bias"].shape[0] if "head/bias" in headers else 0
-    return Architecture(sizes, num_classes, patch_size * math.isqrt(tokens))
+    return Architecture(sizes, _num_classes(headers), patch_size * math.isqrt(tokens))
+
+
+def _num_classes(headers: Mapping[str, ArrayHeader]) -> int:
+    """The width of the head in a file; 0 without one."""
+    header = headers.get("head/bias")
+    return header.shape[0] if header is not None and len(header.shape) == 1 else 0
 
 
 def _keeps_head(
     path: Path, headers: Mapping[str, ArrayHeader], num_classes: int, head: Head
 ) -> bool:
     """Whether the head of the file is used; refuses to keep one that does not fit."""
-    there = headers["head/bias"].shape[0] if "head/bias" in headers else 0
+    if head not in get_args(Head):
+        raise UserError(f"head={head!r} is none of {', '.join(get_args(Head))}.")
+    there = _num_classes(headers)
     if head == "auto":
         return num_classes > 0 and there == num_classes
     if head == "keep" and there != num_classes:

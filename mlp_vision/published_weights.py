@@ -10,6 +10,7 @@ from pathlib import Path
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url
 from mlp_core.errors import UserError
+from mlp_core.weight_files import read_npz_headers
 
 BASE_URL = "https://storage.googleapis.com/mixer_models"
 CONFIG_FIELD = "config.init.weights"
@@ -55,7 +56,13 @@ def locate_weights(source: str, mirror: str | None = None) -> Path:
     if "://" in source:
         file = RemoteFile(https_url(source))
         name = file.url.split("://", 1)[1].replace("/", "_")
-        return fetch(file, cache_dir() / "weights" / name)
+        path = fetch(file, cache_dir() / "weights" / name)
+        try:
+            read_npz_headers(path)
+        except UserError:
+            path.unlink()  # So that it is fetched again when the server is mended.
+            raise
+        return path
     if Path(source).is_file():
         return Path(source)
     raise UserError(

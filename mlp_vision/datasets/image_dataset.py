@@ -3,7 +3,9 @@
 import dataclasses
 import math
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +49,23 @@ class ImageDataset:
         """A split, such as "train[:98%]", as `image`, uint8 [N, H, W, 3], and `label`, int32 [N].
 
         Raises:
-            UserError: a picture cannot be decoded.
+            UserError: a file or picture cannot be read, or an example has no label.
         """
+        with _damage_told(self.name):
+            arrays = self._read(split)
+        unlabelled = np.flatnonzero((arrays["label"] < 0) | (arrays["label"] >= self.num_classes))
+        if unlabelled.size:
+            raise UserError(
+                f"{self.name}, split {split}: example {unlabelled[0]} and {unlabelled.size - 1} "
+                f"others have no label between 0 and {self.num_classes - 1}; choose another split."
+            )
+        return ArraySource(arrays)
+
+    def num_examples(self, split: str) -> int:
+        """How many examples a split has."""
+        return self.builder.info.splits[split].num_examples
+
+    def _read(self, split: str) -> dict[str, np.ndarray]:
         if self.builder.info.file_format == tfds.core.FileFormat.TFRECORD:
             records = TfrecordSource(self.builder, split)
         else:
@@ -66,7 +83,7 @@ class ImageDataset:
                 except (OSError, ValueError) as error:
                     raise UserError(
                         f"{self.name}, split {split}, example {i}: the picture cannot be decoded "
-                        f"({error}); delete {self.builder.data_path} to prepare it again."
+                        f"({error})."
                     ) from error
                 labels[i] = record["label"]
 
@@ -82,7 +99,7 @@ class ImageDataset:
                     disable=not sys.stderr.isatty(),
                 )
             )
-        return ArraySource({"image": images, "label": labels})
+        return {"image": images, "label": labels}
 
 
 def open_image_dataset(name: str, data_dir: str | None) -> ImageDataset:
@@ -95,7 +112,10 @@ def open_image_dataset(name: str, data_dir: str | None) -> ImageDataset:
     Raises:
         UserError: it is nowhere and cannot be had, or is not of the kind that can be trained on.
     """
-    builder = _prepared_builder(name, data_dir) or _prepare(name, data_dir)
+    with _damage_told(name):
+        builder = _prepared_builder(name, data_dir)
+    if builder is None:
+        builder = _prepare(name, data_dir)
     _check_kind(name, builder)
     return ImageDataset(name, builder)
 
@@ -118,10 +138,22 @@ def check_split(field: str, dataset: ImageDataset, split: str) -> None:
         raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
 
 
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """Tells in one sentence what TFDS, protobuf and array_record raise for damaged files."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # The three have no common class.
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"config.data.name: {name!r} cannot be read ({reason}).") from error
+
+
 def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
     if (Path(name) / "dataset_info.json").exists():
         return tfds.builder_from_directory(name)
-    if Path(name).is_absolute():
+    if Path(name).is_absolute() or Path(name).is_dir():
         raise UserError(
             f"config.data.name: {name} is no directory that TFDS prepared (no dataset_info.json)."
         )
@@ -170,6 +202,11 @@ def _check_kind(name: str, builder: tfds.core.DatasetBuilder) -> None:
     if not isinstance(features["label"], tfds.features.ClassLabel):
         raise UserError(
             f"config.data.name: `label` of {name} is no class label; it is {features['label']}."
+        )
+    if features["image"].np_dtype != np.uint8:
+        raise UserError(
+            f"config.data.name: the pictures of {name} are {features['image'].np_dtype}; only "
+            "8 bits a channel are read."
         )
     shape = features["image"].shape
     if None in shape[:2]:

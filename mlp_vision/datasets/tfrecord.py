@@ -33,6 +33,11 @@ class TfrecordSource:
             for part in builder.info.splits[split].file_instructions
             for example in islice(_read(Path(part.filename)), part.skip, part.skip + part.take)
         ]
+        if len(self._examples) != builder.info.splits[split].num_examples:
+            raise UserError(
+                f"{builder.data_path}: {len(self._examples)} examples in split {split}, not "
+                f"{builder.info.splits[split].num_examples}; files are cut short. Prepare it again."
+            )
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -53,6 +58,8 @@ def _read(path: Path) -> Iterator[bytes]:
             if len(header) < LENGTH.size + CHECKSUM_BYTES:
                 raise UserError(f"{path}: this TFRecord file is cut short; prepare it again.")
             (length,) = LENGTH.unpack(header[: LENGTH.size])
+            if length > path.stat().st_size:
+                raise UserError(f"{path}: this TFRecord file is damaged; prepare it again.")
             example = file.read(length)
             if len(file.read(CHECKSUM_BYTES)) < CHECKSUM_BYTES:
                 raise UserError(f"{path}: this TFRecord file is cut short; prepare it again.")

@@ -14,8 +14,18 @@ def test_the_same_config_is_welcome_again(tmp_path):
     check_run_directory(workdir, CONFIG)
 
 
+def test_a_run_without_a_checkpoint_may_be_replaced(tmp_path):
+    save_config(tmp_path, CONFIG)
+    other = ConfigDict({"seed": 1})
+    check_run_directory(tmp_path, other)
+    save_config(tmp_path, other)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    check_run_directory(tmp_path, other)
+
+
 def test_every_difference_is_shown_and_nothing_is_touched(tmp_path):
     save_config(tmp_path, CONFIG)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
     before = (tmp_path / "config.json").read_bytes()
     other = ConfigDict({"seed": 0, "train": {"batch": 9, "range": (0.0, 1.0)}, "new": "x"})
     with pytest.raises(UserError) as error:
@@ -28,6 +38,7 @@ def test_every_difference_is_shown_and_nothing_is_touched(tmp_path):
 
 def test_an_unreadable_config_is_told(tmp_path):
     (tmp_path / "config.json").write_text("{")
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
     with pytest.raises(UserError, match="config.json: not readable"):
         check_run_directory(tmp_path, CONFIG)
 

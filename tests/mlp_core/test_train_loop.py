@@ -9,6 +9,7 @@ from configs import common
 from mlp_core.array_source import ArraySource
 from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import NonFiniteLossError, UserError
+from mlp_core.input_pipeline import TrainOrder
 from mlp_core.metric_writer import read_metrics
 from mlp_core.train_loop import check_batch_sizes, train
 from tests.mlp_core.quadratic import Quadratic
@@ -135,12 +136,30 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(t
 
 
 def test_the_last_good_checkpoint_is_named_and_whole(tmp_path):
-    config = settings(**{"schedule.peak_learning_rate": 1e30, "schedule.warmup": "0 steps",
-                         "schedule.name": "linear", "checkpoint.every": "1 step",
-                         "optimizer.clip_global_norm": 1.0})  # fmt: skip
-    with pytest.raises(NonFiniteLossError, match="last good checkpoint, it is .*checkpoints/1[.]"):
+    rows = Quadratic().train_source.gather(np.arange(40))["x"]
+    rows[TrainOrder(40, 8, seed=0).batch(3)[0]] = np.nan  # The fourth step meets it.
+    task = Quadratic(train_source=ArraySource({"x": rows}))
+    config = settings(**{"checkpoint.every": "1 step"})
+    with pytest.raises(NonFiniteLossError, match="step 4: .*it is .*checkpoints/3[.]"):
+        train(task, config, tmp_path)
+    assert np.isfinite(final_kernel(tmp_path, step=3)).all()
+
+
+def test_an_update_that_is_not_finite_is_never_saved(tmp_path):
+    config = settings(
+        **{"schedule.peak_learning_rate": 3e38, "schedule.name": "constant",
+           "checkpoint.every": "1 step", "optimizer.clip_global_norm": 0.0}
+    )  # fmt: skip
+    with pytest.raises(NonFiniteLossError, match="none was saved"):
         train(Quadratic(), config, tmp_path)
-    assert np.isfinite(final_kernel(tmp_path, step=1)).all()
+
+
+def test_a_new_best_is_saved_also_between_the_regular_saves(tmp_path):
+    config = settings(**{"checkpoint.every": "0 steps", "evaluation.every": "5 steps",
+                         "checkpoint.keep_best": 5})  # fmt: skip
+    train(Quadratic(), config, tmp_path)
+    kept = {int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()}
+    assert 5 in kept and 12 in kept
 
 
 def test_batches_that_do_not_fit_the_devices_are_refused():

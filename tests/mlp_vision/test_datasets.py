@@ -159,6 +159,21 @@ def test_tfrecords_cut_short_are_refused(tmp_path):
         open_image_dataset("tiny", str(tmp_path)).load("train")
 
 
+def test_tfrecords_cut_between_two_records_are_refused(tmp_path):
+    shutil.copytree(ROOT / "tests" / "data" / "tfds" / "tiny", tmp_path / "tiny")
+    next((tmp_path / "tiny").rglob("tiny-train.tfrecord-00001*")).write_bytes(b"")
+    with pytest.raises(UserError, match="12 examples in split train, not 23"):
+        open_image_dataset("tiny", str(tmp_path)).load("train")
+
+
+def test_damaged_array_records_are_told_in_a_sentence(data_dir, tmp_path):
+    prepared = open_image_dataset("digits", data_dir).builder.data_path
+    shutil.copytree(prepared, tmp_path / "digits" / "1.0.0")
+    next(tmp_path.rglob("digits-train*")).write_bytes(b"damaged")
+    with pytest.raises(UserError, match="'?digits'? cannot be read"):
+        open_image_dataset("digits", str(tmp_path)).load("train")
+
+
 def test_splits_that_are_not_there_or_empty_are_refused(data_dir):
     dataset = open_image_dataset("digits", data_dir)
     check_split("config.data.train_split", dataset, "train[:98%]")

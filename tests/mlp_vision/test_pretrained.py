@@ -59,6 +59,11 @@ def test_no_classes_gives_features_and_says_that_the_head_is_left_out(weights, c
     assert "without its head of 10 classes" in capsys.readouterr().out
 
 
+def test_an_unknown_way_with_the_head_is_refused(weights):
+    with pytest.raises(UserError, match="head='rest' is none of reset, keep, auto"):
+        mlp_vision.load_pretrained(weights, head="rest")
+
+
 def test_keeping_a_head_of_another_width_is_refused(weights):
     with pytest.raises(UserError, match="head/kernel.*10 classes in the file.*7 in the model"):
         mlp_vision.load_pretrained(weights, num_classes=7, head="keep")

@@ -13,11 +13,10 @@ def keep_freed_memory() -> None:
     XLA on CPU allocates its temporaries anew for each step. By default glibc fetches such large
     blocks from the system and returns them at once, so that every step pays for fresh pages:
     a quarter or more of the time of a small Mixer on two cores (benchmarks/README.md). One arena
-    for all threads, since the others cannot hold blocks above 64 MiB.
+    for all threads, since the others cannot hold blocks above 64 MiB. Peak memory may double.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_ARENA_MAX, 1)
-        if not libc.mallopt(M_MMAP_THRESHOLD, LARGEST):
-            libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # The most that an older glibc takes.
-        libc.mallopt(M_TRIM_THRESHOLD, LARGEST)
+        if libc.mallopt(M_MMAP_THRESHOLD, LARGEST):  # Older versions refuse; all stays as it is.
+            libc.mallopt(M_TRIM_THRESHOLD, LARGEST)
+            libc.mallopt(M_ARENA_MAX, 1)

@@ -51,17 +51,19 @@ def read_npz_headers(path: Path) -> dict[str, ArrayHeader]:
     return headers
 
 
-def check_npz(path: Path) -> None:
-    """Compares every array in an npz file with its checksum, and its type with what is read.
+def check_npz(path: Path) -> dict[str, ArrayHeader]:
+    """The headers of an npz file whose arrays agree with their checksums and can be read.
 
     Raises:
         UserError: the file is damaged, or an array is not of a floating type.
     """
-    for name, header in read_npz_headers(path).items():
+    headers = read_npz_headers(path)
+    for name, header in headers.items():
         _check_dtype(path, name, header.dtype)
     with _opened(path) as archive:
         if (member := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"{member} differs from its checksum")
+    return headers
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

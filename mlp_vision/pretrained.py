@@ -101,8 +101,7 @@ def check_params(path: Path, model: Mixer, image_size: int, head: Head) -> bool:
     Raises:
         UserError: anything but a head that is to be replaced differs; each parameter is named.
     """
-    headers = read_npz_headers(path)
-    check_npz(path)
+    headers = check_npz(path)
     found = _architecture(path, headers)
     expected = expected_params(model, image_size)
     keeps_head = _keeps_head(path, headers, model.num_classes, head)

@@ -12,6 +12,7 @@ from clu import metrics
 from mlp_core.array_source import ArraySource
 from mlp_core.task import Batch, Params
 from mlp_vision import augmentation
+from mlp_vision.classifier import eval_logits, model_input
 from mlp_vision.config import AugmentConfig
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.pretrained import Head, load_params
@@ -61,7 +62,7 @@ class ImageClassification:
             flip=self.train_views.flip,
         )
         return {
-            "image": self._to_model_input(images),
+            "image": model_input(self.spec, self.model, images),
             "label": batch["label"],
         }
 
@@ -76,9 +77,7 @@ class ImageClassification:
 
     def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics:
         """Loss, top-1 and top-5 of a host batch under the configured eval preset."""
-        preset = augmentation.EVAL_PRESETS[self.spec.eval_preset]
-        images = self._to_model_input(preset(batch["image"], self.spec.image_size))
-        logits, labels = self.model.apply({"params": params}, images), batch["label"]
+        logits, labels = eval_logits(self.spec, self.model, params, batch["image"]), batch["label"]
         _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
         return ClassificationMetrics.single_from_model_output(
             loss=optax.softmax_cross_entropy_with_integer_labels(logits, labels),
@@ -86,7 +85,3 @@ class ImageClassification:
             top5=(best == labels[:, None]).any(-1).astype(jnp.float32),
             mask=batch["mask"].astype(bool),
         )
-
-    def _to_model_input(self, images: jax.Array) -> jax.Array:
-        images = augmentation.to_value_range(images, self.spec.value_range)
-        return images.astype(self.model.dtype)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
-from mlp_core.array_source import ArraySource
+from mlp_core.source import Source
 from mlp_core.task import Batch, Params
 from mlp_vision import augmentation
 from mlp_vision.config import ImageClassificationConfig
@@ -35,8 +35,9 @@ class ImageClassification:
     config: ImageClassificationConfig
     model: nn.Module
     weights: Path | None
-    train_source: ArraySource
-    eval_sources: dict[str, ArraySource]
+    train_source: Source
+    eval_sources: dict[str, Source]
+    views_on_host: bool = False  # Pictures arrive N x N, cropped.
 
     def init_params(self, rng: jax.Array) -> Params:
         """Random initial parameters; the head is zero."""
@@ -53,11 +54,12 @@ class ImageClassification:
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
         """Random views of uint8 pictures, in the model's value range."""
         config = self.config
+        crop = "none" if self.views_on_host else config.augment.crop
         images = augmentation.train_views(
             rng,
             batch["image"],
             config.data.image_size,
-            crop=config.augment.crop,
+            crop=crop,
             min_area=config.augment.crop_min_area,
             flip=config.augment.flip,
         )
@@ -77,8 +79,10 @@ class ImageClassification:
 
     def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics:
         """Loss, top-1 and top-5 of a host batch under the configured eval preset."""
-        preset = augmentation.EVAL_PRESETS[self.config.data.eval_preset]
-        images = self._to_model_input(preset(batch["image"], self.config.data.image_size))
+        data = self.config.data
+        preset = "squash" if self.views_on_host else data.eval_preset
+        images = augmentation.eval_view(batch["image"], data.image_size, preset)
+        images = self._to_model_input(images)
         logits, labels = self.model.apply({"params": params}, images), batch["label"]
         _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
         return ClassificationMetrics.single_from_model_output(

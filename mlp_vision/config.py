@@ -42,7 +42,7 @@ class DataConfig:
     train_split: str
     eval_splits: dict[str, str]
     image_size: PositiveInt
-    eval_preset: Literal["squash", "resize_crop", "resmall_crop"]
+    eval_preset: Literal["squash", "resize_crop", "resmall_crop", "timm"]
     value_range: tuple[float, float]
 
 

@@ -21,7 +21,13 @@ from mlp_core.run_directory import (
 )
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.datasets.image_dataset import ImageDataset, check_split, open_image_dataset
+from mlp_vision.datasets.image_dataset import (
+    ImageDataset,
+    check_split,
+    open_image_dataset,
+    open_source,
+)
+from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.mixer import check_patch_size
 from mlp_vision.models import SIZE_FIELDS, create_model
 from mlp_vision.pretrained import check_before_fetching, check_params, expected_params
@@ -48,14 +54,19 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     if dry_run:
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
+    augment, size = settings.augment, settings.data.image_size
+    train_view = TrainView(size, augment.crop, augment.crop_min_area)
+    eval_view = EvalView(size, settings.data.eval_preset)
     task = ImageClassification(
         config=settings,
         model=model,
         weights=weights,
-        train_source=dataset.load(settings.data.train_split),
+        train_source=open_source(dataset, settings.data.train_split, train_view, settings.seed),
         eval_sources={
-            name: dataset.load(split) for name, split in settings.data.eval_splits.items()
+            name: open_source(dataset, split, eval_view)
+            for name, split in settings.data.eval_splits.items()
         },
+        views_on_host=not dataset.in_memory,
     )
     with locked(workdir):
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.

@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     config.init.head = "reset"  # reset: zeros; keep: the file's; auto: keep if class counts agree.
 
     config.data = ConfigDict()
-    config.data.name = "cifar10"  # A TFDS name, or the path of a prepared TFDS directory.
+    config.data.name = "cifar10"  # A TFDS name, or a path: see open_image_dataset.
     config.data.data_dir = placeholder(str)  # None: $TFDS_DATA_DIR or ~/tensorflow_datasets.
     config.data.train_split = "train"
     config.data.eval_splits = ConfigDict({"test": "test"})  # Name in the metrics: TFDS split.

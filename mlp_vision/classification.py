@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
-from mlp_core.array_source import ArraySource
+from mlp_core.source import Source
 from mlp_core.task import Batch, Params
 from mlp_vision import augmentation
-from mlp_vision.classifier import eval_logits, model_input
+from mlp_vision.classifier import eval_view, model_input, view_logits
 from mlp_vision.config import AugmentConfig
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.pretrained import Head, load_params
@@ -37,8 +37,9 @@ class ImageClassification:
     spec: ModelSpec
     model: nn.Module
     train_views: AugmentConfig
-    train_source: ArraySource
-    eval_sources: dict[str, ArraySource]
+    train_source: Source
+    eval_sources: dict[str, Source]
+    views_on_host: bool = False  # Pictures arrive N x N, cropped.
     weights: Weights | None = None  # To start from; None for random parameters.
     head: Head = "auto"
 
@@ -57,7 +58,7 @@ class ImageClassification:
             rng,
             batch["image"],
             self.spec.image_size,
-            crop=self.train_views.crop,
+            crop="none" if self.views_on_host else self.train_views.crop,
             min_area=self.train_views.crop_min_area,
             flip=self.train_views.flip,
         )
@@ -77,7 +78,10 @@ class ImageClassification:
 
     def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics:
         """Loss, top-1 and top-5 of a host batch under the configured eval preset."""
-        logits, labels = eval_logits(self.spec, self.model, params, batch["image"]), batch["label"]
+        images, labels = batch["image"], batch["label"]
+        if not self.views_on_host:
+            images = eval_view(self.spec, images)
+        logits = view_logits(self.spec, self.model, params, images)
         _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
         return ClassificationMetrics.single_from_model_output(
             loss=optax.softmax_cross_entropy_with_integer_labels(logits, labels),

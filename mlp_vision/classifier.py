@@ -11,17 +11,19 @@ from mlp_vision import augmentation
 from mlp_vision.model_spec import ModelSpec
 
 
-def eval_logits(spec: ModelSpec, model: nn.Module, params: Params, images: jax.Array) -> jax.Array:
-    """Logits [B, K], float32, of pictures [B, H, W, 3] under the eval preset of `spec`."""
-    preset = augmentation.EVAL_PRESETS[spec.eval_preset]
-    return model.apply(
-        {"params": params}, model_input(spec, model, preset(images, spec.image_size))
-    )
+def eval_view(spec: ModelSpec, images: jax.Array) -> jax.Array:
+    """Pictures [B, H, W, 3], 0 to 255, as the eval preset of `spec` cuts them, [B, N, N, 3]."""
+    return augmentation.eval_view(images, spec.image_size, spec.eval_preset)
 
 
-def model_input(spec: ModelSpec, model: nn.Module, images: jax.Array) -> jax.Array:
-    """Pictures [B, N, N, 3], 0 to 255, in the value range and type that the model sees."""
-    return augmentation.to_value_range(images, spec.value_range).astype(model.dtype)
+def model_input(spec: ModelSpec, model: nn.Module, views: jax.Array) -> jax.Array:
+    """Views [B, N, N, 3], 0 to 255, in the value range and type that the model sees."""
+    return augmentation.to_value_range(views, spec.value_range).astype(model.dtype)
+
+
+def view_logits(spec: ModelSpec, model: nn.Module, params: Params, views: jax.Array) -> jax.Array:
+    """Logits [B, K], float32, of views [B, N, N, 3], 0 to 255."""
+    return model.apply({"params": params}, model_input(spec, model, views))
 
 
 def probabilities(spec: ModelSpec, logits: jax.Array) -> jax.Array:

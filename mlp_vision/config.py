@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlp_core.config import Fraction, PositiveFloat, PositiveInt, RunConfig, frozen_settings
-from mlp_vision.model_spec import EvalPreset
+from mlp_vision.model_spec import EvalPresetName
 
 
 @frozen_settings
@@ -43,7 +43,7 @@ class DataConfig:
     train_split: str
     eval_splits: dict[str, str]
     image_size: PositiveInt
-    eval_preset: EvalPreset | None
+    eval_preset: EvalPresetName | None
     value_range: tuple[float, float] | None
 
 

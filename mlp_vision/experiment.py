@@ -22,7 +22,13 @@ from mlp_core.run_directory import (
 )
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.datasets.image_dataset import ImageDataset, check_split, open_image_dataset
+from mlp_vision.datasets.image_dataset import (
+    ImageDataset,
+    check_split,
+    open_image_dataset,
+    open_source,
+)
+from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.model_spec import ModelSpec, spec_from_json
 from mlp_vision.pretrained import check_fit, check_sizes
 from mlp_vision.published_weights import locate_weights, spec_before_fetching
@@ -65,14 +71,19 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
             weights.check()
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
+    augment = settings.augment
+    train_view = TrainView(spec.image_size, augment.crop, augment.crop_min_area)
+    eval_view = EvalView(spec.image_size, spec.eval_preset)
     task = ImageClassification(
         spec=spec,
         model=_build_model(settings, spec),
-        train_views=settings.augment,
-        train_source=dataset.load(settings.data.train_split),
+        train_views=augment,
+        train_source=open_source(dataset, settings.data.train_split, train_view, settings.seed),
         eval_sources={
-            name: dataset.load(split) for name, split in settings.data.eval_splits.items()
+            name: open_source(dataset, split, eval_view)
+            for name, split in settings.data.eval_splits.items()
         },
+        views_on_host=not dataset.in_memory,
         weights=weights,
         head=init.head,
     )

@@ -11,7 +11,7 @@ from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
 from mlp_core.weight_files import write_weight_file
-from mlp_vision.classifier import eval_logits, probabilities
+from mlp_vision.classifier import eval_view, probabilities, view_logits
 from mlp_vision.model_spec import ModelSpec, metadata_of
 from mlp_vision.pretrained import load_params
 from mlp_vision.weight_layouts import to_timm
@@ -58,7 +58,7 @@ def to_stablehlo(spec: ModelSpec, params) -> bytearray:
     model = spec.create_model()
 
     def program(images):
-        out = eval_logits(spec, model, params, images)
+        out = view_logits(spec, model, params, eval_view(spec, images))
         if spec.num_classes == 0:
             return {"features": out}
         return {"logits": out, "probabilities": probabilities(spec, out)}

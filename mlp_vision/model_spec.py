@@ -16,7 +16,7 @@ from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_vision.mixer import Mixer, check_patch_size
 
-EvalPreset = Literal["squash", "resize_crop", "resmall_crop", "timm"]
+EvalPresetName = Literal["squash", "resize_crop", "resmall_crop", "timm"]
 Output = Literal["softmax", "sigmoid"]
 
 METADATA_KEY = "all_mlp_model"  # In weight files.
@@ -44,7 +44,7 @@ class ModelSpec:
     gelu: Literal["tanh", "erf"]
     layer_norm_epsilon: PositiveFloat
     image_size: PositiveInt  # Pixels a side.
-    eval_preset: EvalPreset
+    eval_preset: EvalPresetName
     value_range: tuple[float, float]  # Of pixels, as the model sees them.
     output: Output  # How logits become probabilities.
     class_names: tuple[str, ...] = ()  # In the order of the logits; empty where not known.

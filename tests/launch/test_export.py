@@ -9,7 +9,7 @@ import pytest
 
 from mlp_core.weight_files import open_weight_file, write_weight_file
 from mlp_vision import experiment
-from mlp_vision.classifier import eval_logits, probabilities
+from mlp_vision.classifier import eval_view, probabilities, view_logits
 from mlp_vision.pretrained import load_params
 from mlp_vision.weight_layouts import to_timm
 from mlp_vision.weights import open_weights
@@ -67,7 +67,7 @@ def test_stablehlo_takes_pictures_of_any_size_and_gives_the_models_answer(
     weights = open_weights(run)
     spec = weights.spec
     params = load_params(weights, spec, "keep")
-    logits = jax.jit(lambda x: eval_logits(spec, spec.create_model(), params, x))(images)
+    logits = view_logits(spec, spec.create_model(), params, eval_view(spec, images))
     np.testing.assert_allclose(answer["logits"], logits, atol=1e-5)
     np.testing.assert_allclose(answer["probabilities"], probabilities(spec, logits), atol=1e-6)
     np.testing.assert_allclose(answer["probabilities"].sum(-1), 1, atol=1e-5)

@@ -76,7 +76,7 @@ def load_params(weights: Weights, spec: ModelSpec, head: Head) -> dict[str, Any]
     else:
         fate = f"with a zero head of {spec.num_classes:,} classes in place of its {classes:,}"
         arrays |= {name: np.zeros(expected[name].shape, np.float32) for name in HEAD}
-    say(f"Start: weights of {weights.path} ({weights.origin}), {fate}")
+    say(f"Weights: {weights.path} ({weights.origin}), {fate}")
     if line := resolution.announcement(weights.spec, spec):
         say(line)
     return unflatten({name: arrays[name] for name in expected})

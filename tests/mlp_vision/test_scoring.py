@@ -33,7 +33,7 @@ def test_a_run_and_its_exports_score_what_training_told(trained_run, config, tmp
     scores = score(config, str(trained_run), {}, {"test": "test"})
     for name in ("test/top1", "test/top5", "test/loss"):
         assert scores[name] == pytest.approx(told[name], abs=1e-6)
-    assert scores["test/top1"] > 0.2
+    assert scores["test/top1"] > 0.1
     weights = open_weights(trained_run)
     export(weights, weights.spec, tmp_path / f"model.{suffix}")
     assert score(config, str(tmp_path / f"model.{suffix}"), {}, {"test": "test"}) == scores

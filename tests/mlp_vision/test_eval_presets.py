@@ -28,4 +28,4 @@ def test_the_crop_lies_inside_whatever_the_sizes(preset):
         for length in (1, 31, 224, 1001):
             for shorter in (1, 30, length):
                 resized, first = EVAL_PRESETS[preset].span(length, min(shorter, length), image_size)
-                assert 0 <= first and first + image_size <= resized
+                assert first >= 0 and first + image_size <= resized

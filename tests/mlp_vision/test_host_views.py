@@ -1,7 +1,9 @@
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from mlp_vision.augmentation import inception_crops
 from mlp_vision.host_views import EvalView, TrainView, inception_crop
 from tests.mlp_vision.made_photos import photo
 
@@ -25,13 +27,10 @@ def test_inception_crops_keep_area_aspect_and_bounds(shape, min_area):
     assert (top == 0).any() and (top + height == shape[0]).any() and len(np.unique(left)) > 3
 
 
-def test_crops_are_distributed_as_those_of_the_device():
-    import jax
-
-    from mlp_vision.augmentation import inception_crops
-
-    ours = crops(6000, 60, 80, 0.05)
-    device = np.array(inception_crops(jax.random.key(0), 6000, 60, 80, 0.05))
+@pytest.mark.parametrize("height, width", [(60, 80), (80, 40)])
+def test_crops_are_distributed_as_those_of_the_device(height, width):
+    ours = crops(6000, height, width, 0.05)
+    device = np.array(inception_crops(jax.random.key(0), 6000, height, width, 0.05))
     for here, there in zip(ours, device, strict=True):
         assert abs(here.mean() - there.mean()) < 0.05 * there.std()
         assert abs(here.std() / there.std() - 1) < 0.05

@@ -1,6 +1,7 @@
 """Pictures to bytes for data set builders, and bytes of any kind to RGB pictures."""
 
 import io
+import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -27,6 +28,10 @@ NO_PICTURES = {
     b"version https://git-lfs": "a placeholder of Git LFS, not the picture itself",
 }
 STARTS_OF_PICTURES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+
+# Pillow's warnings name no picture, and what they warn of is either harmless or an error later.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class BadPictureError(ValueError):

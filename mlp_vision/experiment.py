@@ -47,18 +47,17 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     settings = parse_config(ImageClassificationConfig, config)
     check_run_directory(workdir, config)
     resumes, init = has_checkpoint(workdir), settings.init
-    if resumes:
-        start = _saved_spec(workdir)
-    else:
-        start = spec_before_fetching(init.weights, init.mirror) if init.weights else None
-    _check(settings, start)
+    saved, start = _saved_spec(workdir) if resumes else None, None
+    if init.weights and not resumes:
+        start = spec_before_fetching(init.weights, init.mirror)
+    _check(settings, start, saved)
     dataset, weights_path = _fetch(settings, needs_weights=not resumes)
     plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
     make_schedule(settings.schedule, plan.total, plan.warmup)
     weights = open_weights(weights_path) if weights_path else None
-    spec = wanted_spec(
+    spec = saved or wanted_spec(
         settings,
-        weights.spec if weights else start,
+        weights.spec if weights else None,
         _num_classes(settings, dataset),
         tuple(dataset.class_names),
     )
@@ -115,12 +114,13 @@ def _say_where(files: RunFiles, results: dict[str, float]) -> None:
     )
 
 
-def _check(settings: ImageClassificationConfig, start: ModelSpec | None) -> None:
+def _check(
+    settings: ImageClassificationConfig, start: ModelSpec | None, saved: ModelSpec | None
+) -> None:
     """What can be known to be wrong before anything is fetched."""
     train_loop.check_batch_sizes(settings)
-    has_unknown_start = settings.init.weights is not None and start is None
-    if not has_unknown_start:  # Else the weights may settle sizes.
-        spec = wanted_spec(settings, start, num_classes=1)
+    if saved or start or not settings.init.weights:  # Else the weights settle what is not known.
+        spec = saved or wanted_spec(settings, start, num_classes=1)
         if start:
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
         expected = expected_params(_build_model(settings, spec), spec.image_size)

@@ -28,7 +28,8 @@ def wanted_spec(
     """The model of a run that starts from weights of `start`, or at random.
 
     Raises:
-        UserError: there is no such model, a size is missing, or the patch size does not divide the image size.
+        UserError: there is no such model, a size is missing, or the patch size does not divide
+          the image size.
     """
     sizes = _sizes(settings, start)
     missing = [f"config.model.{name}" for name in SIZE_FIELDS if name not in sizes]
@@ -68,9 +69,10 @@ def _sizes(settings: ImageClassificationConfig, start: ModelSpec | None) -> dict
             check_patch_size(sizes["patch_size"], (image_size, image_size))
         except UserError as error:
             raise UserError(f"config.data.image_size, config.model.patch_size: {error}") from None
-    if start and "tokens_mlp_dim" not in fields and sizes["patch_size"] == start.patch_size:
-        # Its width goes with the resolution.
-        sizes["tokens_mlp_dim"] = start.at_image_size(image_size).tokens_mlp_dim
+    if start and sizes["patch_size"] == start.patch_size:
+        width = fields.get("tokens_mlp_dim", start.tokens_mlp_dim)
+        if width == start.tokens_mlp_dim:  # It is that at the resolution of the weights.
+            sizes["tokens_mlp_dim"] = start.at_image_size(image_size).tokens_mlp_dim
     return sizes
 
 

@@ -15,15 +15,19 @@ from tqdm import tqdm
 
 from mlp_core.array_source import ArraySource
 from mlp_core.console import say
-from mlp_core.downloads import DownloadError
 from mlp_core.errors import MissingError, UserError
+from mlp_core.file_lock import one_at_a_time
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.digits import Digits
+from mlp_vision.datasets.flowers import Flowers102
 from mlp_vision.datasets.image_codec import decode_rgb
+from mlp_vision.datasets.pets import Pets
 from mlp_vision.datasets.synthetic import Synthetic
 from mlp_vision.datasets.tfrecord import TfrecordSource
 
-OWN_BUILDERS = {builder.name: builder for builder in (Cifar10, Cifar100, Digits, Synthetic)}
+OWN_BUILDERS = {
+    builder.name: builder for builder in (Cifar10, Cifar100, Digits, Flowers102, Pets, Synthetic)
+}
 MEMORY_LIMIT_BYTES = 8 << 30
 DECODE_BLOCK = 1000  # Examples read and decoded at a time.
 
@@ -173,18 +177,20 @@ def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
             f'  pip install -e ".[prepare]" && tfds build {name} --file_format=array_record{where}'
         )
     builder = OWN_BUILDERS[name](data_dir=data_dir, file_format="array_record")
-    say(f"Prepares {name} in {builder.data_path}")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
+    root = Path(builder.data_path).parents[1]
     try:
-        builder.download_and_prepare()
-    except DownloadError as error:
-        raise DownloadError(
-            f"{error}\nThe data set {name} is published at {builder.archive.url}\n"
-            f"Put the archive at {builder.archive_path()}, or name with --config.data.data_dir a "
-            f"TFDS folder that holds {name}."
-        ) from error
+        with one_at_a_time(root / f".{name}.lock", work=f"prepares {name}"):
+            prepared = _prepared_builder(name, data_dir)  # Another process may have been at it.
+            if prepared is not None:
+                return prepared
+            say(f"Prepares {name} in {builder.data_path}")
+            builder.download_and_prepare()
     except OSError as error:
+        prepared = _prepared_builder(name, data_dir)
+        if prepared is not None:  # Another was faster, on a file system without locks.
+            return prepared
         raise UserError(
             f"{builder.data_path}: cannot be written ({error.strerror or error}); name another "
             "folder with --config.data.data_dir."

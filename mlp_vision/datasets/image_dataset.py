@@ -18,6 +18,7 @@ from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
 from mlp_core.file_lock import one_at_a_time
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
+from mlp_vision.datasets.conversion import find_converted
 from mlp_vision.datasets.digits import Digits
 from mlp_vision.datasets.flowers import Flowers102
 from mlp_vision.datasets.image_codec import decode_rgb
@@ -154,7 +155,12 @@ def _damage_told(name: str) -> Iterator[None]:
         raise UserError(f"config.data.name: {name!r} cannot be read ({reason}).") from error
 
 
-def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+    """A data set as TFDS prepared it on this machine, or None; arguments as above.
+
+    Raises:
+        UserError: `name` is the path of something else.
+    """
     if (Path(name) / "dataset_info.json").exists():
         return tfds.builder_from_directory(name)
     if Path(name).is_absolute() or Path(name).is_dir():
@@ -165,6 +171,12 @@ def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuild
         return read_only_builder.builder_from_files(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         return None
+
+
+def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+    """A prepared data set, in the converted form if there is one."""
+    prepared = find_prepared(name, data_dir)
+    return prepared and (find_converted(prepared) or prepared)
 
 
 def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:

@@ -179,7 +179,7 @@ def _reason(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke"
     inner = error.args[0] if error.args else error
-    return str(getattr(inner, "reason", inner)).rsplit(": ", 1)[-1]
+    return str(getattr(inner, "reason", inner)).rsplit(": ", 1)[-1].rstrip("\"')")
 
 
 @contextmanager

@@ -159,18 +159,20 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
     """A data set as TFDS prepared it on this machine, or None; arguments as above.
 
     Raises:
-        UserError: `name` is the path of something else.
+        UserError: it is damaged, or `name` is the path of something else.
     """
-    if (Path(name) / "dataset_info.json").exists():
-        return tfds.builder_from_directory(name)
-    if Path(name).is_absolute() or Path(name).is_dir():
-        raise UserError(
-            f"config.data.name: {name} is no directory that TFDS prepared (no dataset_info.json)."
-        )
-    try:
-        return read_only_builder.builder_from_files(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        return None
+    with _damage_told(name):
+        if (Path(name) / "dataset_info.json").exists():
+            return tfds.builder_from_directory(name)
+        if Path(name).is_absolute() or Path(name).is_dir():
+            raise UserError(
+                f"config.data.name: {name} is no directory that TFDS prepared (no "
+                "dataset_info.json)."
+            )
+        try:
+            return read_only_builder.builder_from_files(name, data_dir=data_dir)
+        except tfds.core.DatasetNotFoundError:
+            return None
 
 
 def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
@@ -181,12 +183,11 @@ def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuild
 
 def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     if name not in OWN_BUILDERS:
-        where = f" --data_dir={data_dir}" if data_dir else ""
         raise MissingError(
             f"config.data.name: the data set {name!r} is not prepared on this machine, and there "
             f"is no builder for it here ({', '.join(sorted(OWN_BUILDERS))} have one).\n"
-            "If TFDS has it, prepare it once with TensorFlow:\n"
-            f'  pip install -e ".[prepare]" && tfds build {name} --file_format=array_record{where}'
+            "If TFDS has it, prepare it once with TensorFlow, and with the flags of this run:\n"
+            '  pip install -e ".[prepare]" && python launch/prepare.py --config=...'
         )
     builder = OWN_BUILDERS[name](data_dir=data_dir, file_format="array_record")
     if not sys.stderr.isatty():

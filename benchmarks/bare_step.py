@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import jax
-from ml_collections import ConfigDict
 
 from configs import common
 from mlp_core.config import parse_config
@@ -16,14 +15,14 @@ from mlp_core.train_step import TrainState, make_train_step
 from mlp_vision.classification import ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import open_image_dataset
-from mlp_vision.models import create_model
+from mlp_vision.wanted_model import wanted_spec
 
 WARM_UP_STEPS = 5  # Not timed.
 
 
 def small_mixer_config(
-    data_dir: Path, *, hidden_dim: int, num_blocks: int, batch_size: int, steps: int
-) -> ConfigDict:
+    data_dir: Path, *, hidden_dim: int, num_blocks: int, batch_size: int, steps: int, **log: str
+) -> ImageClassificationConfig:
     """Proportions and augmentation of configs/mixer_cifar10_scratch.py, smaller, made pictures."""
     config = common.get_config()
     config.model.name = "mixer"
@@ -43,27 +42,18 @@ def small_mixer_config(
     config.evaluation.every = "0 steps"
     config.evaluation.global_batch_size = batch_size
     config.checkpoint.every = "0 steps"
-    return config
+    config.log.update(log)
+    return parse_config(ImageClassificationConfig, config)
 
 
-def make_task(config: ConfigDict) -> ImageClassification:
+def make_task(settings: ImageClassificationConfig) -> ImageClassification:
     """The task of an experiment, with its data set prepared and read."""
-    settings = parse_config(ImageClassificationConfig, config)
     dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
-    model = create_model(
-        settings.model.name,
-        dataset.num_classes,
-        patch_size=settings.model.patch_size,
-        hidden_dim=settings.model.hidden_dim,
-        num_blocks=settings.model.num_blocks,
-        tokens_mlp_dim=settings.model.tokens_mlp_dim,
-        channels_mlp_dim=settings.model.channels_mlp_dim,
-        dtype=compute_dtype(settings.train.compute_dtype),
-    )
+    spec = wanted_spec(settings, None, dataset.num_classes)
     return ImageClassification(
-        config=settings,
-        model=model,
-        weights=None,
+        spec=spec,
+        model=spec.create_model(compute_dtype(settings.train.compute_dtype)),
+        train_views=settings.augment,
         train_source=dataset.load("train"),
         eval_sources={"test": dataset.load("test")},
     )
@@ -72,9 +62,9 @@ def make_task(config: ConfigDict) -> ImageClassification:
 class BareStep:
     """The training step compiled as the loop compiles it, its state, and one batch."""
 
-    def __init__(self, task: ImageClassification):
-        """Compiles the step and puts one batch of the task on the devices."""
-        config, mesh = task.config, make_mesh()
+    def __init__(self, config: ImageClassificationConfig):
+        """Compiles the step and puts one batch of the experiment on the devices."""
+        task, mesh = make_task(config), make_mesh()
         whole, batch_size = replicated(mesh), config.train.global_batch_size
         self._steps = config.train.duration.steps(len(task.train_source), batch_size)
         schedule = make_schedule(config.schedule, self._steps, warmup_steps=0)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bare_step import BareStep, make_task, small_mixer_config
+from bare_step import BareStep, small_mixer_config
 from report import print_report, summary
 
 from mlp_core.host_memory import keep_freed_memory
@@ -68,7 +68,7 @@ def _measure_here(options: argparse.Namespace) -> None:
     config = small_mixer_config(
         Path(options.data_dir), hidden_dim=128, num_blocks=2, batch_size=32, steps=options.steps
     )
-    print(BareStep(make_task(config)).mean_seconds())
+    print(BareStep(config).mean_seconds())
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from mlp_core.host_memory import keep_freed_memory
 from mlp_core.metric_writer import read_metrics
 from mlp_core.run_directory import RunFiles
 from mlp_vision.classification import ImageClassification
+from mlp_vision.config import ImageClassificationConfig
 
 
 def main() -> None:
@@ -47,9 +48,9 @@ def main() -> None:
             num_blocks=options.num_blocks,
             batch_size=options.batch_size,
             steps=options.steps,
+            every=f"{options.report_every} steps",
         )
-        config.log.every = f"{options.report_every} steps"
-        figures = _measure(make_task(config), options.repetitions, Path(folder) / "runs")
+        figures = _measure(config, options.repetitions, Path(folder) / "runs")
     sizes = {
         "num_blocks": options.num_blocks,
         "hidden_dim": options.hidden_dim,
@@ -79,13 +80,14 @@ def _parse_options() -> argparse.Namespace:
     return options
 
 
-def _measure(task: ImageClassification, repetitions: int, runs: Path) -> dict[str, dict]:
+def _measure(config: ImageClassificationConfig, repetitions: int, runs: Path) -> dict[str, dict]:
     """Alternates bare and full runs; all times are seconds a step."""
-    _full_run(task, runs / "unmeasured")
-    bare_step = BareStep(task)
+    task = make_task(config)
+    _full_run(task, config, runs / "unmeasured")
+    bare_step = BareStep(config)
     bare, full, waits = [bare_step.mean_seconds()], [], []
     for i in range(repetitions):
-        seconds, wait = _full_run(task, runs / str(i))
+        seconds, wait = _full_run(task, config, runs / str(i))
         full.append(seconds)
         waits.append(wait)
         bare.append(bare_step.mean_seconds())
@@ -101,10 +103,12 @@ def _measure(task: ImageClassification, repetitions: int, runs: Path) -> dict[st
     }
 
 
-def _full_run(task: ImageClassification, workdir: Path) -> tuple[float, float]:
+def _full_run(
+    task: ImageClassification, config: ImageClassificationConfig, workdir: Path
+) -> tuple[float, float]:
     """Mean step time of a training run, and the share of it in which the loop waits for data."""
     workdir.mkdir(parents=True)
-    train_loop.train(task, task.config, workdir)
+    train_loop.train(task, config, workdir)
     records = read_metrics(RunFiles.of(workdir).metrics)
     first, *reports = [record for record in records if "train/device_days" in record]
     last = reports[-1]

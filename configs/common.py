@@ -21,24 +21,28 @@ def get_config() -> ConfigDict:
     config.model.tokens_mlp_dim = placeholder(int)  # D_S, hidden width of the token MLP.
     config.model.channels_mlp_dim = placeholder(int)  # D_C, hidden width of the channel MLP.
     config.model.num_classes = placeholder(int)  # None: as many as the data set has.
-    config.model.gelu = "tanh"  # "tanh" (Google's weights) or "erf".
-    config.model.layer_norm_epsilon = 1e-6
+    config.model.gelu = placeholder(str)  # "tanh" or "erf". None: as in the weights, else tanh.
+    config.model.layer_norm_epsilon = placeholder(float)  # None: as in the weights, else 1e-6.
     config.model.dropout_rate = 0.0
     config.model.stochastic_depth = 0.0  # Drop probability of the last block; 0 in the first.
 
     config.init = ConfigDict()
-    config.init.weights = placeholder(str)  # A published name, an npz path or a URL; none: random.
+    # A published name (imagenet21k/Mixer-B_16, sam/Mixer-B_16, gsam/Mixer-B_16 ...), a model on
+    # the Hugging Face hub (hf://timm/...), a URL, a file, or the folder of a run. None: random.
+    config.init.weights = placeholder(str)
     config.init.mirror = placeholder(str)  # Folder or URL that holds imagenet21k/Mixer-B_16.npz.
     config.init.head = "reset"  # reset: zeros; keep: the file's; auto: keep if class counts agree.
 
     config.data = ConfigDict()
-    config.data.name = "cifar10"  # A TFDS name, or the path of a prepared TFDS directory.
+    config.data.name = "cifar10"  # A TFDS name, or a path: see open_image_dataset.
     config.data.data_dir = placeholder(str)  # None: $TFDS_DATA_DIR or ~/tensorflow_datasets.
     config.data.train_split = "train"
     config.data.eval_splits = ConfigDict({"test": "test"})  # Name in the metrics: TFDS split.
     config.data.image_size = 32  # Pixels a side, as the model sees it.
-    config.data.eval_preset = "squash"  # squash, resize_crop or resmall_crop.
-    config.data.value_range = (-1.0, 1.0)  # Of pixels, as the model sees them.
+    # squash, resize_crop, resmall_crop or timm. None: as in the weights, else squash.
+    config.data.eval_preset = placeholder(str)
+    # Of pixels, as the model sees them. None: as in the weights, else -1 to 1.
+    config.data.value_range = placeholder(tuple)
 
     config.augment = ConfigDict()
     config.augment.crop = "none"  # "inception" or "none".

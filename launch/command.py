@@ -2,33 +2,29 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
 
 from mlp_core.errors import UserError
 from mlp_core.host_memory import keep_freed_memory
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "Config file; ':smoke' behind its name gives a two-minute version. Any field can be set with "
-    "--config.GROUP.FIELD=VALUE; configs/common.py lists them.",
-    lock_config=True,
-)
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
 
 MISTAKE = 2  # Exit status where the user has something to mend.
 INTERRUPTED = 130  # What a shell reports for Ctrl-C.
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's."""
+def run_command(main: Callable[..., None], takes_files: bool = False) -> None:
+    """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
+
+    With `takes_files`, `main` is called with the list of what stands beside the flags.
+    """
     try:
-        _parse_flags(sys.argv)
+        files = _parse_flags(sys.argv)
+        if files and not takes_files:
+            raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
         _set_up()
-        main()
+        main(*([files] if takes_files else []))
     except UserError as error:
         if any(arg.startswith(("--debug", "-debug")) for arg in sys.argv):
             raise
@@ -39,33 +35,32 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(INTERRUPTED)
 
 
-def config_and_name() -> tuple[ConfigDict, str]:
-    """The experiment of --config, and its name: `mixer_digits_smoke` for mixer_digits.py:smoke.
+def require(*holders: flags.FlagHolder) -> None:
+    """Checks that flags are given.
 
     Raises:
-        UserError: the flag is missing.
+        UserError: names the ones that are missing.
     """
-    if CONFIG.value is None:
-        raise UserError("name an experiment, such as --config=configs/mixer_digits.py.")
-    config_file, _, arg = flags.FLAGS["config"].config_filename.partition(":")
-    return CONFIG.value, "_".join(filter(None, [Path(config_file).stem, arg]))
+    missing = [f"--{holder.name}=..." for holder in holders if holder.value is None]
+    if missing:
+        raise UserError(f"{sys.argv[0]} needs {' and '.join(missing)}; see --help.")
 
 
-def _parse_flags(argv: list[str]) -> None:
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Parses the flags and returns what is none."""
     app.define_help_flags()
     try:
         rest = flags.FLAGS(argv)
         # A config file that cannot be loaded fails when it is first looked at.
-        if CONFIG.value is not None:
-            CONFIG.value.to_dict()
+        if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
+            flags.FLAGS["config"].value.to_dict()
     except SystemExit:
         if any(arg.startswith(("--help", "-help")) for arg in argv):
             sys.exit(0)  # No failure.
         raise
     except Exception as error:  # A config file runs code of any kind.
         raise UserError(_what_is_wrong(error)) from error
-    if len(rest) > 1:
-        raise UserError(f"{rest[1]!r} is no flag; see {argv[0]} --help.")
+    return rest[1:]
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command
+from launch import command, config_flag
 
 flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(config_flag)
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; runs/<name of the config file> by default."
 )
@@ -22,7 +23,7 @@ DRY_RUN = flags.DEFINE_bool(
 
 def main() -> None:
     """Trains the configured experiment."""
-    config, name = command.config_and_name()
+    config, name = config_flag.config_and_name()
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision import experiment
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command
+from launch import command, config_flag
 
 flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(config_flag)
 DIRECTORY = flags.DEFINE_string(
     "directory",
     None,
@@ -22,7 +23,7 @@ DIRECTORY = flags.DEFINE_string(
 
 def main() -> None:
     """Prepares the configured experiment."""
-    config, _ = command.config_and_name()
+    config, _ = config_flag.config_and_name()
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision import preparation
 

@@ -20,6 +20,6 @@ class ArraySource:
         """Number of examples."""
         return self._length
 
-    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The examples at `indices`, as a batch."""
+    def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The examples at `indices`, as a batch; nothing is random here, so `draws` is ignored."""
         return {name: rows[indices] for name, rows in self._arrays.items()}

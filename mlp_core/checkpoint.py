@@ -7,10 +7,13 @@ so a run that is killed while saving goes on from the one before.
 import math
 from pathlib import Path
 
+import jax
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
+from mlp_core.parameters import flatten
 from mlp_core.train_step import TrainState
 
 _preservation = ocp.training.preservation_policies
@@ -90,3 +93,53 @@ class Checkpoints:
     def close(self) -> None:
         """Waits until everything is on disk."""
         self._checkpointer.close()
+
+
+class SavedParams:
+    """The parameters in one checkpoint, without the rest of the training state.
+
+    They are those that training evaluates: the average where one is kept.
+    """
+
+    def __init__(self, directory: Path):
+        """Reads names and shapes only.
+
+        Raises:
+            UserError: `directory` is no whole checkpoint of this project.
+        """
+        self._directory = directory.absolute()
+        try:
+            self._state = dict(ocp.metadata(self._directory).metadata)
+            self._field = "params" if self._state["ema_params"] is None else "ema_params"
+            self._abstract = flatten(self._state[self._field])
+        except Exception as error:  # Orbax raises what it meets.
+            raise self._damaged(error) from error
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes by parameter name."""
+        return {name: tuple(leaf.shape) for name, leaf in self._abstract.items()}
+
+    def read(self) -> dict[str, np.ndarray]:
+        """The arrays by parameter name, on the host.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        wanted = {
+            field: jax.tree.map(
+                lambda leaf, field=field: (
+                    np.empty(leaf.shape, leaf.dtype) if field == self._field else ocp.PLACEHOLDER
+                ),
+                tree,
+            )
+            for field, tree in self._state.items()
+        }
+        try:
+            return flatten(ocp.load(self._directory, wanted)[self._field])
+        except Exception as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> UserError:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return UserError(f"{self._directory}: no whole checkpoint of this project ({reason}).")

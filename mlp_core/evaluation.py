@@ -5,15 +5,17 @@ from collections.abc import Callable, Mapping
 import jax
 from jax.sharding import Mesh
 
-from mlp_core.array_source import ArraySource
+from mlp_core.console import say
+from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
 from mlp_core.mesh import put_batch
+from mlp_core.source import Source
 
 
 def evaluate_splits(
     eval_step: Callable,
     params,
-    sources: Mapping[str, ArraySource],
+    sources: Mapping[str, Source],
     global_batch_size: int,
     mesh: Mesh,
 ) -> dict[str, float]:
@@ -21,21 +23,36 @@ def evaluate_splits(
     return {
         f"{split}/{name}": value
         for split, source in sources.items()
-        for name, value in evaluate(eval_step, params, source, global_batch_size, mesh).items()
+        for name, value in evaluate(
+            eval_step, params, split, source, global_batch_size, mesh
+        ).items()
     }
 
 
 def evaluate(
-    eval_step: Callable, params, source: ArraySource, global_batch_size: int, mesh: Mesh
+    eval_step: Callable, params, split: str, source: Source, global_batch_size: int, mesh: Mesh
 ) -> dict[str, float]:
-    """Metrics over the whole of `source`.
+    """Metrics over the whole of `source`; says how many examples of `split` were left out.
 
     `eval_step(params, batch)` returns a `clu.metrics.Collection` that weighs rows by the batch's
     mask. Sums are added over batches and divided once, at the end.
+
+    Raises:
+        UserError: no example, or too few of them, could be read.
     """
-    total = None
+    total, scored = None, 0
     for batch in eval_batches(source, global_batch_size):
-        metrics = eval_step(params, put_batch(batch, mesh))
+        batch = put_batch(batch, mesh)
+        metrics = eval_step(params, batch)
         jax.block_until_ready(total)  # One batch ahead of the device, not the whole split.
         total = metrics if total is None else total.merge(metrics)
+        scored += batch["mask"].sum()
+    left_out = len(source) - int(scored)
+    if left_out == len(source):
+        raise UserError(f"{split}: not one of {left_out:,} examples could be read.")
+    if left_out:
+        say(
+            f"{split}: scored on {int(scored):,} of {len(source):,} examples; {left_out:,} "
+            "could not be read"
+        )
     return {name: float(value) for name, value in total.compute().items()}

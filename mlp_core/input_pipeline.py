@@ -13,7 +13,7 @@ import grain
 import jax
 import numpy as np
 
-from mlp_core.array_source import ArraySource
+from mlp_core.source import Source
 
 PREFETCHED_BATCHES = 4
 
@@ -29,10 +29,14 @@ class TrainOrder:
         # A batch touches two epochs at most unless it is larger than the data set.
         self._permutation = functools.lru_cache(maxsize=2)(self._shuffle)
 
+    def positions(self, step: int) -> np.ndarray:
+        """Places [B], int64, of the global batch of `step` in the endless order."""
+        first = step * self._global_batch_size
+        return np.arange(first, first + self._global_batch_size, dtype=np.int64)
+
     def batch(self, step: int) -> np.ndarray:
         """Indices [B] of the examples in the global batch of `step`."""
-        first = step * self._global_batch_size
-        positions = np.arange(first, first + self._global_batch_size)
+        positions = self.positions(step)
         epochs, offsets = np.divmod(positions, self._num_examples)
         indices = np.empty_like(positions)
         for epoch in range(epochs[0], epochs[-1] + 1):
@@ -45,29 +49,30 @@ class TrainOrder:
 
 
 def train_batches(
-    source: ArraySource, global_batch_size: int, seed: int, first_step: int, total_steps: int
+    source: Source, global_batch_size: int, seed: int, first_step: int, total_steps: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """This host's rows of the batches of steps `first_step` to `total_steps` - 1, read ahead."""
     order = TrainOrder(len(source), global_batch_size, seed)
     rows = _rows_of_this_host(global_batch_size)
     batches = grain.MapDataset.range(first_step, total_steps).map(
-        lambda step: source.gather(order.batch(step)[rows])
+        lambda step: source.gather(order.batch(step)[rows], order.positions(step)[rows])
     )
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCHED_BATCHES)
     return iter(batches.to_iter_dataset(options))
 
 
-def eval_batches(source: ArraySource, global_batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+def eval_batches(source: Source, global_batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """This host's rows of batches that hold every example exactly once, in order.
 
     The last batch is filled up with repetitions of the first example; `mask`, float32 [B], is
-    zero there and one elsewhere.
+    zero there and where the source could not read an example, and one elsewhere.
     """
     rows = _rows_of_this_host(global_batch_size)
     for first in range(0, len(source), global_batch_size):
         positions = np.arange(first, first + global_batch_size)[rows]
         real = positions < len(source)
-        yield source.gather(np.where(real, positions, 0)) | {"mask": real.astype(np.float32)}
+        batch = source.gather(np.where(real, positions, 0))
+        yield batch | {"mask": real.astype(np.float32) * batch.get("mask", np.float32(1))}
 
 
 def _rows_of_this_host(global_batch_size: int) -> slice:

@@ -22,6 +22,7 @@ class RunFiles:
     """What a run leaves behind in its folder."""
 
     config: Path
+    model: Path
     parameters: Path
     checkpoints: Path
     metrics: Path
@@ -32,6 +33,7 @@ class RunFiles:
         """The places, whether or not they exist yet."""
         return cls(
             config=workdir / "config.json",
+            model=workdir / "model.json",
             parameters=workdir / "parameters.txt",
             checkpoints=workdir / "checkpoints",
             metrics=workdir / "metrics.jsonl",
@@ -39,10 +41,17 @@ class RunFiles:
         )
 
 
+def saved_steps(workdir: Path) -> list[int]:
+    """The steps of which the run in `workdir` has a checkpoint, in order."""
+    folder = RunFiles.of(workdir).checkpoints
+    if not folder.is_dir():
+        return []
+    return sorted(int(e.name) for e in folder.iterdir() if e.name.isdigit() and e.is_dir())
+
+
 def has_checkpoint(workdir: Path) -> bool:
     """Whether there is a run in `workdir` to go on with."""
-    folder = RunFiles.of(workdir).checkpoints
-    return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
+    return bool(saved_steps(workdir))
 
 
 def check_run_directory(workdir: Path, config: ConfigDict) -> None:
@@ -106,10 +115,14 @@ def locked(workdir: Path) -> Iterator[None]:
 
 def save_config(workdir: Path, config: ConfigDict) -> None:
     """Writes `config.json`, whole or not at all."""
-    target = RunFiles.of(workdir).config
+    write_whole(RunFiles.of(workdir).config, json.dumps(_as_json(config), indent=2) + "\n")
+
+
+def write_whole(target: Path, text: str) -> None:
+    """Writes a small file on the first host, whole or not at all."""
     if jax.process_index() == 0:
         temporary = target.with_suffix(".tmp")
-        temporary.write_text(json.dumps(_as_json(config), indent=2) + "\n")
+        temporary.write_text(text)
         os.replace(temporary, target)
 
 

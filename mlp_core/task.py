@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import clu.metrics
 import jax
 
-from mlp_core.array_source import ArraySource
+from mlp_core.source import Source
 
 Params = Mapping[str, Any]
 Batch = Mapping[str, jax.Array]
@@ -16,11 +16,11 @@ class Task(Protocol):
     """Model, data, loss and metrics of one kind of problem.
 
     A batch is a dictionary of arrays with the same leading length B. In evaluation it has a
-    `mask`, float32 [B], zero in the rows that only fill up the last batch.
+    `mask`, float32 [B], zero in the rows that only fill up the last batch or could not be read.
     """
 
-    train_source: ArraySource
-    eval_sources: Mapping[str, ArraySource]
+    train_source: Source
+    eval_sources: Mapping[str, Source]
 
     def init_params(self, rng: jax.Array) -> Params:
         """Random initial parameters, float32."""

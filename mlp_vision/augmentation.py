@@ -3,12 +3,11 @@
 Shapes: B batch, H and W pixels of the source, N pixels a side of the model's input.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
-from mlp_vision.resampling import axis_weights, resample
+from mlp_vision.eval_presets import EVAL_PRESETS
+from mlp_vision.resampling import antialiased_weights, axis_weights, resample
 
 # Sampling a crop fails now and then on the least area; then the whole picture is taken.
 CROP_ATTEMPTS = 10
@@ -83,63 +82,28 @@ def train_views(
         boxes = inception_crops(crop_rng, *images.shape[:3], min_area)
         images = crop_and_resize(images, boxes, image_size)
     else:
-        images = squash(images, image_size)
+        images = eval_view(images, image_size, "squash")
     return random_flip(flip_rng, images) if flip else images
 
 
-def squash(images: jax.Array, image_size: int) -> jax.Array:
-    """Resizes to N x N whatever the aspect ratio, as google-research/vision_transformer does."""
+def eval_view(images: jax.Array, image_size: int, preset: str) -> jax.Array:
+    """The view of one of `EVAL_PRESETS` of [B, H, W, 3], uint8: [B, N, N, 3], float32, 0 to 255.
+
+    Pixels are those that Pillow makes, but for its rounding. B, H and W may be symbolic.
+    """
     height, width = images.shape[1:3]
-    if (height, width) == (image_size, image_size):
+    if preset == "squash" and (height, width) == (image_size, image_size):
         return images.astype(jnp.float32)
-    return _resize_region(images, image_size, top=0.0, left=0.0, height=height, width=width)
-
-
-def resize_crop(images: jax.Array, image_size: int) -> jax.Array:
-    """Resizes to 8/7 N x 8/7 N whatever the aspect ratio, then takes the centre (256 to 224).
-
-    MLP-Mixer, appendix C, for table 2.
-    """
-    height, width = images.shape[1:3]
-    return _centre(images, image_size, height * 7 / 8, width * 7 / 8)
-
-
-def resmall_crop(images: jax.Array, image_size: int) -> jax.Array:
-    """Resizes the shorter side to 8/7 N, then takes the centre (256 to 224).
-
-    MLP-Mixer, appendix C, for table 3.
-    """
-    side = min(images.shape[1:3]) * 7 / 8
-    return _centre(images, image_size, side, side)
-
-
-EVAL_PRESETS: dict[str, Callable[[jax.Array, int], jax.Array]] = {
-    "squash": squash,
-    "resize_crop": resize_crop,
-    "resmall_crop": resmall_crop,
-}
+    resampling, span = EVAL_PRESETS[preset].resampling, EVAL_PRESETS[preset].span
+    shorter = jnp.minimum(height, width)  # Not Python's, which needs to know the sizes.
+    rows, columns = (
+        antialiased_weights(resampling, length, *span(length, shorter, image_size), image_size)
+        for length in (height, width)
+    )
+    return resample(images, rows, columns)
 
 
 def to_value_range(images: jax.Array, value_range: tuple[float, float]) -> jax.Array:
     """Maps 0 to 255 onto the given range."""
     low, high = value_range
     return images * ((high - low) / 255) + low
-
-
-def _centre(images: jax.Array, image_size: int, height: float, width: float) -> jax.Array:
-    top, left = (images.shape[1] - height) / 2, (images.shape[2] - width) / 2
-    return _resize_region(images, image_size, top=top, left=left, height=height, width=width)
-
-
-def _resize_region(
-    images: jax.Array, image_size: int, *, top: float, left: float, height: float, width: float
-) -> jax.Array:
-    """The same region of every image, resized; samples may come from pixels next to it."""
-
-    def weights(start, length, size):
-        edges = jnp.zeros(1), jnp.full(1, size - 1.0)
-        return axis_weights(jnp.array([start]), jnp.array([length]), *edges, size, image_size)
-
-    rows = weights(top, float(height), images.shape[1])
-    columns = weights(left, float(width), images.shape[2])
-    return resample(images, rows, columns)

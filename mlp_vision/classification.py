@@ -1,7 +1,6 @@
 """Image classification: the task that the training engine runs."""
 
 import dataclasses
-from pathlib import Path
 
 import flax.linen as nn
 import flax.struct
@@ -10,11 +9,14 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
-from mlp_core.array_source import ArraySource
+from mlp_core.source import Source
 from mlp_core.task import Batch, Params
 from mlp_vision import augmentation
-from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.pretrained import load_params
+from mlp_vision.classifier import eval_view, model_input, view_logits
+from mlp_vision.config import AugmentConfig
+from mlp_vision.model_spec import ModelSpec
+from mlp_vision.pretrained import Head, load_params
+from mlp_vision.weights import Weights
 
 ACCURACIES = ("top1", "top5")
 
@@ -32,37 +34,36 @@ class ClassificationMetrics(metrics.Collection):
 class ImageClassification:
     """Pictures with one label each: softmax cross-entropy, top-1 and top-5 accuracy."""
 
-    config: ImageClassificationConfig
+    spec: ModelSpec
     model: nn.Module
-    weights: Path | None
-    train_source: ArraySource
-    eval_sources: dict[str, ArraySource]
+    train_views: AugmentConfig
+    train_source: Source
+    eval_sources: dict[str, Source]
+    views_on_host: bool = False  # Pictures arrive N x N, cropped.
+    weights: Weights | None = None  # To start from; None for random parameters.
+    head: Head = "auto"
 
     def init_params(self, rng: jax.Array) -> Params:
         """Random initial parameters; the head is zero."""
-        size = self.config.data.image_size
+        size = self.spec.image_size
         return self.model.init(rng, jnp.zeros((1, size, size, 3)))["params"]
 
     def published_params(self) -> Params | None:
-        """Parameters from the configured weight file, or None."""
-        if self.weights is None:
-            return None
-        config = self.config
-        return load_params(self.weights, self.model, config.data.image_size, config.init.head)
+        """Parameters from the weights to start from, or None."""
+        return None if self.weights is None else load_params(self.weights, self.spec, self.head)
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
         """Random views of uint8 pictures, in the model's value range."""
-        config = self.config
         images = augmentation.train_views(
             rng,
             batch["image"],
-            config.data.image_size,
-            crop=config.augment.crop,
-            min_area=config.augment.crop_min_area,
-            flip=config.augment.flip,
+            self.spec.image_size,
+            crop="none" if self.views_on_host else self.train_views.crop,
+            min_area=self.train_views.crop_min_area,
+            flip=self.train_views.flip,
         )
         return {
-            "image": self._to_model_input(images),
+            "image": model_input(self.spec, self.model, images),
             "label": batch["label"],
         }
 
@@ -77,9 +78,10 @@ class ImageClassification:
 
     def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics:
         """Loss, top-1 and top-5 of a host batch under the configured eval preset."""
-        preset = augmentation.EVAL_PRESETS[self.config.data.eval_preset]
-        images = self._to_model_input(preset(batch["image"], self.config.data.image_size))
-        logits, labels = self.model.apply({"params": params}, images), batch["label"]
+        images, labels = batch["image"], batch["label"]
+        if not self.views_on_host:
+            images = eval_view(self.spec, images)
+        logits = view_logits(self.spec, self.model, params, images)
         _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
         return ClassificationMetrics.single_from_model_output(
             loss=optax.softmax_cross_entropy_with_integer_labels(logits, labels),
@@ -87,7 +89,3 @@ class ImageClassification:
             top5=(best == labels[:, None]).any(-1).astype(jnp.float32),
             mask=batch["mask"].astype(bool),
         )
-
-    def _to_model_input(self, images: jax.Array) -> jax.Array:
-        images = augmentation.to_value_range(images, self.config.data.value_range)
-        return images.astype(self.model.dtype)

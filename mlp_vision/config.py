@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlp_core.config import Fraction, PositiveFloat, PositiveInt, RunConfig, frozen_settings
+from mlp_vision.model_spec import EvalPresetName
 
 
 @frozen_settings
 class ModelConfig:
-    """A model by name; sizes that are None are the name's own."""
+    """A model by name; sizes that are None are the name's own, numerics those of the weights."""
 
     name: str
     patch_size: PositiveInt | None
@@ -18,8 +19,8 @@ class ModelConfig:
     tokens_mlp_dim: PositiveInt | None
     channels_mlp_dim: PositiveInt | None
     num_classes: PositiveInt | None
-    gelu: Literal["tanh", "erf"]
-    layer_norm_epsilon: PositiveFloat
+    gelu: Literal["tanh", "erf"] | None
+    layer_norm_epsilon: PositiveFloat | None
     dropout_rate: Fraction
     stochastic_depth: Fraction
 
@@ -42,8 +43,8 @@ class DataConfig:
     train_split: str
     eval_splits: dict[str, str]
     image_size: PositiveInt
-    eval_preset: Literal["squash", "resize_crop", "resmall_crop"]
-    value_range: tuple[float, float]
+    eval_preset: EvalPresetName | None
+    value_range: tuple[float, float] | None
 
 
 @frozen_settings

@@ -18,14 +18,22 @@ from mlp_core.run_directory import (
     has_checkpoint,
     locked,
     save_config,
+    write_whole,
 )
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.datasets.image_dataset import ImageDataset, check_split, open_image_dataset
-from mlp_vision.mixer import check_patch_size
-from mlp_vision.models import SIZE_FIELDS, create_model
-from mlp_vision.pretrained import check_before_fetching, check_params, expected_params
-from mlp_vision.published_weights import locate_weights
+from mlp_vision.datasets.image_dataset import (
+    ImageDataset,
+    check_split,
+    open_image_dataset,
+    open_source,
+)
+from mlp_vision.host_views import EvalView, TrainView
+from mlp_vision.model_spec import ModelSpec, spec_from_json
+from mlp_vision.pretrained import check_fit, check_sizes
+from mlp_vision.published_weights import locate_weights, spec_before_fetching
+from mlp_vision.wanted_model import departures, wanted_spec
+from mlp_vision.weights import expected_params, open_weights
 
 
 def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
@@ -37,32 +45,61 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
     settings = parse_config(ImageClassificationConfig, config)
-    _check(settings)
     check_run_directory(workdir, config)
-    dataset, weights = _fetch(settings, needs_weights=not has_checkpoint(workdir))
+    resumes, init = has_checkpoint(workdir), settings.init
+    if resumes:
+        start = _saved_spec(workdir)
+    else:
+        start = spec_before_fetching(init.weights, init.mirror) if init.weights else None
+    _check(settings, start)
+    dataset, weights_path = _fetch(settings, needs_weights=not resumes)
     plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
     make_schedule(settings.schedule, plan.total, plan.warmup)
-    model = _build_model(settings, _num_classes(settings, dataset))
-    if weights is not None:
-        check_params(weights, model, settings.data.image_size, settings.init.head)
+    weights = open_weights(weights_path) if weights_path else None
+    spec = wanted_spec(
+        settings,
+        weights.spec if weights else start,
+        _num_classes(settings, dataset),
+        tuple(dataset.class_names),
+    )
+    if weights:
+        check_fit(weights, spec, init.head)
+        for line in departures(settings, weights.spec):
+            say(line)
     if dry_run:
+        if weights:
+            weights.check()
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
+    augment = settings.augment
+    train_view = TrainView(spec.image_size, augment.crop, augment.crop_min_area)
+    eval_view = EvalView(spec.image_size, spec.eval_preset)
     task = ImageClassification(
-        config=settings,
-        model=model,
-        weights=weights,
-        train_source=dataset.load(settings.data.train_split),
+        spec=spec,
+        model=_build_model(settings, spec),
+        train_views=augment,
+        train_source=open_source(dataset, settings.data.train_split, train_view, settings.seed),
         eval_sources={
-            name: dataset.load(split) for name, split in settings.data.eval_splits.items()
+            name: open_source(dataset, split, eval_view)
+            for name, split in settings.data.eval_splits.items()
         },
+        views_on_host=not dataset.in_memory,
+        weights=weights,
+        head=init.head,
     )
     with locked(workdir):
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
+        write_whole(RunFiles.of(workdir).model, spec.to_json() + "\n")
         results = train_loop.train(task, settings, workdir)
     _say_where(RunFiles.of(workdir), results)
     return results
+
+
+def _saved_spec(workdir: Path) -> ModelSpec | None:
+    """The model of the run that is gone on with."""
+    file = RunFiles.of(workdir).model
+    return spec_from_json(file.read_text(), file) if file.is_file() else None
 
 
 def _say_where(files: RunFiles, results: dict[str, float]) -> None:
@@ -78,19 +115,17 @@ def _say_where(files: RunFiles, results: dict[str, float]) -> None:
     )
 
 
-def _check(settings: ImageClassificationConfig) -> None:
+def _check(settings: ImageClassificationConfig, start: ModelSpec | None) -> None:
     """What can be known to be wrong before anything is fetched."""
     train_loop.check_batch_sizes(settings)
-    model = _build_model(settings, num_classes=1)
-    size = settings.data.image_size
-    try:
-        check_patch_size(model.patch_size, (size, size))
-    except UserError as error:
-        raise UserError(f"config.data.image_size, config.model.patch_size: {error}") from None
-    if settings.init.weights:
-        check_before_fetching(settings.init.weights, settings.init.mirror, model, size)
-    check_weight_decay(settings.optimizer, expected_params(model, size))
-    low, high = settings.data.value_range
+    has_unknown_start = settings.init.weights is not None and start is None
+    if not has_unknown_start:  # Else the weights may settle sizes.
+        spec = wanted_spec(settings, start, num_classes=1)
+        if start:
+            check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
+        expected = expected_params(_build_model(settings, spec), spec.image_size)
+        check_weight_decay(settings.optimizer, expected)
+    low, high = settings.data.value_range or (0, 1)
     if low >= high:
         raise UserError(f"config.data.value_range: {low} to {high} is no range; set low < high.")
     for split in settings.data.eval_splits:
@@ -141,15 +176,9 @@ def _num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> 
     return num_classes
 
 
-def _build_model(settings: ImageClassificationConfig, num_classes: int) -> nn.Module:
-    sizes = {name: getattr(settings.model, name) for name in SIZE_FIELDS}
-    return create_model(
-        settings.model.name,
-        num_classes,
-        gelu=settings.model.gelu,
-        layer_norm_epsilon=settings.model.layer_norm_epsilon,
+def _build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
+    return spec.create_model(
+        compute_dtype(settings.train.compute_dtype),
         dropout_rate=settings.model.dropout_rate,
         stochastic_depth=settings.model.stochastic_depth,
-        dtype=compute_dtype(settings.train.compute_dtype),
-        **{name: value for name, value in sizes.items() if value is not None},
     )

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -9,13 +10,18 @@ from tensorflow_datasets.core import FileFormat
 
 from mlp_core.config import parse_config
 from mlp_core.console import say
-from mlp_core.downloads import cache_dir
 from mlp_core.errors import MissingError, UserError
 from mlp_vision.config import DataConfig, ImageClassificationConfig, InitConfig
 from mlp_vision.datasets import tfds_build
 from mlp_vision.datasets.conversion import convert, find_converted
-from mlp_vision.datasets.image_dataset import OWN_BUILDERS, find_prepared, open_image_dataset
-from mlp_vision.published_weights import PUBLISHED, locate_weights
+from mlp_vision.datasets.image_dataset import (
+    OWN_BUILDERS,
+    find_prepared,
+    is_folder_of_pictures,
+    open_image_dataset,
+)
+from mlp_vision.published_weights import HUGGING_FACE, PUBLISHED, locate_weights
+from mlp_vision.weights import TIMM_FILE
 
 
 def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
@@ -23,8 +29,9 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
 
     Args:
       config: the experiment.
-      directory: a folder that all hosts of a pod see; the data set goes into `directory`/tfds and
-        weights into `directory`/weights. None: where a run on this machine looks for them.
+      directory: a folder that all hosts of a pod see; a data set by name goes into
+        `directory`/tfds, weights from the web into `directory`/weights; what the configuration
+        names by its path stays there. None: where a run on this machine looks.
 
     Returns:
         The flags with which a run finds everything; none are needed without `directory`.
@@ -70,6 +77,9 @@ def _check_directory(directory: Path, data: DataConfig) -> None:
 
 
 def _prepare_dataset(data: DataConfig, directory: Path | None) -> list[str]:
+    if is_folder_of_pictures(data.name):
+        say(f"Data set {data.name}: there already, a folder of pictures")
+        return []
     data_dir = data.data_dir if directory is None else str(directory / "tfds")
     found, done = find_prepared(data.name, data_dir), "there already"
     if found is None:
@@ -83,31 +93,47 @@ def _prepare_dataset(data: DataConfig, directory: Path | None) -> list[str]:
     folder = Path(builder.data_path)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     say(f"Data set {builder.info.full_name}: {done}, {size / 2**20:,.1f} MiB in {folder}")
-    return [f"--config.data.data_dir={data_dir}"] if directory else []
+    in_directory = directory is not None and folder.is_relative_to(directory)
+    return [f"--config.data.data_dir={data_dir}"] if in_directory else []
 
 
 def _prepare_weights(init: InitConfig, directory: Path | None) -> list[str]:
-    if not init.weights:
+    source = init.weights
+    if not source:
         return []
-    cache = cache_dir() / "weights"
-    cached = set(cache.rglob("*"))
-    shared = directory and directory / "weights"
-    kept = shared / f"{init.weights}.npz" if shared and init.weights in PUBLISHED else None
-    if kept and kept.is_file():
-        path, done = kept, "there already"
+    place = _place_in(directory / "weights", source) if directory else None
+    if place and place.is_file():
+        path, done = place, "there already"
     else:
-        path = locate_weights(init.weights, init.mirror)
-        fetched = path.is_relative_to(cache) and path not in cached
-        done = "fetched" if fetched else "there already"
-        if shared:
-            source, path = path, kept or shared / path.name
-            if not path.is_file() or path.stat().st_size != source.stat().st_size:
-                _copy(source, path)
-                done = f"{done} and copied" if fetched else "copied"
-    say(f"Weights {init.weights}: {done}, {path.stat().st_size / 2**20:,.1f} MiB in {path}")
-    if shared is None:
+        started = time.time()
+        path = locate_weights(source, init.mirror)
+        done = "fetched" if path.resolve().stat().st_ctime >= started else "there already"
+        if place:
+            _copy_weights(path, place)
+            path, done = place, "fetched and copied" if done == "fetched" else "copied"
+    size = f", {path.stat().st_size / 2**20:,.1f} MiB" if path.is_file() else ""
+    say(f"Weights {source}: {done}{size} in {path}")
+    if not place:
         return []
-    return [f"--config.init.mirror={shared}" if kept else f"--config.init.weights={path}"]
+    if source in PUBLISHED:
+        return [f"--config.init.mirror={directory / 'weights'}"]
+    return [f"--config.init.weights={place}"]
+
+
+def _place_in(folder: Path, source: str) -> Path | None:
+    """Where weights are kept for all hosts; None for files of one's own, which stay."""
+    if source in PUBLISHED:
+        return folder / f"{source}.npz"
+    if source.startswith(HUGGING_FACE):
+        return folder / source.removeprefix(HUGGING_FACE) / TIMM_FILE
+    return folder / source.split("://", 1)[1] if "://" in source else None
+
+
+def _copy_weights(path: Path, place: Path) -> None:
+    settings = path.with_name("config.json")  # timm's; only Hugging Face has it.
+    if path.name == TIMM_FILE and settings.is_file():
+        _copy(settings, place.with_name(settings.name))
+    _copy(path, place)
 
 
 def _copy(source: Path, destination: Path) -> None:

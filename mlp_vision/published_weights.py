@@ -1,18 +1,23 @@
-"""Google's published Mixer weights: which there are, where they lie, what they expect.
+"""Published Mixer weights: which there are, where they lie, how they get here.
 
 Folders, names and sizes: the public bucket `gs://mixer_models`, as its listing was printed in
 google-research/vision_transformer. Pixels go from -1 to 1 for all of them.
 """
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url
 from mlp_core.errors import UserError
-from mlp_core.weight_files import read_npz_headers
+from mlp_core.weight_files import open_weight_file
+from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
+from mlp_vision.models import MIXER_SIZES
+from mlp_vision.weights import SIGMOID_CLASSES, TIMM_FILE, open_weights
 
 BASE_URL = "https://storage.googleapis.com/mixer_models"
+HUGGING_FACE = "hf://"
 CONFIG_FIELD = "config.init.weights"
 
 
@@ -42,10 +47,11 @@ PUBLISHED = {
 
 
 def locate_weights(source: str, mirror: str | None = None) -> Path:
-    """The local path of a weight file, fetched first where need be.
+    """The local path of weights, fetched first where need be.
 
     Args:
-      source: a published name such as "imagenet21k/Mixer-B_16", a path, or an https or gs URL.
+      source: a published name such as "imagenet21k/Mixer-B_16"; "hf://timm/NAME", a model on the
+        Hugging Face hub; an https or gs URL; a weight file; or the folder of a run.
       mirror: a folder or URL to take published names from, in place of Google's bucket.
 
     Raises:
@@ -53,22 +59,44 @@ def locate_weights(source: str, mirror: str | None = None) -> Path:
     """
     if source in PUBLISHED:
         return _locate_published(source, mirror)
+    if source.startswith(HUGGING_FACE):
+        return _locate_on_hugging_face(source.removeprefix(HUGGING_FACE))
     if "://" in source:
         file = RemoteFile(https_url(source))
         name = file.url.split("://", 1)[1].replace("/", "_")
         path = fetch(file, cache_dir() / "weights" / name)
         try:
-            read_npz_headers(path)
+            open_weight_file(path)
         except UserError:
             path.unlink()  # So that it is fetched again when the server is mended.
             raise
         return path
-    if Path(source).is_file():
-        return Path(source)
+    if Path(source).expanduser().exists():
+        return Path(source).expanduser()
     raise UserError(
-        f"{CONFIG_FIELD}: {source!r} is neither a file nor a URL nor one of the published "
-        f"names, {', '.join(PUBLISHED)}."
+        f"{CONFIG_FIELD}: {source!r} is neither a file, the folder of a run, a URL, {HUGGING_FACE}"
+        f"OWNER/NAME nor one of the published names, {', '.join(PUBLISHED)}."
     )
+
+
+def spec_before_fetching(source: str, mirror: str | None = None) -> ModelSpec | None:
+    """What is known of weights without a download; None where that is nothing.
+
+    Raises:
+        UserError: a local file holds no weights of a Mixer.
+    """
+    if source in PUBLISHED:
+        file = PUBLISHED[source]
+        return ModelSpec(
+            **MIXER_SIZES[file.model.removeprefix("mixer_")],
+            **GOOGLE_NUMERICS,
+            num_classes=file.num_classes,
+            image_size=file.image_size,
+            output="sigmoid" if file.num_classes == SIGMOID_CLASSES else "softmax",
+        )
+    if "://" in source:
+        return None
+    return open_weights(locate_weights(source, mirror)).spec
 
 
 def _locate_published(name: str, mirror: str | None) -> Path:
@@ -96,4 +124,24 @@ def _locate_published(name: str, mirror: str | None) -> Path:
             f"{path}: {path.stat().st_size / 2**20:.2f} MiB long, but {name} has {listed}; "
             "delete it, so that it is fetched again."
         )
+    return path
+
+
+def _locate_on_hugging_face(repository: str) -> Path:
+    """Fetches timm's weights and their configuration into the hub's own cache, or finds them."""
+    # Imported here: it takes long, and most runs do without.
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    try:
+        path = Path(hf_hub_download(repository, TIMM_FILE))
+    except (HfHubHTTPError, EntryNotFoundError, HFValidationError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DownloadError(
+            f"{HUGGING_FACE}{repository}: {TIMM_FILE} cannot be fetched ({reason}).\n"
+            f"Fetch it elsewhere, with its config.json, and name its folder with "
+            f"--{CONFIG_FIELD}=FOLDER."
+        ) from error
+    with contextlib.suppress(HfHubHTTPError, EntryNotFoundError, OSError):
+        hf_hub_download(repository, "config.json")  # Beside it; without it the defaults hold.
     return path

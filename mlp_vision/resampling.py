@@ -1,4 +1,4 @@
-"""Bilinear resampling of image regions as two small matrix products, on the device.
+"""Resampling of image regions as two small matrix products, on the device.
 
 Shapes: B batch, H and W pixels of the source, N pixels a side of the result.
 """
@@ -23,12 +23,45 @@ def axis_weights(
     return jnp.maximum(1 - jnp.abs(positions[:, :, None] - pixels), 0)  # [B, out, size]
 
 
+def antialiased_weights(
+    resampling: str, size: int, resized: int | jax.Array, first: int | jax.Array, out: int
+) -> jax.Array:
+    """Weights [out, size] for pixels `first` to `first + out` - 1 of an axis resized to `resized`.
+
+    Those of Pillow: the filter ("bilinear" or "bicubic") grows with the shrinking, and the weights
+    of a result add up to one at the border too. `size` may be symbolic; both sizes below 32,768.
+    """
+    results = 2 * (first + jnp.arange(out)) + 1  # Centres, in halves of a pixel.
+    pixels = 2 * jnp.arange(size) + 1
+    # Whole numbers as far as possible: float32 would lose the place in a large picture.
+    distances = results[:, None] * size - pixels[None] * resized
+    weights = FILTERS[resampling](jnp.abs(distances / (2 * jnp.maximum(size, resized))))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _triangle(x: jax.Array) -> jax.Array:
+    return jnp.maximum(1 - x, 0)
+
+
+def _cubic(x: jax.Array) -> jax.Array:
+    """Keys' cubic convolution with a = -1/2."""
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return jnp.where(x < 1, near, jnp.where(x < 2, far, 0))
+
+
+FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
+
+
 def resample(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
-    """Applies weights [B or 1, N, H] and [B or 1, N, W] to [B, H, W, 3]: [B, N, N, 3], float32."""
+    """Applies weights to [B, H, W, 3]: [B, N, N, 3], float32, 0 to 255.
+
+    Weights are [B, N, H] and [B, N, W], or [N, H] and [N, W] for the same region of every image.
+    """
     images = images.astype(jnp.float32)
-    # Bilinear weights in bfloat16 would shift colours; this is what an accelerator defaults to.
+    # Weights in bfloat16 would shift colours; this is what an accelerator defaults to.
     highest = jax.lax.Precision.HIGHEST
-    rows = jnp.broadcast_to(rows, (images.shape[0], *rows.shape[1:]))
-    columns = jnp.broadcast_to(columns, (images.shape[0], *columns.shape[1:]))
-    images = jnp.einsum("bnh,bhwc->bnwc", rows, images, precision=highest)
-    return jnp.einsum("bmw,bnwc->bnmc", columns, images, precision=highest)
+    each = "b" if rows.ndim == 3 else ""
+    # Bicubic weights overshoot; like Pillow, which works along the rows first, cut it off twice.
+    images = jnp.einsum(f"{each}mw,bhwc->bhmc", columns, images, precision=highest).clip(0, 255)
+    return jnp.einsum(f"{each}nh,bhmc->bnmc", rows, images, precision=highest).clip(0, 255)

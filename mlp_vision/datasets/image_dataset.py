@@ -1,12 +1,11 @@
-"""Image data sets by name, prepared on disk by TFDS and read into memory."""
+"""Image data sets: by name, prepared on disk by TFDS, or folders of pictures."""
 
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -17,14 +16,19 @@ from mlp_core.array_source import ArraySource
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
 from mlp_core.file_lock import one_at_a_time
+from mlp_core.source import Source
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.conversion import find_converted
 from mlp_vision.datasets.digits import Digits
 from mlp_vision.datasets.flowers import Flowers102
-from mlp_vision.datasets.image_codec import decode_rgb
+from mlp_vision.datasets.image_codec import BadPictureError, decode_rgb
+from mlp_vision.datasets.image_folder import FolderDataset
 from mlp_vision.datasets.pets import Pets
+from mlp_vision.datasets.photos import PhotoSource
 from mlp_vision.datasets.synthetic import Synthetic
+from mlp_vision.datasets.tfds_records import TfdsRecords, damage_told
 from mlp_vision.datasets.tfrecord import TfrecordSource
+from mlp_vision.host_views import View
 
 OWN_BUILDERS = {
     builder.name: builder for builder in (Cifar10, Cifar100, Digits, Flowers102, Pets, Synthetic)
@@ -33,12 +37,53 @@ MEMORY_LIMIT_BYTES = 8 << 30
 DECODE_BLOCK = 1000  # Examples read and decoded at a time.
 
 
+class ImageDataset(Protocol):
+    """Pictures with one label each, in splits; `open_source` reads one of them."""
+
+    name: str
+    num_classes: int
+    class_names: list[str]  # Numbers where they have no names.
+    splits: list[str]
+    in_memory: bool  # Read as a whole, by `load`; else a batch at a time, from `records`.
+
+    def num_examples(self, split: str) -> int:
+        """How many examples a split such as "train[:98%]" has; ValueError or KeyError if none."""
+
+
+def open_source(dataset: ImageDataset, split: str, view: View, seed: int = 0) -> Source:
+    """The examples of a split, as `image`, uint8, and `label`, int32 [B].
+
+    Where `dataset.in_memory`, pictures come as they are, [B, H, W, 3], and their views are made on
+    the device. Else they come as `view` cuts them, [B, N, N, 3], drawn by `seed` in training.
+
+    Raises:
+        UserError: a file cannot be read, or an example has no label.
+    """
+    if dataset.in_memory:
+        return dataset.load(split)
+    return PhotoSource(f"{dataset.name}, {split}", dataset.records(split), view, seed)
+
+
 @dataclasses.dataclass(frozen=True)
-class ImageDataset:
-    """A prepared data set of pictures of one size, with one label each."""
+class TfdsDataset:
+    """A data set that TFDS has prepared."""
 
     name: str
     builder: tfds.core.DatasetBuilder
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all pictures have one size, and all splits together fit."""
+        shape = self.builder.info.features["image"].shape[:2]
+        if None in shape:
+            return False
+        examples = sum(split.num_examples for split in self.builder.info.splits.values())
+        return examples * math.prod(shape) * 3 <= MEMORY_LIMIT_BYTES
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits."""
+        return list(self.builder.info.splits)
 
     @property
     def num_classes(self) -> int:
@@ -56,7 +101,7 @@ class ImageDataset:
         Raises:
             UserError: a file or picture cannot be read, or an example has no label.
         """
-        with _damage_told(self.name):
+        with damage_told(self.name):
             arrays = self._read(split)
         unlabelled = np.flatnonzero((arrays["label"] < 0) | (arrays["label"] >= self.num_classes))
         if unlabelled.size:
@@ -65,6 +110,15 @@ class ImageDataset:
                 f"others have no label between 0 and {self.num_classes - 1}; choose another split."
             )
         return ArraySource(arrays)
+
+    def records(self, split: str) -> TfdsRecords:
+        """The encoded pictures and labels of a split.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        with damage_told(self.name):
+            return TfdsRecords(self.name, self.builder, split)
 
     def num_examples(self, split: str) -> int:
         """How many examples a split has."""
@@ -85,10 +139,9 @@ class ImageDataset:
             for i, record in zip(block, records.__getitems__(list(block)), strict=True):
                 try:
                     images[i] = decode_rgb(record["image"])
-                except (OSError, ValueError) as error:
+                except BadPictureError as error:
                     raise UserError(
-                        f"{self.name}, split {split}, example {i}: the picture cannot be decoded "
-                        f"({error})."
+                        f"{self.name}, split {split}, example {i}: the picture is {error}."
                     ) from error
                 labels[i] = record["label"]
 
@@ -111,18 +164,19 @@ def open_image_dataset(name: str, data_dir: str | None) -> ImageDataset:
     """Finds a data set on disk, or downloads and prepares it where a builder of ours can.
 
     Args:
-      name: a TFDS name, or the path of a directory that TFDS prepared.
+      name: a TFDS name, or the path of a directory that TFDS prepared or of a folder of pictures
+        (see `image_folder`).
       data_dir: where TFDS data lie; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
     Raises:
         UserError: it is nowhere and cannot be had, or is not of the kind that can be trained on.
     """
-    with _damage_told(name):
-        builder = _prepared_builder(name, data_dir)
-    if builder is None:
-        builder = _prepare(name, data_dir)
-    _check_kind(name, builder)
-    return ImageDataset(name, builder)
+    if is_folder_of_pictures(name):
+        return FolderDataset(Path(name).expanduser())
+    builder = _prepared_builder(name, data_dir) or _prepare(name, data_dir)
+    dataset = TfdsDataset(name, builder)
+    _check_kind(dataset)
+    return dataset
 
 
 def check_split(field: str, dataset: ImageDataset, split: str) -> None:
@@ -131,44 +185,54 @@ def check_split(field: str, dataset: ImageDataset, split: str) -> None:
     Raises:
         UserError: names `field`, the split and those there are.
     """
-    splits = dataset.builder.info.splits
     try:
-        empty = splits[split].num_examples == 0
+        empty = dataset.num_examples(split) == 0
+    except UserError:
+        raise
     except (KeyError, ValueError) as error:
         raise UserError(
-            f"{field}: {dataset.name} has no split {split!r}; it has {', '.join(splits)}, and "
-            "parts of them such as 'train[:98%]'."
+            f"{field}: {dataset.name} has no split {split!r}; it has "
+            f"{', '.join(dataset.splits)}, and parts of them such as 'train[:98%]'."
         ) from error
     if empty:
         raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
 
 
-@contextmanager
-def _damage_told(name: str) -> Iterator[None]:
-    """Tells in one sentence what TFDS, protobuf and array_record raise for damaged files."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # The three have no common class.
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"config.data.name: {name!r} cannot be read ({reason}).") from error
+def is_folder_of_pictures(name: str) -> bool:
+    """Tells a folder of pictures from a name and from a directory that TFDS prepared.
+
+    Raises:
+        UserError: it is a path where nothing is, or one above directories that TFDS prepared.
+    """
+    path = Path(name).expanduser()
+    if name in OWN_BUILDERS or _is_tfds_directory(path):
+        return False
+    if not path.is_dir():
+        if path.is_absolute():
+            raise UserError(f"config.data.name: there is no folder {path}.")
+        return False
+    for below in sorted(path.iterdir()):
+        if _is_tfds_directory(below):
+            raise UserError(
+                f"config.data.name: TFDS has prepared {below} in {path}; name that, or set "
+                f"--config.data.data_dir={path.parent} --config.data.name={path.name}."
+            )
+    return True
+
+
+def _is_tfds_directory(path: Path) -> bool:
+    return (path / "dataset_info.json").exists()
 
 
 def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
     """A data set as TFDS prepared it on this machine, or None; arguments as above.
 
     Raises:
-        UserError: it is damaged, or `name` is the path of something else.
+        UserError: it is damaged.
     """
-    with _damage_told(name):
-        if (Path(name) / "dataset_info.json").exists():
-            return tfds.builder_from_directory(name)
-        if Path(name).is_absolute() or Path(name).is_dir():
-            raise UserError(
-                f"config.data.name: {name} is no directory that TFDS prepared (no "
-                "dataset_info.json)."
-            )
+    with damage_told(name):
+        if _is_tfds_directory(path := Path(name).expanduser()):
+            return tfds.builder_from_directory(path)
         try:
             return read_only_builder.builder_from_files(name, data_dir=data_dir)
         except tfds.core.DatasetNotFoundError:
@@ -211,7 +275,8 @@ def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     return builder
 
 
-def _check_kind(name: str, builder: tfds.core.DatasetBuilder) -> None:
+def _check_kind(dataset: TfdsDataset) -> None:
+    name, builder = dataset.name, dataset.builder
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise UserError(
@@ -227,16 +292,9 @@ def _check_kind(name: str, builder: tfds.core.DatasetBuilder) -> None:
             f"config.data.name: the pictures of {name} are {features['image'].np_dtype}; only "
             "8 bits a channel are read."
         )
-    shape = features["image"].shape
-    if None in shape[:2]:
+    if not dataset.in_memory and builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise UserError(
-            f"config.data.name: the pictures of {name} differ in size; only data sets of one "
-            "fixed size can be trained on so far."
-        )
-    examples = sum(split.num_examples for split in builder.info.splits.values())
-    size = examples * math.prod(shape[:2]) * 3
-    if size > MEMORY_LIMIT_BYTES:
-        raise UserError(
-            f"config.data.name: {name} takes {size / 2**30:.0f} GiB of memory; at most "
-            f"{MEMORY_LIMIT_BYTES >> 30} GiB are read."
+            f"config.data.name: the pictures of {name} lie in {builder.info.file_format.value} "
+            "files, which cannot be read in random order; `python launch/prepare.py --config=...` "
+            "converts them once to array_record."
         )

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from mlp_core.downloads import RemoteFile
 from mlp_core.errors import UserError
 from mlp_vision.datasets.archives import ArchiveBuilder, read_files, read_members
-from mlp_vision.datasets.image_codec import as_jpeg
+from mlp_vision.datasets.image_codec import BadPictureError, as_jpeg
 
 BREEDS = """
     Abyssinian american_bulldog american_pit_bull_terrier basset_hound beagle Bengal Birman Bombay
@@ -86,8 +86,8 @@ class Pets(ArchiveBuilder, skip_registration=True):
             name = file_name.removesuffix(".jpg")
             try:
                 image = as_jpeg(content)
-            except OSError as error:
-                raise UserError(f"{images}: {member} cannot be decoded ({error}).") from error
+            except BadPictureError as error:
+                raise UserError(f"{images}: {member} is {error}.") from error
             breed, species = rows[name]
             box = boxes.get(f"annotations/xmls/{name}.xml")
             yield (

@@ -11,7 +11,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from mlp_core.metric_writer import read_metrics
-from mlp_core.weight_files import write_npz
+from mlp_core.weight_files import write_weight_file
 from tests.conftest import ROOT
 from tests.mlp_vision.made_weights import made_arrays, write_tiny
 
@@ -108,7 +108,7 @@ def test_published_layout_is_fine_tuned_for_a_few_steps_at_b16_shape(environment
     folder = tmp_path / "mirror" / "imagenet21k"
     folder.mkdir(parents=True)
     arrays = made_arrays("mixer_b16", 100, 224)
-    write_npz(folder / "Mixer-B_16.npz", arrays)
+    write_weight_file(folder / "Mixer-B_16.npz", arrays)
     workdir = tmp_path / "run"
     args = (
         "--config=configs/mixer_b16_cifar100.py:smoke", f"--config.init.mirror={folder.parent}",

@@ -5,20 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import tensorflow_datasets as tfds
 
-from mlp_core.weight_files import write_npz
 from tests.conftest import ROOT
 from tests.mlp_vision.made_archives import made_archive, picture
-from tests.mlp_vision.made_weights import made_arrays, write_tiny
 
 DIGITS = "--config=configs/mixer_digits.py"
 FINE_TUNE = "--config=configs/mixer_b16_cifar100.py"
-TINY_DATA = ROOT / "tests" / "data" / "tfds" / "tiny"
 
 
 @pytest.fixture
@@ -65,26 +60,6 @@ def test_a_config_without_downloads_is_prepared_where_a_run_looks(environment, t
     assert line(second, "Data set digits/1.0.0: there already,").endswith(f"MiB in {folder}")
 
 
-@pytest.fixture
-def mirror(tmp_path):
-    """A server with weights of the size of published ones, its address and its folder."""
-    folder = tmp_path / "mirror"
-    (folder / "gsam").mkdir(parents=True)
-    write_npz(folder / "gsam" / "Mixer-S_32.npz", made_arrays("mixer_s32", 1000, 224))
-
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=folder)
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", folder
-    server.shutdown()
-
-
 MIXER_S32 = (
     "--config.init.weights=gsam/Mixer-S_32", "--config.model.name=mixer_s32",
     "--config.data.image_size=224", "--config.model.patch_size=32", "--config.model.hidden_dim=512",
@@ -123,32 +98,26 @@ def test_a_run_finds_data_and_weights_in_the_directory_with_the_flags_told(
     assert not (tmp_path / "default").exists()
 
 
-def test_weights_are_fetched_to_where_a_run_looks(environment, mirror, tmp_path):
-    args = (DIGITS, *MIXER_S32, f"--config.init.mirror={mirror[0]}")
-    kept = tmp_path / "cache" / "all-mlp" / "weights" / "gsam" / "Mixer-S_32.npz"
-    for done in ("fetched", "there already"):
-        run = prepare(environment, *args)
+def test_weights_of_the_hub_go_there_with_their_configuration(environment, tmp_path):
+    """From the hub's own cache, as a download leaves it."""
+    model = tmp_path / "hub" / "models--timm--mixer_made"
+    snapshot = model / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("0" * 40)
+    (snapshot / "model.safetensors").write_bytes(b"weights")
+    (snapshot / "config.json").write_text("{}")
+    offline = environment | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    shared = tmp_path / "shared"
+    args = (DIGITS, "--config.init.weights=hf://timm/mixer_made", f"--directory={shared}")
+    place = shared / "weights" / "timm" / "mixer_made"
+    for done in ("copied", "there already"):
+        run = prepare(offline, *args)
         assert run.returncode == 0, run.stderr
-        assert line(run, f"Weights gsam/Mixer-S_32: {done}, 72.9 MiB").endswith(f"in {kept}")
-
-
-def test_a_weight_file_of_ones_own_is_copied_and_its_new_path_told(environment, tmp_path):
-    weights, shared = write_tiny(tmp_path / "mine.npz"), tmp_path / "shared"
-    run = prepare(environment, DIGITS, f"--config.init.weights={weights}", f"--directory={shared}")
-    assert run.returncode == 0, run.stderr
-    assert f"--config.init.weights={shared}/weights/mine.npz" in run.stdout
-    assert (shared / "weights" / "mine.npz").read_bytes() == weights.read_bytes()
-
-
-def test_tfrecords_are_converted_once(environment, tmp_path):
-    shutil.copytree(TINY_DATA, tmp_path / "default" / "tiny")
-    args = (DIGITS, "--config.data.name=tiny")
-    folder = tmp_path / "default" / "tiny" / "1.0.0" / "array_record"
-    first = prepare(environment, *args)
-    assert first.returncode == 0, first.stderr
-    assert line(first, "Data set tiny/1.0.0: converted,").endswith(f"in {folder}")
-    assert len(tfds.builder_from_directory(folder).as_data_source("train")) == 23
-    assert line(prepare(environment, *args), "Data set tiny/1.0.0: there already,")
+        assert line(run, f"Weights hf://timm/mixer_made: {done},")
+        assert f"--config.init.weights={place}/model.safetensors" in run.stdout.split()
+        shutil.rmtree(model, ignore_errors=True)
+    assert {path.name for path in place.iterdir()} == {"model.safetensors", "config.json"}
 
 
 def test_everything_missing_is_told_at_once(environment, tmp_path):

@@ -47,6 +47,34 @@ def test_evaluation_sees_every_example_exactly_once(batch):
     assert seen == list(range(10))
 
 
+class Draws(ArraySource):
+    """Gives back what it was asked for."""
+
+    def gather(self, indices, draws=None):
+        return {"index": indices, "draw": draws}
+
+
+def test_training_draws_count_through_the_endless_order():
+    whole = list(train_batches(Draws({"label": np.arange(10)}), 4, 0, 0, 6))
+    draws = np.concatenate([batch["draw"] for batch in whole])
+    assert draws.dtype == np.int64 and list(draws) == list(range(24))
+    later = next(train_batches(Draws({"label": np.arange(10)}), 4, 0, 5, 6))
+    for name in ("index", "draw"):
+        np.testing.assert_array_equal(later[name], whole[5][name])
+
+
+class ThirdIsBad(ArraySource):
+    def gather(self, indices, draws=None):
+        return super().gather(indices) | {"mask": (indices != 3).astype(np.float32)}
+
+
+@pytest.mark.parametrize("batch", [3, 4])
+def test_what_a_source_cannot_read_is_masked_besides_the_padding(batch):
+    source = ThirdIsBad({"label": np.arange(10)})
+    seen = [label for b in eval_batches(source, batch) for label in b["label"][b["mask"] == 1]]
+    assert seen == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+
+
 def test_features_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="same"):
         ArraySource({"a": np.zeros(3), "b": np.zeros(4)})

@@ -67,11 +67,11 @@ class StopsAt(ArraySource):
     def __len__(self):
         return len(self.source)
 
-    def gather(self, indices):
+    def gather(self, indices, draws=None):
         self.left -= 1
         if self.left < 0:
             raise Interrupt
-        return self.source.gather(indices)
+        return self.source.gather(indices, draws)
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 import optax
@@ -10,7 +12,7 @@ from mlp_core.mesh import batch_sharding, replicated
 from mlp_core.train_step import TrainState, make_train_step
 from mlp_vision.classification import ImageClassification
 from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.models import create_model
+from mlp_vision.wanted_model import wanted_spec
 from tests.mlp_core.quadratic import Quadratic
 
 
@@ -27,17 +29,17 @@ def image_task():
             "label": rng.integers(0, 10, 64, np.int32),
         }
     )
-    model = create_model(
-        "mixer",
-        10,
-        patch_size=4,
-        hidden_dim=16,
-        num_blocks=2,
-        tokens_mlp_dim=8,
-        channels_mlp_dim=24,
-    )
+    config.model.name = "mixer"
+    config.model.patch_size = 4
+    config.model.hidden_dim = 16
+    config.model.num_blocks = 2
+    config.model.tokens_mlp_dim = 8
+    config.model.channels_mlp_dim = 24
     settings = parse_config(ImageClassificationConfig, config)
-    return ImageClassification(settings, model, None, source, {"test": source})
+    spec = wanted_spec(settings, None, num_classes=10)
+    return ImageClassification(
+        spec, spec.create_model(), settings.augment, source, {"test": source}
+    )
 
 
 def train(task, steps=3, *, devices=1, grad_accum_steps=1, ema_decay=0.0, batch_size=16):
@@ -114,7 +116,7 @@ def test_one_batch_can_be_learned_by_heart():
     config = common.get_config()
     config.data.image_size = 16  # No crop, no flip.
     settings = parse_config(ImageClassificationConfig, config)
-    task = ImageClassification(settings, task.model, None, task.train_source, {})
+    task = dataclasses.replace(task, train_views=settings.augment)
     _, first = train(task, steps=1)
     _, last = train(task, steps=150)
     assert first["loss"] > 2 and last["loss"] < 0.05 and last["top1"] == 1

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlp_core.parameters import flatten
-from mlp_core.weight_files import write_npz
+from mlp_core.weight_files import write_weight_file
 from mlp_vision.models import create_model
 
 
@@ -15,10 +15,15 @@ def made_arrays(model: str, num_classes: int, image_size: int, **fields) -> dict
     images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     shapes = flatten(jax.eval_shape(module.init, jax.random.key(0), images)["params"])
     rng = np.random.default_rng(0)
-    return {
-        name: rng.standard_normal(leaf.shape, np.float32) * np.float32(0.02)
-        for name, leaf in shapes.items()
-    }
+    return {name: _made_array(rng, name, leaf.shape) for name, leaf in shapes.items()}
+
+
+def _made_array(rng, name, shape) -> np.ndarray:
+    """As large as in a trained model, so that every part of it matters."""
+    noise = rng.standard_normal(shape, np.float32)
+    if name.endswith("/kernel"):
+        return noise * np.float32(1 / np.sqrt(np.prod(shape[:-1])))
+    return noise * np.float32(0.1) + np.float32(name.endswith("/scale"))
 
 
 def tiny_arrays(num_classes: int = 10) -> dict[str, np.ndarray]:
@@ -28,7 +33,7 @@ def tiny_arrays(num_classes: int = 10) -> dict[str, np.ndarray]:
 
 def write_tiny(path, num_classes: int = 10):
     """Writes `tiny_arrays` and returns the path."""
-    write_npz(path, tiny_arrays(num_classes))
+    write_weight_file(path, tiny_arrays(num_classes))
     return path
 
 

@@ -13,7 +13,7 @@ from mlp_core.errors import UserError
 from mlp_vision.datasets.archives import read_members
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.flowers import Flowers102
-from mlp_vision.datasets.image_codec import as_jpeg, decode_rgb
+from mlp_vision.datasets.image_codec import BadPictureError, as_jpeg, decode_rgb
 from mlp_vision.datasets.pets import Pets
 from tests.mlp_vision.made_archives import made_archive, made_flowers, made_pets, picture
 
@@ -128,7 +128,7 @@ def test_a_picture_that_cannot_be_decoded_is_told(pets, tmp_path, monkeypatch):
     contents["images/Abyssinian_4.jpg"] = contents["images/Abyssinian_4.jpg"][:-200]
     damaged = made_archive(tmp_path / "downloads" / "images.tar.gz", contents)
     monkeypatch.setattr(Pets, "archives", Pets.archives | {"images": damaged})
-    with pytest.raises(UserError, match="images.tar.gz: images/Abyssinian_4.jpg cannot be decoded"):
+    with pytest.raises(UserError, match="images.tar.gz: images/Abyssinian_4.jpg is cut short"):
         builder.download_and_prepare()
 
 
@@ -164,7 +164,7 @@ def test_a_jpeg_of_any_kind_keeps_its_bytes(tmp_path):
     for mode in ("RGB", "L", "CMYK"):
         encoded = picture(0, "jpeg", mode)
         assert as_jpeg(encoded) == encoded
-    with pytest.raises(OSError):
+    with pytest.raises(BadPictureError):
         as_jpeg(b"no picture")
 
 

@@ -1,12 +1,15 @@
 import functools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from mlp_vision import augmentation
+from mlp_vision.eval_presets import EVAL_PRESETS
+from mlp_vision.host_views import EvalView
 
 RNG = jax.random.key(0)
 
@@ -30,37 +33,45 @@ def numpy_bilinear(image, top, left, height, width, size, bounds):
     return out
 
 
-def test_squash_upwards_is_pillow_bilinear():
-    image = picture(8, 12)
-    ours = augmentation.squash(jnp.asarray(image)[None], 32)[0]
-    theirs = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
-    assert np.abs(ours - theirs).max() <= 1  # Pillow rounds, twice.
+def blobs(height, width, seed=0):
+    """A picture of soft shapes, in which bicubic weights hardly overshoot."""
+    coarse = Image.fromarray(picture(7, 5, seed))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def test_squash_downwards_does_not_antialias():
-    image = picture(20, 24)
-    ours = augmentation.squash(jnp.asarray(image)[None], 8)[0]
-    expected = numpy_bilinear(image, 0, 0, 20, 24, 8, (0, 19, 0, 23))
-    np.testing.assert_allclose(ours, expected, atol=1e-3)
+@pytest.mark.parametrize("shape", [(30, 50), (16, 16), (333, 250), (37, 36), (123, 44), (9, 30)])
+@pytest.mark.parametrize("preset", EVAL_PRESETS)
+def test_presets_on_the_device_are_those_that_pillow_makes(preset, shape):
+    images = np.stack([blobs(*shape, seed) for seed in range(2)])
+    if EVAL_PRESETS[preset].resampling == "bilinear":
+        images[0] = images[0] // 2 + picture(*shape) // 2
+    ours = augmentation.eval_view(jnp.asarray(images), 32, preset)
+    theirs = [EvalView(32, preset)(Image.fromarray(image)) for image in images]
+    assert np.abs(ours - np.stack(theirs)).max() <= 1.5  # Pillow rounds, twice.
+    assert np.ptp(theirs) > 50
+
+
+@pytest.mark.parametrize("preset", EVAL_PRESETS)
+def test_presets_are_exported_for_any_number_and_size_of_pictures(preset):
+    view = jax.jit(functools.partial(augmentation.eval_view, image_size=16, preset=preset))
+    shape = jax.export.symbolic_shape("b, h, w, 3")
+    exported = jax.export.export(view)(jax.ShapeDtypeStruct(shape, jnp.uint8))
+    program = jax.export.deserialize(exported.serialize())
+    for images in (picture(40, 30)[None], np.stack([picture(16, 21)] * 3), picture(16, 16)[None]):
+        expected = augmentation.eval_view(jnp.asarray(images), 16, preset)
+        np.testing.assert_allclose(program.call(images), expected, atol=1e-3)
+
+
+def test_bicubic_views_stay_within_the_levels_of_a_picture():
+    edges = np.zeros((20, 20, 3), np.uint8)
+    edges[5:12, 5:12] = 255
+    view = augmentation.eval_view(jnp.asarray(edges)[None], 32, "timm")
+    assert view.min() == 0 and view.max() == 255
 
 
 def test_a_picture_of_the_right_size_is_left_alone():
     image = picture(16, 16)[None]
-    np.testing.assert_array_equal(augmentation.squash(jnp.asarray(image), 16), image)
-
-
-def test_resize_crop_takes_the_centre_of_eight_sevenths():
-    image = picture(30, 50)
-    ours = augmentation.resize_crop(jnp.asarray(image)[None], 14)[0]
-    resized = numpy_bilinear(image, 0, 0, 30, 50, 16, (0, 29, 0, 49))
-    np.testing.assert_allclose(ours, resized[1:15, 1:15], atol=1e-3)
-
-
-def test_resmall_crop_keeps_the_aspect_ratio():
-    image = picture(32, 64)
-    ours = augmentation.resmall_crop(jnp.asarray(image)[None], 14)[0]
-    square = augmentation.resize_crop(jnp.asarray(image)[None, :, 16:48], 14)[0]
-    np.testing.assert_allclose(ours, square, atol=1e-3)
+    np.testing.assert_array_equal(augmentation.eval_view(image, 16, "squash"), image)
 
 
 def test_crops_are_resized_from_inside_the_box_only():

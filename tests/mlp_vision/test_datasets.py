@@ -216,22 +216,6 @@ def test_an_unknown_data_set_is_refused_with_what_would_prepare_it(data_dir):
         open_image_dataset("svhn_cropped", data_dir)
 
 
-def test_a_folder_that_tfds_did_not_prepare_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no directory that TFDS prepared"):
-        open_image_dataset(str(tmp_path), None)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "CMYK"])
-def test_pictures_of_any_mode_are_read_as_rgb(mode):
-    picture = Image.new("RGB", (5, 4), (200, 30, 60)).convert(mode)
-    buffer = io.BytesIO()
-    picture.save(buffer, "tiff")
-    decoded = decode_rgb(buffer.getvalue())
-    assert decoded.shape == (4, 5, 3)
-    expected = np.asarray(picture.convert("RGB"))
-    np.testing.assert_array_equal(decoded, expected)
-
-
 def test_png_keeps_every_pixel():
     image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     np.testing.assert_array_equal(decode_rgb(encode_png(image)), image)

@@ -1,0 +1,43 @@
+"""Writes a trained model as Google's npz, timm's safetensors or a StableHLO program.
+
+python launch/export.py --weights=runs/mixer_digits --output=mixer_digits.npz
+python launch/export.py --weights=imagenet21k/Mixer-B_16 --output=mixer_b16.safetensors
+python launch/export.py --weights=runs/mixer_digits --output=mixer_digits.stablehlo
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from launch import command
+
+flags.adopt_module_key_flags(command)
+WEIGHTS = flags.DEFINE_string(
+    "weights", None, "A run's folder, a file, a published name, hf://OWNER/NAME or a URL."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "File to write; .npz, .safetensors or .stablehlo says in which format."
+)
+IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Pixels a side; as in the weights by default."
+)
+MIRROR = flags.DEFINE_string("mirror", None, "Folder or URL that holds the published files.")
+
+
+def main() -> None:
+    """Exports the weights."""
+    command.require(WEIGHTS, OUTPUT)
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_vision.export import check_output, export
+    from mlp_vision.published_weights import locate_weights
+    from mlp_vision.weights import open_weights
+
+    output = Path(OUTPUT.value).expanduser()
+    check_output(output)
+    weights = open_weights(locate_weights(WEIGHTS.value, MIRROR.value))
+    spec = weights.spec.at_image_size(IMAGE_SIZE.value or weights.spec.image_size)
+    export(weights, spec, output)
+
+
+if __name__ == "__main__":
+    command.run_command(main)

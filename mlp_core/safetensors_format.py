@@ -1,0 +1,82 @@
+"""Weight files in the safetensors format, through the library of that name."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from mlp_core.errors import UserError
+from mlp_core.stored_arrays import ArrayHeader, as_float32, check_dtype
+
+LENGTH = struct.Struct("<Q")  # Of the header, which is JSON and comes first.
+DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+
+
+def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
+    """Names, shapes and types of the arrays, which are not read, and the metadata.
+
+    Raises:
+        UserError: this is no whole safetensors file, or an array is not of a floating type.
+    """
+    headers = {}
+    with _opened(path) as file:
+        for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+            stored = file.get_slice(name)
+            if stored.get_dtype() not in DTYPES:
+                raise UserError(
+                    f"{path}: {name} holds {stored.get_dtype()}, not float32; this is no weight "
+                    "file."
+                )
+            dtype = np.dtype(DTYPES[stored.get_dtype()])
+            headers[name] = ArrayHeader(tuple(stored.get_shape()), dtype)
+        return headers, file.metadata() or {}
+
+
+def check(path: Path) -> None:
+    """Compares the length of the file with what its header says; it holds no checksums.
+
+    Raises:
+        UserError: the file is cut short.
+    """
+    with _opened(path):
+        pass
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays as float32.
+
+    Raises:
+        UserError: the file is damaged, or an array is not of a floating type.
+    """
+    arrays = {}
+    with _opened(path) as file:
+        for name in file.keys():  # noqa: SIM118
+            array = file.get_tensor(name)
+            check_dtype(path, name, array.dtype)
+            arrays[name] = as_float32(array)
+    return arrays
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Writes float32 arrays under their names, with the metadata and torch's format mark."""
+    contiguous = {name: np.ascontiguousarray(rows, np.float32) for name, rows in arrays.items()}
+    safetensors.numpy.save_file(contiguous, path, metadata={"format": "pt", **metadata})
+
+
+def looks_like(start: bytes) -> bool:
+    """Whether a file that starts so may be of this format."""
+    return len(start) > LENGTH.size and start[LENGTH.size : LENGTH.size + 1] == b"{"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safetensors.safe_open]:
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            yield file
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged, or cut short ({error}); fetch it again.") from error

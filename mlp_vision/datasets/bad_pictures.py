@@ -1,0 +1,50 @@
+"""Pictures that cannot be read: a few are told and let pass, many stop the run."""
+
+import threading
+
+from mlp_core.console import say_from_any_host
+from mlp_core.errors import UserError
+
+FEW = 5
+FEW_SHARE = 0.01  # Of a split; whichever is more.
+MOST_LINES = 20
+
+
+class BadPictures:
+    """The bad pictures of one split, as far as this process has met them; safe among threads."""
+
+    def __init__(self, where: str, num_examples: int):
+        """Starts to count; `where` names data set and split."""
+        self._where = where
+        self._limit = max(FEW, int(FEW_SHARE * num_examples))
+        self._num_examples = num_examples
+        self._reasons: dict[str, str] = {}  # By name.
+        self._lock = threading.Lock()
+
+    def add(self, name: str, reason: str, consequence: str) -> None:
+        """Says that a picture is bad and what follows, the first time that it is met.
+
+        Raises:
+            UserError: with it there are more than 5 and more than 1 % of the split.
+        """
+        with self._lock:
+            if name in self._reasons:
+                return
+            self._reasons[name] = reason
+            count = len(self._reasons)
+            if count > self._limit:
+                raise UserError(self._too_many())
+            if count <= MOST_LINES:
+                say_from_any_host(
+                    f"{self._where}: {name} is {reason}; {consequence} ({count} so far)"
+                )
+            if count == MOST_LINES:
+                say_from_any_host(f"{self._where}: further bad pictures are not named")
+
+    def _too_many(self) -> str:
+        names = [f"{name} ({reason})" for name, reason in list(self._reasons.items())[:FEW]]
+        return (
+            f"{self._where}: {len(self._reasons):,} of {self._num_examples:,} pictures cannot be "
+            f"read so far, and only {self._limit:,} are let pass: {', '.join(names)}, ...; mend or "
+            "remove them."
+        )

@@ -1,0 +1,239 @@
+"""Folders of pictures as a data set: DATA/SPLIT/CLASS/..., ImageNet's own tree among them.
+
+    DATA/train/cat/any_name.jpg         DATA/train/n01440764/n01440764_10026.JPEG
+    DATA/test/cat/another.png           DATA/val/n01440764/ILSVRC2012_val_00000293.JPEG
+
+Files without the suffix of a picture and hidden ones are passed over; folders below a class are
+searched too.
+"""
+
+import dataclasses
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from mlp_core.console import say
+from mlp_core.errors import UserError
+from mlp_vision.datasets.image_codec import BadPictureError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+VALIDATION_NAMES = ("val", "valid")
+SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
+NAMED = 5  # Folders that a message lists at most.
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSplit:
+    """The pictures of one split, in an order that mixes the classes."""
+
+    paths: list[str]  # Below the data set's folder.
+    labels: np.ndarray  # int32 [number of pictures].
+
+
+class FolderRecords:
+    """Files as encoded pictures; see `photos.PhotoRecords`."""
+
+    def __init__(self, root: Path, paths: list[str], labels: np.ndarray):
+        """Takes paths below `root` and a label each."""
+        self._root, self._paths, self._labels = root, paths, labels
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        """The content of a file, and its label.
+
+        Raises:
+            BadPictureError: the file cannot be read.
+        """
+        try:
+            content = (self._root / self._paths[index]).read_bytes()
+        except OSError as error:
+            raise BadPictureError(f"unreadable: {error.strerror or error}") from error
+        return content, int(self._labels[index])
+
+    def name(self, index: int) -> str:
+        """The file's path below the data set's folder."""
+        return self._paths[index]
+
+
+class FolderDataset:
+    """A folder of pictures of any size; splits are scanned when they are first asked for.
+
+    The classes are the sorted folder names of the split `train`, or of the only split there is.
+    The order of the examples follows from their relative paths alone.
+    """
+
+    in_memory = False
+
+    def __init__(self, root: Path):
+        """Looks at `root` and at the split that names the classes.
+
+        Raises:
+            UserError: it is not built as `DATA/SPLIT/CLASS/picture`, or has fewer than two classes,
+              or a class without a picture.
+        """
+        self.name = str(root)
+        self._root = root
+        self._folders = {name: name for name in _subfolders(root)}
+        for name in VALIDATION_NAMES:
+            if name in self._folders:
+                self._folders.setdefault("validation", name)
+        names = set(self._folders.values())
+        if "train" not in names and len(names) != 1:
+            raise UserError(
+                f"config.data.name: {root} has no folder `train`; it has {_listed(names)}. "
+                f"{_expected(root)}"
+            )
+        self._classes_of = "train" if "train" in names else names.pop()
+        self._listed: dict[str, FolderSplit] = {}
+        classes = _subfolders(root / self._classes_of)
+        if len(classes) < 2:
+            raise UserError(
+                f"config.data.name: {root / self._classes_of} has "
+                f"{f'only the class folder {classes[0]}' if classes else 'no class folder'}; there "
+                f"must be two or more. {_expected(root)}"
+            )
+        self.class_names = classes
+        counts = np.bincount(self._split(self._classes_of).labels, minlength=len(classes))
+        if not counts.all():
+            empty = [classes[i] for i in np.flatnonzero(counts == 0)]
+            raise UserError(
+                f"config.data.name: no picture ({', '.join(SUFFIXES)}) in "
+                f"{root / self._classes_of}/{_listed(empty)}; fill or remove what is empty."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """How many different labels there are."""
+        return len(self.class_names)
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits."""
+        return list(self._folders)
+
+    def num_examples(self, split: str) -> int:
+        """How many pictures a split such as "train[:98%]" or "train+validation" has.
+
+        Raises:
+            ValueError: there is no such split.
+            UserError: its folder is not built as that of the training split.
+        """
+        return sum(len(part.paths[cut]) for part, cut in self._parts(split))
+
+    def records(self, split: str) -> FolderRecords:
+        """The files of a split; raises as `num_examples` does."""
+        paths, labels = [], []
+        for part, cut in self._parts(split):
+            paths += part.paths[cut]
+            labels.append(part.labels[cut])
+        return FolderRecords(self._root, paths, np.concatenate(labels))
+
+    def _parts(self, split: str) -> list[tuple[FolderSplit, slice]]:
+        instructions = tfds.core.ReadInstruction.from_spec(split)
+        infos = {
+            name: _split_info(name, len(self._split(name).paths))
+            for name in self._folders
+            if name in re.findall(r"\w+", split)  # Others need not be listed.
+        }
+        return [
+            (self._split(part.splitname), slice(part.from_, part.to))
+            for part in instructions.to_absolute(infos)
+        ]
+
+    def _split(self, name: str) -> FolderSplit:
+        folder = self._folders[name]
+        if folder not in self._listed:
+            self._listed[folder] = self._list(folder)
+        return self._listed[folder]
+
+    def _list(self, folder: str) -> FolderSplit:
+        """Finds the pictures of a split's folder."""
+        root = self._root / folder
+        classes = _subfolders(root)
+        if not classes:
+            raise UserError(
+                f"config.data.name: {root} has no class folder. {_expected(self._root)}"
+            )
+        unknown = [name for name in classes if name not in self.class_names]
+        if unknown:
+            raise UserError(
+                f"config.data.name: {root} has class folders that "
+                f"{self._root / self._classes_of} has not: {_listed(unknown)}; rename or remove "
+                "them."
+            )
+        with ThreadPoolExecutor(SCANNING_THREADS) as pool:
+            found = list(
+                tqdm(
+                    pool.map(lambda name: list(_pictures(f"{root}/{name}")), classes),
+                    desc=f"listing {root}",
+                    total=len(classes),
+                    unit="classes",
+                    delay=1,
+                    leave=False,
+                    disable=not sys.stderr.isatty(),
+                )
+            )
+        start = len(str(self._root)) + 1
+        paths = [path[start:] for pictures in found for path in pictures]
+        labels = np.repeat([self.class_names.index(c) for c in classes], [len(p) for p in found])
+        say(f"Found {len(paths):,} pictures of {len(classes):,} classes in {root}")
+        order = sorted(range(len(paths)), key=lambda i: _hash(paths[i]))
+        return FolderSplit([paths[i] for i in order], labels[order].astype(np.int32))
+
+
+def _pictures(folder: str) -> Iterator[str]:
+    """Paths of the pictures below `folder`; no file is opened, nor asked for its kind."""
+    for entry in _entries(folder):
+        if entry.name.lower().endswith(SUFFIXES):
+            yield entry.path
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _pictures(entry.path)
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+
+
+def _entries(folder: Path | str) -> Iterator[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        raise UserError(
+            f"config.data.name: {folder} cannot be listed ({error.strerror or error})."
+        ) from error
+
+
+def _split_info(name: str, num_examples: int) -> tfds.core.SplitInfo:
+    return tfds.core.SplitInfo(
+        name=name, shard_lengths=[num_examples], num_bytes=0, filename_template=None
+    )
+
+
+def _hash(path: str) -> bytes:
+    return hashlib.blake2b(os.fsencode(path), digest_size=16).digest()
+
+
+def _listed(names) -> str:
+    """Some of `names`, in order."""
+    names = sorted(names)
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more if names else "none"
+
+
+def _expected(root: Path) -> str:
+    return (
+        f"Expected: {root}/train/CLASS/*.jpg and {root}/test/CLASS/*.jpg, with a folder for each "
+        "of two or more classes (validation, val and valid are found too)."
+    )

@@ -1,0 +1,114 @@
+"""Pictures of differing sizes: read, decoded and cut to one size a batch at a time, by threads.
+
+Only the batches that are read ahead are held in memory, whatever the size of the data set.
+Shapes: B batch, N pixels a side of the model's input.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from mlp_core.errors import UserError
+from mlp_vision.datasets.bad_pictures import BadPictures
+from mlp_vision.datasets.image_codec import BadPictureError, decode_picture
+from mlp_vision.host_views import View
+
+REPLACEMENTS = (
+    20  # Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
+)
+
+
+class PhotoRecords(Protocol):
+    """Encoded pictures with one label each, by index; safe among threads."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        """The encoded picture and its label.
+
+        Raises:
+            BadPictureError: this one cannot be read.
+            UserError: the data set is damaged, or the example has no label.
+        """
+
+    def name(self, index: int) -> str:
+        """What to call an example when it is bad."""
+
+
+class PhotoSource:
+    """A split of photographs as a `Source` of `image`, uint8 [B, N, N, 3], and `label`, int32 [B].
+
+    Views are made here, on the host: those of training are drawn from (seed, draw) alone. A
+    picture that cannot be read has `mask` 0 in evaluation; in training another takes its place,
+    which follows from (seed, draw) too.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        records: PhotoRecords,
+        view: View,
+        seed: int = 0,
+        num_threads: int | None = None,
+    ):
+        """Reads `records`, that messages call `where`, with as many threads as there are cores."""
+        self._records = records
+        self._view = view
+        self._seed = seed
+        self._bad = BadPictures(where, len(records))
+        self._where = where
+        self._pool = ThreadPoolExecutor(num_threads or _available_cores(), "decode")
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self._records)
+
+    def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The examples at `indices` [B] as `image` and `label`; without `draws`, `mask` as well.
+
+        Raises:
+            UserError: more pictures than can be let pass are bad.
+        """
+        size = self._view.image_size
+        images = np.zeros((len(indices), size, size, 3), np.uint8)
+        labels = np.zeros(len(indices), np.int32)
+        mask = np.ones(len(indices), np.float32)
+
+        def for_training(row: int) -> None:
+            images[row], labels[row] = self._training_example(int(indices[row]), int(draws[row]))
+
+        def for_evaluation(row: int) -> None:
+            index = int(indices[row])
+            try:
+                images[row], labels[row] = self._example(index, None)
+            except BadPictureError as error:
+                mask[row] = 0
+                self._bad.add(self._records.name(index), str(error), "it is not scored")
+
+        fill = for_evaluation if draws is None else for_training
+        list(self._pool.map(fill, range(len(indices))))  # The list raises what a thread has met.
+        batch = {"image": images, "label": labels}
+        return batch | {"mask": mask} if draws is None else batch
+
+    def _example(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
+        encoded, label = self._records[index]
+        return self._view(decode_picture(encoded), rng), label
+
+    def _training_example(self, index: int, draw: int) -> tuple[np.ndarray, int]:
+        rng = np.random.default_rng((self._seed, draw))
+        for _ in range(1 + REPLACEMENTS):
+            try:
+                return self._example(index, rng)
+            except BadPictureError as error:
+                name = self._records.name(index)
+                self._bad.add(name, str(error), "another takes its place")
+            index = int(rng.integers(len(self._records)))
+        raise UserError(f"{self._where}: {REPLACEMENTS} pictures in a row cannot be read.")
+
+
+def _available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,0 +1,102 @@
+"""Trained models for other programs: Google's npz layout, timm's safetensors, StableHLO."""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.export
+import jax.numpy as jnp
+
+from mlp_core.console import say
+from mlp_core.errors import UserError
+from mlp_core.parameters import flatten
+from mlp_core.weight_files import write_weight_file
+from mlp_vision.classifier import eval_view, probabilities, view_logits
+from mlp_vision.model_spec import ModelSpec, metadata_of
+from mlp_vision.pretrained import load_params
+from mlp_vision.weight_layouts import to_timm
+from mlp_vision.weights import Weights
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def export(weights: Weights, spec: ModelSpec, output: Path) -> None:
+    """Writes the model that `spec` makes of `weights`, in the format that the suffix names.
+
+    `.npz`: arrays named as in Google's files; `.safetensors`: named as in timm. Both also carry
+    `spec`, where other programs do not look. `.stablehlo`: a program, see `to_stablehlo`, with
+    `spec` in a JSON file beside it.
+
+    Raises:
+        UserError: see `check_output`; or the weights cannot be read.
+    """
+    check_output(output)
+    params = load_params(weights, spec, head="keep" if spec.num_classes else "auto")
+    FORMATS[output.suffix](output, spec, params)
+    say(f"Wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)")
+
+
+def check_output(output: Path) -> None:
+    """Refuses what cannot be written, before weights are fetched for it.
+
+    Raises:
+        UserError: the suffix is of no format, or a folder lies there.
+    """
+    if output.suffix not in FORMATS:
+        raise UserError(f"--output={output}: name a file that ends in {', '.join(FORMATS)}.")
+    if output.is_dir():
+        raise UserError(f"--output={output}: this is a folder; name a file.")
+
+
+def to_stablehlo(spec: ModelSpec, params) -> bytearray:
+    """The model as a serialized program with its preprocessing and parameters inside.
+
+    It maps uint8 pictures [B, H, W, 3] of any B, H and W to {"logits", "probabilities"}, float32
+    [B, K] each, on CPUs, GPUs and TPUs: `jax.export.deserialize(program).call(pictures)`. Without
+    a head it gives {"features"}, float32 [B, C].
+    """
+    model = spec.create_model()
+
+    def program(images):
+        out = view_logits(spec, model, params, eval_view(spec, images))
+        if spec.num_classes == 0:
+            return {"features": out}
+        return {"logits": out, "probabilities": probabilities(spec, out)}
+
+    shape = jax.export.symbolic_shape("b, h, w, 3")
+    pictures = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    return jax.export.export(jax.jit(program), platforms=PLATFORMS)(pictures).serialize()
+
+
+def _write_npz(output: Path, spec: ModelSpec, params) -> None:
+    write_weight_file(output, flatten(params), metadata_of(spec))
+    if spec.gelu != "tanh":
+        say("Note: Google's code computes with the tanh form of GELU, this model with erf.")
+
+
+def _write_safetensors(output: Path, spec: ModelSpec, params) -> None:
+    write_weight_file(output, to_timm(flatten(params)), metadata_of(spec))
+    ratios = spec.tokens_mlp_dim / spec.hidden_dim, spec.channels_mlp_dim / spec.hidden_dim
+    say(
+        f"In timm: MlpMixer(num_classes={spec.num_classes}, img_size={spec.image_size}, "
+        f"patch_size={spec.patch_size}, num_blocks={spec.num_blocks}, embed_dim={spec.hidden_dim}, "
+        f"mlp_ratio={ratios}" + (", act_layer='gelu_tanh')" if spec.gelu == "tanh" else ")")
+    )
+
+
+def _write_stablehlo(output: Path, spec: ModelSpec, params) -> None:
+    temporary = output.with_name(f".{output.name}.tmp")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(to_stablehlo(spec, params))
+        output.with_suffix(".json").write_text(spec.to_json() + "\n")
+        os.replace(temporary, output)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror or error}).") from error
+
+
+FORMATS = {
+    ".npz": _write_npz,
+    ".safetensors": _write_safetensors,
+    ".stablehlo": _write_stablehlo,
+}

@@ -1,0 +1,85 @@
+"""From pictures of any size to N x N, on the host, with Pillow: training's crops, eval presets.
+
+What can be done after that, flips and value range, is done on the device.
+"""
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from mlp_vision.augmentation import ASPECT_RATIOS, CROP_ATTEMPTS
+from mlp_vision.eval_presets import EVAL_PRESETS
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class View(Protocol):
+    """Cuts an RGB picture to uint8 [N, N, 3]; what is random about it comes from `rng`."""
+
+    image_size: int
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator | None) -> np.ndarray:
+        """The view of `image`; `rng` is None in evaluation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainView:
+    """Training's view: a random crop ("inception"), or the whole picture squashed ("none")."""
+
+    image_size: int
+    crop: str
+    crop_min_area: float
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
+        """A random view of `image`, resized bilinearly with antialiasing."""
+        box = None
+        if self.crop == "inception":
+            top, left, height, width = inception_crop(
+                rng, image.height, image.width, self.crop_min_area
+            )
+            box = (left, top, left + width, top + height)
+        shape = (self.image_size, self.image_size)
+        return np.asarray(image.resize(shape, Image.Resampling.BILINEAR, box=box))
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalView:
+    """The view of one of the presets of `mlp_vision.eval_presets`."""
+
+    image_size: int
+    preset: str
+
+    def __call__(self, image: Image.Image, rng: None = None) -> np.ndarray:
+        """The same view whatever `rng`."""
+        preset, size = EVAL_PRESETS[self.preset], self.image_size
+        shorter = min(image.size)
+        width, left = preset.span(image.width, shorter, size)
+        height, top = preset.span(image.height, shorter, size)
+        resized = image.resize((width, height), FILTERS[preset.resampling])
+        return np.asarray(resized.crop((left, top, left + size, top + size)))
+
+
+def inception_crop(
+    rng: np.random.Generator, height: int, width: int, min_area: float
+) -> tuple[int, int, int, int]:
+    """A random crop box as top, left, height and width, in whole pixels.
+
+    Drawn like those of `augmentation.inception_crops`, for one picture.
+    """
+    for _ in range(CROP_ATTEMPTS):
+        aspect = rng.uniform(*ASPECT_RATIOS)
+        highest = round((height * width / aspect) ** 0.5)
+        highest = min(highest, int((width + 0.499) / aspect), height)
+        lowest = min(round((min_area * height * width / aspect) ** 0.5), highest)
+        crop_height = int(rng.integers(lowest, highest + 1))
+        crop_width = round(crop_height * aspect)
+        large_enough = crop_height * crop_width >= min_area * height * width
+        if large_enough and crop_height >= 1 and 1 <= crop_width <= width:
+            break
+    else:
+        crop_height, crop_width = height, width
+    top = int(rng.integers(height - crop_height + 1))
+    left = int(rng.integers(width - crop_width + 1))
+    return top, left, crop_height, crop_width

@@ -1,0 +1,201 @@
+"""Weights of a Mixer wherever they lie: what they are told by their content, numerics by source.
+
+Files in the published layout, in the one before it, or in timm's; and checkpoints of our own runs.
+"""
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlp_core.checkpoint import SavedParams
+from mlp_core.errors import UserError
+from mlp_core.parameters import flatten
+from mlp_core.run_directory import RunFiles, has_checkpoint, saved_steps
+from mlp_core.weight_files import WeightFile, open_weight_file
+from mlp_vision.mixer import Mixer, check_patch_size
+from mlp_vision.model_spec import (
+    GOOGLE_NUMERICS,
+    METADATA_KEY,
+    TIMM_NUMERICS,
+    ModelSpec,
+    spec_from_json,
+)
+from mlp_vision.weight_layouts import Layout, layout_of, rearrange
+
+TIMM_FILE = "model.safetensors"  # As it is called on the Hugging Face hub.
+SIGMOID_CLASSES = 21_843  # Heads of ImageNet-21k were trained with one sigmoid a class.
+MOST_LINES = 12  # Of mismatches shown one by one.
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights whose arrays have not been read yet."""
+
+    path: Path
+    origin: str  # In words: "published layout", say.
+    spec: ModelSpec
+    check: Callable[[], None]  # Reads through; raises UserError where there is damage.
+    read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
+
+
+def open_weights(path: Path) -> Weights:
+    """Recognises weights by their content; reads names, shapes and metadata only.
+
+    Args:
+      path: a weight file; a folder with timm's `model.safetensors` in it; the folder of a run
+        (its latest checkpoint) or of one checkpoint of it.
+
+    Raises:
+        UserError: there are no weights of a Mixer, or they are not whole; each parameter that
+          misses, is foreign or of an impossible shape is named.
+    """
+    if not path.is_dir():
+        return _open_file(path)
+    if (path / TIMM_FILE).is_file():
+        return _open_file(path / TIMM_FILE)
+    return _open_run(path)
+
+
+def expected_params(model: Mixer, image_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of the parameters of `model` at `image_size` pixels, by name."""
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    check_patch_size(model.patch_size, (image_size, image_size))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    return flatten(variables["params"])
+
+
+def _open_file(path: Path) -> Weights:
+    file = open_weight_file(path)
+    layout = layout_of(file.headers)
+    if layout is None:
+        raise _not_a_mixer(path, file.headers)
+    stand_ins = {
+        name: np.broadcast_to(np.zeros((), header.dtype), header.shape)  # Shapes without memory.
+        for name, header in file.headers.items()
+    }
+    shapes = {name: array.shape for name, array in rearrange(layout, stand_ins).items()}
+    spec = _spec_of_file(file, layout, shapes)
+    _check_shapes(path, shapes, spec)
+    return Weights(
+        path,
+        f"{layout.name} layout",
+        spec,
+        check=file.check,
+        read=lambda: rearrange(layout, file.read()),
+    )
+
+
+def _open_run(path: Path) -> Weights:
+    if path.name.isdigit() and path.parent.name == "checkpoints":
+        workdir, step = path.parent.parent, int(path.name)
+    elif has_checkpoint(path):
+        workdir, step = path, saved_steps(path)[-1]
+    else:
+        raise UserError(
+            f"{path}: neither the folder of a run with checkpoints in it, nor one with {TIMM_FILE}."
+        )
+    files = RunFiles.of(workdir)
+    if not files.model.is_file():
+        raise UserError(
+            f"{files.model}: this description of the model is missing; the training command of "
+            "that run writes it again."
+        )
+    spec = spec_from_json(files.model.read_text(), files.model)
+    saved = SavedParams(files.checkpoints / str(step))
+    _check_shapes(path, saved.shapes, spec)
+    return Weights(
+        files.checkpoints / str(step),
+        f"run {workdir}, step {step:,}",
+        spec,
+        check=lambda: None,  # Orbax checks while it reads.
+        read=saved.read,
+    )
+
+
+def _spec_of_file(file: WeightFile, layout: Layout, shapes: Mapping[str, tuple]) -> ModelSpec:
+    sizes = _read_sizes(file.path, shapes)
+    described = file.metadata.get(METADATA_KEY)
+    if described is not None:
+        return dataclasses.replace(spec_from_json(described, file.path), **sizes)
+    numerics = GOOGLE_NUMERICS
+    if layout.name == "timm":
+        numerics = TIMM_NUMERICS | _read_timm_config(file.path.with_name("config.json"))
+    output = "sigmoid" if sizes["num_classes"] == SIGMOID_CLASSES else "softmax"
+    return ModelSpec(**sizes, **numerics, output=output)
+
+
+def _read_sizes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    try:
+        patch_size, _, _, hidden_dim = shapes["stem/kernel"]
+        tokens, tokens_mlp_dim = shapes["MixerBlock_0/token_mixing/Dense_0/kernel"]
+        _, channels_mlp_dim = shapes["MixerBlock_0/channel_mixing/Dense_0/kernel"]
+    except (KeyError, ValueError) as error:
+        raise _not_a_mixer(path, shapes) from error
+    blocks = {match[1] for name in shapes if (match := re.match(r"MixerBlock_(\d+)/", name))}
+    head = shapes.get("head/bias", ())
+    return dict(
+        patch_size=patch_size,
+        hidden_dim=hidden_dim,
+        num_blocks=len(blocks),
+        tokens_mlp_dim=tokens_mlp_dim,
+        channels_mlp_dim=channels_mlp_dim,
+        num_classes=head[0] if len(head) == 1 else 0,
+        image_size=patch_size * math.isqrt(tokens),
+    )
+
+
+def _read_timm_config(path: Path) -> dict[str, Any]:
+    """Numerics that the configuration beside a file of timm's settles; nothing without one."""
+    try:
+        config = json.loads(path.read_text())["pretrained_cfg"]
+        mean, std = config["mean"], config["std"]
+        is_default = config["interpolation"] == "bicubic" and config["crop_pct"] == 0.875
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    if len({*mean}) != 1 or len({*std}) != 1:
+        raise UserError(
+            f"{path}: these weights see colour channels in ranges of their own (mean {mean}, std "
+            f"{std}), which is not supported."
+        )
+    return dict(
+        value_range=((0 - mean[0]) / std[0], (1 - mean[0]) / std[0]),
+        eval_preset="timm" if is_default else "resmall_crop",
+    )
+
+
+def _check_shapes(path: Path, there: Mapping[str, tuple], spec: ModelSpec) -> None:
+    """Compares names and shapes with those of the model that the sizes describe."""
+    expected = expected_params(spec.create_model(), spec.image_size)
+    wanted = {name: leaf.shape for name, leaf in expected.items()}
+    problems = [
+        f"{name}: {there[name]} there, {wanted[name]} expected"
+        for name in wanted
+        if name in there and there[name] != wanted[name]
+    ]
+    problems += [f"{n}: missing, {wanted[n]} expected" for n in wanted if n not in there]
+    problems += [f"{n}: {there[n]} there, foreign to the model" for n in there if n not in wanted]
+    if problems:
+        shown = problems[:MOST_LINES]
+        if len(problems) > len(shown):
+            shown.append(f"and {len(problems) - len(shown)} more")
+        raise UserError(
+            f"{path}: these are not the whole weights of an MLP-Mixer, or they hold more:\n  "
+            + "\n  ".join(shown)
+        )
+
+
+def _not_a_mixer(path: Path, names: Mapping[str, object]) -> UserError:
+    some = ", ".join(list(names)[:3]) or "nothing"
+    return UserError(
+        f"{path}: these are no weights of an MLP-Mixer in Google's layout (stem/kernel, "
+        f"MixerBlock_0/token_mixing/Dense_0/kernel) or timm's (blocks.0.mlp_tokens.fc1.weight); "
+        f"the file holds {some} ..."
+    )

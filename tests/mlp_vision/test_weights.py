@@ -1,0 +1,173 @@
+"""Weights of every layout are told by their content and give the numbers of their origin."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mlp_vision
+from mlp_core.errors import UserError
+from mlp_core.weight_files import open_weight_file, write_weight_file
+from mlp_vision import experiment
+from mlp_vision.model_spec import metadata_of
+from mlp_vision.weight_layouts import to_timm
+from mlp_vision.weights import open_weights
+from tests.configs.test_configs import load
+from tests.conftest import ROOT
+from tests.mlp_vision.made_weights import tiny_arrays, write_tiny
+
+DATA = ROOT / "tests" / "data"
+
+
+def legacy(arrays):
+    """The layout of files older than the published ones, with axes of length one in the MLPs."""
+    named = {}
+    for name, array in arrays.items():
+        name = name.replace("stem/", "embedding/").replace("pre_head_layer_", "Mixer/encoder_")
+        name = name.replace("MixerBlock_", "Mixer/encoderblock_")
+        if "_mixing/" in name:
+            block, dense, leaf = name.rsplit("/", 2)
+            name = f"{block}_phase_0/{leaf}{int(dense[-1]) + 1}"
+            array = array[None] if array.ndim == 1 else array[:, None, :]
+        named[name] = array
+    return named
+
+
+def test_timm_weights_give_timms_logits():
+    example = np.load(DATA / "mixer_timm_io.npz")
+    model, params = mlp_vision.load_pretrained(str(DATA / "mixer_timm.safetensors"))
+    logits = model.apply({"params": params}, example["images"])
+    np.testing.assert_allclose(logits, example["logits"], atol=1e-5)
+
+
+@pytest.mark.parametrize("field, value", [("gelu", "tanh"), ("layer_norm_epsilon", 1e-3)])
+def test_timm_weights_need_timms_numerics(field, value):
+    example = np.load(DATA / "mixer_timm_io.npz")
+    model, params = mlp_vision.load_pretrained(str(DATA / "mixer_timm.safetensors"))
+    logits = model.clone(**{field: value}).apply({"params": params}, example["images"])
+    assert np.abs(logits - example["logits"]).max() > 5e-5
+
+
+def test_layouts_are_told_by_content_and_hold_the_same_parameters(tmp_path):
+    arrays = tiny_arrays()
+    files = {
+        "published": tmp_path / "published.npz",
+        "legacy": tmp_path / "legacy.npz",
+        "timm": tmp_path / "timm.safetensors",
+    }
+    write_weight_file(files["published"], arrays)
+    write_weight_file(files["legacy"], legacy(arrays))
+    write_weight_file(files["timm"], to_timm(arrays))
+    for layout, path in files.items():
+        nameless = path.rename(tmp_path / layout)  # No suffix helps.
+        weights = open_weights(nameless)
+        assert weights.origin == f"{layout} layout"
+        assert weights.spec.gelu == ("erf" if layout == "timm" else "tanh")
+        assert weights.spec.eval_preset == ("timm" if layout == "timm" else "resmall_crop")
+        read = weights.read()
+        assert read.keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(read[name], array)
+
+
+def test_the_configuration_beside_timm_weights_sets_their_preprocessing(tmp_path):
+    write_weight_file(tmp_path / "model.safetensors", to_timm(tiny_arrays()))
+    config = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear", "crop_pct": 0.875}
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": config}))
+    spec = open_weights(tmp_path).spec
+    assert spec.value_range == (0.0, 1.0) and spec.eval_preset == "resmall_crop"
+    config["mean"] = [0.485, 0.456, 0.406]
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": config}))
+    with pytest.raises(UserError, match=r"config.json: .*ranges of their own"):
+        open_weights(tmp_path)
+
+
+def test_what_an_exported_file_says_of_its_model_holds(tmp_path):
+    spec = open_weights(write_tiny(tmp_path / "plain.npz")).spec
+    spec = dataclasses.replace(
+        spec, gelu="erf", value_range=(0.0, 1.0), output="sigmoid", class_names=tuple("abcdefghij")
+    )
+    for suffix in ("npz", "safetensors"):
+        path = tmp_path / f"described.{suffix}"
+        write_weight_file(path, tiny_arrays(), metadata_of(spec))
+        assert open_weights(path).spec == spec
+
+
+@pytest.mark.parametrize("text", ["{}", "no json", '{"patch_size": "__import__(\'os\')"}'])
+def test_a_description_that_is_none_is_refused(tmp_path, text):
+    write_weight_file(tmp_path / "odd.npz", tiny_arrays(), {"all_mlp_model": text})
+    with pytest.raises(UserError, match="odd.npz: does not describe a model of this project"):
+        open_weights(tmp_path / "odd.npz")
+
+
+def test_a_pickle_is_refused_whatever_it_is_called(tmp_path):
+    import pickle
+    import zipfile
+
+    (tmp_path / "old.npz").write_bytes(pickle.dumps({"stem.proj.weight": 1}))
+    with zipfile.ZipFile(tmp_path / "new.safetensors", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+    for name in ("old.npz", "new.safetensors"):
+        with pytest.raises(UserError, match="pickle of PyTorch's.*safetensors"):
+            open_weights(tmp_path / name)
+
+
+def test_safetensors_cut_short_is_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_weight_file(path, to_timm(tiny_arrays()))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="damaged, or cut short"):
+        open_weights(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data_dir):
+    """A run of a few steps, and the test accuracy it has told."""
+    workdir = tmp_path_factory.mktemp("run")
+    config = load(ROOT / "configs" / "mixer_digits.py", "smoke")
+    config.data.data_dir = data_dir
+    config.model.gelu = "erf"
+    results = experiment.train(config, workdir)
+    return workdir, results
+
+
+def test_the_folder_of_a_run_and_of_a_checkpoint_are_weights(run):
+    workdir, _ = run
+    latest, early = open_weights(workdir), open_weights(workdir / "checkpoints" / "10")
+    assert latest.origin.endswith("step 20") and early.origin.endswith("step 10")
+    assert latest.spec == early.spec and latest.spec.gelu == "erf"
+    latest, early = latest.read(), early.read()
+    assert latest.keys() == early.keys()
+    assert any(np.abs(latest[name] - early[name]).max() > 0 for name in latest)
+
+
+def test_a_run_is_python_away(run):
+    model, params = mlp_vision.load_pretrained(str(run[0]))
+    size = open_weights(run[0]).spec.image_size
+    assert model.apply({"params": params}, jnp.zeros((2, size, size, 3))).shape == (2, 10)
+    assert params["head"]["kernel"].any()
+
+
+def test_a_damaged_checkpoint_is_refused_in_a_sentence(run, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(run[0], tmp_path / "copy")
+    for file in (copy / "checkpoints" / "20" / "state").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    with pytest.raises(UserError, match="checkpoints/20: no whole checkpoint"):
+        open_weights(copy).read()
+    with pytest.raises(UserError, match="neither the folder of a run with checkpoints"):
+        open_weights(tmp_path)
+
+
+def test_safetensors_hold_torchs_names_axes_and_mark(tmp_path):
+    arrays = tiny_arrays()
+    write_weight_file(tmp_path / "m.safetensors", to_timm(arrays))
+    there = open_weight_file(tmp_path / "m.safetensors")
+    golden = open_weight_file(DATA / "mixer_timm.safetensors")
+    assert there.headers.keys() == golden.headers.keys()
+    assert there.metadata["format"] == "pt"
+    assert there.headers["stem.proj.weight"].shape == (32, 3, 8, 8)

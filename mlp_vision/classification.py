@@ -78,14 +78,24 @@ class ImageClassification:
 
     def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics:
         """Loss, top-1 and top-5 of a host batch under the configured eval preset."""
-        images, labels = batch["image"], batch["label"]
-        if not self.views_on_host:
-            images = eval_view(self.spec, images)
-        logits = view_logits(self.spec, self.model, params, images)
-        _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
-        return ClassificationMetrics.single_from_model_output(
-            loss=optax.softmax_cross_entropy_with_integer_labels(logits, labels),
-            top1=(logits.argmax(-1) == labels).astype(jnp.float32),
-            top5=(best == labels[:, None]).any(-1).astype(jnp.float32),
-            mask=batch["mask"].astype(bool),
-        )
+        return score_batch(self.spec, self.model, self.views_on_host, params, batch)
+
+
+def score_batch(
+    spec: ModelSpec, model: nn.Module, views_on_host: bool, params: Params, batch: Batch
+) -> ClassificationMetrics:
+    """Loss, top-1 and top-5 of a host batch.
+
+    With `views_on_host` its pictures are N x N already, as the eval preset cuts them.
+    """
+    images, labels = batch["image"], batch["label"]
+    if not views_on_host:
+        images = eval_view(spec, images)
+    logits = view_logits(spec, model, params, images)
+    _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
+    return ClassificationMetrics.single_from_model_output(
+        loss=optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+        top1=(logits.argmax(-1) == labels).astype(jnp.float32),
+        top5=(best == labels[:, None]).any(-1).astype(jnp.float32),
+        mask=batch["mask"].astype(bool),
+    )

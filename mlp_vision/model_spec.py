@@ -92,6 +92,23 @@ class ModelSpec:
             self, image_size=image_size, tokens_mlp_dim=self.tokens_mlp_dim * widening
         )
 
+    def adapted(self, image_size: int | None = None, **numerics: Any) -> "ModelSpec":
+        """The same model at another image size or with other numerics; None leaves things alone.
+
+        Raises:
+            UserError: the patch size does not divide `image_size`.
+        """
+        changes = {name: value for name, value in numerics.items() if value is not None}
+        return dataclasses.replace(self.at_image_size(image_size or self.image_size), **changes)
+
+    def preprocessing(self) -> str:
+        """How pictures become input, in a few words."""
+        low, high = self.value_range
+        return (
+            f"preset {self.eval_preset} at {self.image_size} x {self.image_size} pixels, values "
+            f"{low:g} to {high:g}"
+        )
+
     def to_json(self) -> str:
         """As one line of JSON."""
         return json.dumps(dataclasses.asdict(self))

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 
 from mlp_core.errors import UserError
+from mlp_core.mlp_block import GELU_FORMS
 from mlp_vision.mixer import Mixer
 
 SIZE_FIELDS = ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim")
@@ -42,16 +43,27 @@ def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
     Raises:
         UserError: the name or a field is unknown, or a size is missing.
     """
-    if name not in MODELS:
-        raise UserError(f"there is no model {name!r}; choose from {', '.join(sorted(MODELS))}.")
-    module, sizes = MODELS[name]
+    module, sizes = find_model(name)
     fields = sizes | overrides
     known = {field for field in module.__dataclass_fields__ if field not in ("parent", "name")}
     for field in fields.keys() - known:
         raise UserError(
             f"model {name!r} has no field {field!r}; it has {', '.join(sorted(known))}."
         )
+    if fields.get("gelu", "tanh") not in GELU_FORMS:
+        raise UserError(f"gelu={fields['gelu']!r} is none of {', '.join(GELU_FORMS)}.")
     missing = [field for field in SIZE_FIELDS if field not in fields]
     if missing:
         raise UserError(f"model {name!r} needs {', '.join(missing)}.")
     return module(num_classes=num_classes, **fields)
+
+
+def find_model(name: str) -> tuple[type[nn.Module], dict[str, Any]]:
+    """The module of a model, and the fields that its name settles.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if name not in MODELS:
+        raise UserError(f"there is no model {name!r}; choose from {', '.join(sorted(MODELS))}.")
+    return MODELS[name]

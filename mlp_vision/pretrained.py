@@ -1,6 +1,7 @@
 """Weights onto a model: sizes compared, resolution and head adapted, each told in a line."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from mlp_core.parameters import unflatten
 from mlp_vision import resolution
 from mlp_vision.mixer import Mixer
 from mlp_vision.model_spec import ModelSpec
-from mlp_vision.models import MODELS
+from mlp_vision.models import find_model
 from mlp_vision.published_weights import locate_weights
 from mlp_vision.weights import Weights, expected_params, open_weights
 
@@ -21,7 +22,7 @@ HEAD = ("head/kernel", "head/bias")
 
 
 def load_pretrained(
-    source: str,
+    source: str | Path,
     *,
     model: str | None = None,
     num_classes: int | None = None,
@@ -48,12 +49,12 @@ def load_pretrained(
     Raises:
         UserError: the weights cannot be had, are damaged, or do not fit what is asked for.
     """
-    weights = open_weights(locate_weights(source, mirror))
+    weights = open_weights(locate_weights(str(source), mirror))
     spec = weights.spec.at_image_size(image_size or weights.spec.image_size)
     if num_classes is not None:
         spec = dataclasses.replace(spec, num_classes=num_classes)
     if model is not None:
-        spec = dataclasses.replace(spec, **MODELS[model][1])
+        spec = dataclasses.replace(spec, **find_model(model)[1])
     return spec.create_model(dtype), load_params(weights, spec, head)
 
 
@@ -76,7 +77,7 @@ def load_params(weights: Weights, spec: ModelSpec, head: Head) -> dict[str, Any]
     else:
         fate = f"with a zero head of {spec.num_classes:,} classes in place of its {classes:,}"
         arrays |= {name: np.zeros(expected[name].shape, np.float32) for name in HEAD}
-    say(f"Start: weights of {weights.path} ({weights.origin}), {fate}")
+    say(f"Weights: {weights.path} ({weights.origin}), {fate}")
     if line := resolution.announcement(weights.spec, spec):
         say(line)
     return unflatten({name: arrays[name] for name in expected})

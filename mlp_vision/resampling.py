@@ -62,6 +62,7 @@ def resample(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Arra
     # Weights in bfloat16 would shift colours; this is what an accelerator defaults to.
     highest = jax.lax.Precision.HIGHEST
     each = "b" if rows.ndim == 3 else ""
-    # Bicubic weights overshoot; like Pillow, which works along the rows first, cut it off twice.
+    # Bicubic weights overshoot. Like Pillow, cut it off after either pass; which of the two Pillow
+    # takes first depends on shape and version, and is seen in noise only.
     images = jnp.einsum(f"{each}mw,bhwc->bhmc", columns, images, precision=highest).clip(0, 255)
     return jnp.einsum(f"{each}nh,bhmc->bnmc", rows, images, precision=highest).clip(0, 255)

@@ -8,7 +8,7 @@ from mlp_core.errors import UserError
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.mixer import check_patch_size
 from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
-from mlp_vision.models import MODELS, SIZE_FIELDS
+from mlp_vision.models import SIZE_FIELDS, find_model
 
 RANDOM_START_NUMERICS = GOOGLE_NUMERICS | {"eval_preset": "squash"}
 NUMERIC_FIELDS = {  # By field of the spec: where the configuration has it.
@@ -28,13 +28,8 @@ def wanted_spec(
     """The model of a run that starts from weights of `start`, or at random.
 
     Raises:
-        UserError: a size is missing, or the patch size does not divide the image size.
+        UserError: there is no such model, a size is missing, or the patch size does not divide the image size.
     """
-    if settings.model.name not in MODELS:
-        raise UserError(
-            f"config.model.name: there is no model {settings.model.name!r}; choose from "
-            f"{', '.join(sorted(MODELS))}."
-        )
     sizes = _sizes(settings, start)
     missing = [f"config.model.{name}" for name in SIZE_FIELDS if name not in sizes]
     if missing:
@@ -67,7 +62,7 @@ def _sizes(settings: ImageClassificationConfig, start: ModelSpec | None) -> dict
     image_size = settings.data.image_size
     fields = {name: getattr(settings.model, name) for name in SIZE_FIELDS}
     fields = {name: value for name, value in fields.items() if value is not None}
-    sizes = (start.sizes if start else {}) | MODELS[settings.model.name][1] | fields
+    sizes = (start.sizes if start else {}) | find_model(settings.model.name)[1] | fields
     if "patch_size" in sizes:
         try:
             check_patch_size(sizes["patch_size"], (image_size, image_size))

@@ -63,3 +63,22 @@ def mirror(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", folder
     server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, data_dir) -> Path:
+    """The folder of a short run on made pictures, with numerics other than the defaults."""
+    # Imported here: the devices must be set up first.
+    from mlp_vision import experiment
+    from tests.configs.test_configs import load
+
+    workdir = tmp_path_factory.mktemp("trained")
+    config = load(ROOT / "configs" / "mixer_digits.py", "smoke")
+    config.data.data_dir = data_dir
+    config.data.value_range = (0.0, 1.0)
+    config.data.eval_preset = "resmall_crop"
+    config.data.image_size = 32
+    config.model.patch_size = 8
+    config.train.ema_decay = 0.5
+    experiment.train(config, workdir)
+    return workdir

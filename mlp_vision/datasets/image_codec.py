@@ -1,6 +1,7 @@
 """Pictures to bytes for data set builders, and bytes of any kind to RGB pictures."""
 
 import io
+import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -28,6 +29,10 @@ NO_PICTURES = {
 }
 START_OF_JPEG = b"\xff\xd8"
 STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+
+# Pillow's warnings name no picture, and what they warn of is either harmless or an error later.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class BadPictureError(ValueError):

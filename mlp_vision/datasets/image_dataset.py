@@ -189,7 +189,7 @@ def check_split(field: str, dataset: ImageDataset, split: str) -> None:
         empty = dataset.num_examples(split) == 0
     except UserError:
         raise
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, NotImplementedError) as error:
         raise UserError(
             f"{field}: {dataset.name} has no split {split!r}; it has "
             f"{', '.join(dataset.splits)}, and parts of them such as 'train[:98%]'."

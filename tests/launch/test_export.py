@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from mlp_core.weight_files import open_weight_file, write_weight_file
-from mlp_vision import experiment
 from mlp_vision.classifier import eval_view, probabilities, view_logits
 from mlp_vision.pretrained import load_params
 from mlp_vision.weight_layouts import to_timm
 from mlp_vision.weights import open_weights
-from tests.configs.test_configs import load
 from tests.conftest import ROOT
 from tests.mlp_vision.made_weights import tiny_arrays, write_tiny
 
@@ -25,27 +23,16 @@ def export(*args):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, data_dir):
-    workdir = tmp_path_factory.mktemp("run")
-    config = load(ROOT / "configs" / "mixer_digits.py", "smoke")
-    config.data.data_dir = data_dir
-    config.data.value_range = (0.0, 1.0)
-    config.train.duration = "4 steps"
-    experiment.train(config, workdir)
-    return workdir
-
-
 def pictures(height, width, batch=3):
     return np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
-def test_weight_files_of_a_run_hold_its_arrays_and_its_numerics(run, tmp_path, suffix):
+def test_weight_files_of_a_run_hold_its_arrays_and_its_numerics(trained_run, tmp_path, suffix):
     output = tmp_path / f"model.{suffix}"
-    result = export(f"--weights={run}", f"--output={output}")
+    result = export(f"--weights={trained_run}", f"--output={output}")
     assert result.returncode == 0, result.stderr
-    trained, exported = open_weights(run), open_weights(output)
+    trained, exported = open_weights(trained_run), open_weights(output)
     assert exported.spec == trained.spec and trained.spec.value_range == (0.0, 1.0)
     trained, exported = trained.read(), exported.read()
     assert trained.keys() == exported.keys()
@@ -57,14 +44,14 @@ def test_weight_files_of_a_run_hold_its_arrays_and_its_numerics(run, tmp_path, s
 
 @pytest.mark.parametrize("height, width", [(32, 32), (50, 37)])
 def test_stablehlo_takes_pictures_of_any_size_and_gives_the_models_answer(
-    run, tmp_path, height, width
+    trained_run, tmp_path, height, width
 ):
     output = tmp_path / "model.stablehlo"
-    assert export(f"--weights={run}", f"--output={output}").returncode == 0
+    assert export(f"--weights={trained_run}", f"--output={output}").returncode == 0
     program = jax.export.deserialize(bytearray(output.read_bytes()))
     images = pictures(height, width)
     answer = program.call(images)
-    weights = open_weights(run)
+    weights = open_weights(trained_run)
     spec = weights.spec
     params = load_params(weights, spec, "keep")
     logits = view_logits(spec, spec.create_model(), params, eval_view(spec, images))

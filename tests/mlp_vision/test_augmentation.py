@@ -39,7 +39,7 @@ def blobs(height, width, seed=0):
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
 
-@pytest.mark.parametrize("shape", [(30, 50), (16, 16), (333, 250), (37, 36), (123, 44), (9, 30)])
+@pytest.mark.parametrize("shape", [(30, 50), (16, 16), (333, 250), (123, 44)])
 @pytest.mark.parametrize("preset", EVAL_PRESETS)
 def test_presets_on_the_device_are_those_that_pillow_makes(preset, shape):
     images = np.stack([blobs(*shape, seed) for seed in range(2)])

@@ -16,7 +16,6 @@ from sklearn.datasets import load_digits
 
 from mlp_core.errors import MissingError, UserError
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
-from mlp_vision.datasets.image_codec import decode_rgb, encode_png
 from mlp_vision.datasets.image_dataset import check_split, open_image_dataset
 from mlp_vision.datasets.synthetic import Synthetic
 from tests.conftest import ROOT
@@ -214,11 +213,6 @@ def test_splits_that_are_not_there_or_empty_are_refused(data_dir):
 def test_an_unknown_data_set_is_refused_with_what_would_prepare_it(data_dir):
     with pytest.raises(MissingError, match=r"(?s)'svhn_cropped' is not prepared.*\[prepare\]"):
         open_image_dataset("svhn_cropped", data_dir)
-
-
-def test_png_keeps_every_pixel():
-    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    np.testing.assert_array_equal(decode_rgb(encode_png(image)), image)
 
 
 @pytest.mark.slow

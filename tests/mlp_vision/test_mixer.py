@@ -174,5 +174,7 @@ def test_fields_can_be_overridden_and_wrong_names_are_refused():
         create_model("mixer_xl", 10)
     with pytest.raises(UserError, match="no field 'depth'"):
         create_model("mixer_s16", 10, depth=3)
+    with pytest.raises(UserError, match="gelu='relu' is none of tanh, erf"):
+        create_model("mixer_s16", 10, gelu="relu")
     with pytest.raises(UserError, match="needs patch_size"):
         create_model("mixer", 10)

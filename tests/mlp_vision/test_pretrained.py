@@ -75,6 +75,8 @@ def test_keeping_a_head_of_another_width_is_refused(weights):
 def test_another_model_is_refused_with_the_fields_to_set(weights):
     with pytest.raises(UserError, match="it needs a model with patch_size=8, hidden"):
         mlp_vision.load_pretrained(weights, model="mixer_s32")
+    with pytest.raises(UserError, match="there is no model 'mixer_xl'"):
+        mlp_vision.load_pretrained(Path(weights), model="mixer_xl")
 
 
 def test_missing_and_foreign_arrays_are_named(tmp_path):

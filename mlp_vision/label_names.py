@@ -1,0 +1,30 @@
+"""What the logits of published ImageNet weights stand for.
+
+Google publishes a list of words for each of its two heads, one line a class in the order of the
+logits, in the public bucket of BiT, which has the same classes.
+"""
+
+from mlp_core.console import say
+from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
+from mlp_vision.model_spec import ModelSpec
+
+BASE_URL = "https://storage.googleapis.com/bit_models"
+FILES = {1_000: "ilsvrc2012_wordnet_lemmas.txt", 21_843: "imagenet21k_wordnet_lemmas.txt"}
+
+
+def label_names(spec: ModelSpec) -> list[str]:
+    """A name for each logit of a model: its own, else ImageNet's, fetched once; else numbers."""
+    names = list(spec.class_names)
+    if not names and spec.num_classes in FILES:
+        names = _fetch(FILES[spec.num_classes])
+    return names + [f"class {i}" for i in range(len(names), spec.num_classes)]
+
+
+def _fetch(file_name: str) -> list[str]:
+    path = cache_dir() / "labels" / file_name
+    try:
+        text = fetch(RemoteFile(f"{BASE_URL}/{file_name}"), path).read_text()
+    except DownloadError as error:
+        say(f"Note: classes have numbers, not names: {error}\nPut the list at {path}.")
+        return []
+    return [line.strip().replace("_", " ") for line in text.splitlines()]

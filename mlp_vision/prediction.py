@@ -1,0 +1,95 @@
+"""What a model sees in pictures of the user's own."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from mlp_core.errors import UserError
+from mlp_core.precision import compute_dtype
+from mlp_vision.classifier import probabilities, view_logits
+from mlp_vision.datasets.image_codec import BadPictureError, decode_picture
+from mlp_vision.datasets.image_folder import SUFFIXES
+from mlp_vision.host_views import EvalView
+from mlp_vision.model_spec import ModelSpec
+
+BATCH = 32  # Pictures at a time.
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of one picture, or why there are none."""
+
+    path: Path
+    best: list[tuple[int, float]]  # Class and probability, the likeliest first.
+    problem: str = ""
+
+
+def find_pictures(names: Sequence[str]) -> list[Path]:
+    """The files that are named, and the pictures in the folders that are named, in order.
+
+    Raises:
+        UserError: nothing is there, or a folder holds no picture.
+    """
+    paths = []
+    for name in names:
+        path = Path(name).expanduser()
+        if not path.exists():
+            raise UserError(f"{name}: there is no such file or folder.")
+        if path.is_file():
+            paths.append(path)
+            continue
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise UserError(f"{name}: no picture ({', '.join(SUFFIXES)}) in this folder.")
+        paths += found
+    if not paths:
+        raise UserError("name pictures, or a folder of them.")
+    return paths
+
+
+def predict(spec: ModelSpec, params, paths: Sequence[Path], top: int) -> Iterator[Prediction]:
+    """The `top` likeliest classes of each picture, in the order of `paths`.
+
+    A picture that cannot be read comes with its problem instead.
+
+    Raises:
+        UserError: the model has no head.
+    """
+    if spec.num_classes == 0:
+        raise UserError("--weights: these have no head to tell classes by.")
+    view = EvalView(spec.image_size, spec.eval_preset)
+    model = spec.create_model(compute_dtype("auto"))
+    params = jax.device_put(params)
+
+    @jax.jit
+    def likeliest(params, views):
+        shares = probabilities(spec, view_logits(spec, model, params, views))
+        return jax.lax.top_k(shares, min(top, spec.num_classes))
+
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(paths), BATCH):
+            block = paths[first : first + BATCH]
+            views = list(pool.map(lambda path: _view_or_problem(view, path), block))
+            pictures = np.zeros((BATCH, spec.image_size, spec.image_size, 3), np.uint8)
+            for row, read in zip(pictures, views, strict=False):
+                row[:] = 0 if isinstance(read, str) else read
+            shares, classes = jax.device_get(likeliest(params, pictures))
+            for path, read, *best in zip(block, views, classes, shares, strict=False):
+                if isinstance(read, str):
+                    yield Prediction(path, [], read)
+                else:
+                    pairs = zip(*(column.tolist() for column in best), strict=True)
+                    yield Prediction(path, list(pairs))
+
+
+def _view_or_problem(view: EvalView, path: Path) -> np.ndarray | str:
+    try:
+        return view(decode_picture(path.read_bytes()))
+    except OSError as error:
+        return f"unreadable: {error.strerror or error}"
+    except BadPictureError as error:
+        return str(error)

@@ -1,0 +1,59 @@
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlp_vision.augmentation import inception_crops
+from mlp_vision.host_views import EvalView, TrainView, inception_crop
+from tests.mlp_vision.made_photos import photo
+
+
+def crops(count, height, width, min_area):
+    rng = np.random.default_rng(0)
+    return np.array([inception_crop(rng, height, width, min_area) for _ in range(count)]).T
+
+
+@pytest.mark.parametrize("shape, min_area", [((32, 32), 0.05), ((20, 60), 0.3), ((8, 8), 0.5)])
+def test_inception_crops_keep_area_aspect_and_bounds(shape, min_area):
+    top, left, height, width = crops(3000, *shape, min_area)
+    assert (top >= 0).all() and (top + height <= shape[0]).all()
+    assert (left >= 0).all() and (left + width <= shape[1]).all()
+    area = height * width / (shape[0] * shape[1])
+    assert area.min() >= min_area and area.max() > 0.9 * min(1, shape[0] * 4 / 3 / shape[1])
+    whole = (height == shape[0]) & (width == shape[1])
+    aspect = (width / height)[~whole]
+    slack = 0.5 / height[~whole]  # Widths are whole pixels.
+    assert (aspect >= 3 / 4 - slack).all() and (aspect <= 4 / 3 + slack).all()
+    assert (top == 0).any() and (top + height == shape[0]).any() and len(np.unique(left)) > 3
+
+
+@pytest.mark.parametrize("height, width", [(60, 80), (80, 40)])
+def test_crops_are_distributed_as_those_of_the_device(height, width):
+    ours = crops(6000, height, width, 0.05)
+    device = np.array(inception_crops(jax.random.key(0), 6000, height, width, 0.05))
+    for here, there in zip(ours, device, strict=True):
+        assert abs(here.mean() - there.mean()) < 0.05 * there.std()
+        assert abs(here.std() / there.std() - 1) < 0.05
+
+
+def test_a_picture_that_no_crop_fits_is_taken_whole():
+    assert inception_crop(np.random.default_rng(0), 2, 400, 0.5) == (0, 0, 2, 400)
+
+
+def test_a_training_view_is_a_crop_resized():
+    image = photo(3)
+    view = TrainView(24, "inception", 0.1)(image, np.random.default_rng(7))
+    top, left, height, width = inception_crop(
+        np.random.default_rng(7), image.height, image.width, 0.1
+    )
+    cut = image.crop((left, top, left + width, top + height))
+    expected = np.asarray(cut.resize((24, 24), Image.Resampling.BILINEAR))
+    inner = np.s_[2:-2, 2:-2]  # Pixels next to the box shine through at its border.
+    assert np.abs(view[inner].astype(int) - expected[inner]).max() <= 3
+    assert view.dtype == np.uint8 and view.shape == (24, 24, 3)
+
+
+def test_without_a_crop_training_sees_the_whole_picture_squashed():
+    image = photo(3)
+    view = TrainView(24, "none", 0.1)(image, np.random.default_rng(7))
+    np.testing.assert_array_equal(view, EvalView(24, "squash")(image))

@@ -1,0 +1,105 @@
+"""Weights of every form score alike, with the numerics that belong to them."""
+
+import dataclasses
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mlp_core.errors import UserError
+from mlp_core.metric_writer import read_metrics
+from mlp_core.weight_files import write_weight_file
+from mlp_vision.export import export
+from mlp_vision.scoring import check_classes, score
+from mlp_vision.weights import open_weights
+from tests.configs.test_configs import load
+from tests.conftest import ROOT
+
+DIGITS = ROOT / "configs" / "mixer_digits.py"
+
+
+@pytest.fixture
+def config(data_dir):
+    config = load(DIGITS, "smoke")
+    config.data.data_dir = data_dir
+    return config
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_a_run_and_its_exports_score_what_training_told(trained_run, config, tmp_path, suffix):
+    told = read_metrics(trained_run / "metrics.jsonl")[-1]
+    scores = score(config, str(trained_run), {}, {"test": "test"})
+    for name in ("test/top1", "test/top5", "test/loss"):
+        assert scores[name] == pytest.approx(told[name], abs=1e-6)
+    assert scores["test/top1"] > 0.1
+    weights = open_weights(trained_run)
+    export(weights, weights.spec, tmp_path / f"model.{suffix}")
+    assert score(config, str(tmp_path / f"model.{suffix}"), {}, {"test": "test"}) == scores
+
+
+def test_numerics_of_the_weights_hold_unless_a_field_is_set(trained_run, config, capsys):
+    scores = score(config, str(trained_run), {}, {"test": "test"})
+    assert "preset resmall_crop at 32 x 32 pixels, values 0 to 1" in capsys.readouterr().out
+    other = score(config, str(trained_run), {"data.eval_preset": "squash"}, {"test": "test"})
+    assert "preset squash" in capsys.readouterr().out
+    assert other["test/loss"] != scores["test/loss"]
+
+
+def test_another_image_size_is_scored_at_and_announced(trained_run, config, capsys):
+    score(config, str(trained_run), {"data.image_size": 64}, {"test": "test[:20]"})
+    out = capsys.readouterr().out
+    assert "32 to 64 pixels by the paper's construction" in out and "at 64 x 64 pixels" in out
+
+
+def test_every_example_counts_once_whatever_the_batch(trained_run, config):
+    config.evaluation.global_batch_size = 24
+    uneven = score(config, str(trained_run), {}, {"test": "test[:90]"})
+    config.evaluation.global_batch_size = 80
+    even = score(config, str(trained_run), {}, {"test": "test[:90]"})
+    assert uneven["test/top1"] == even["test/top1"]
+    assert uneven["test/loss"] == pytest.approx(even["test/loss"], rel=1e-5)
+
+
+def test_weights_for_other_classes_are_refused(trained_run, config, tmp_path):
+    weights = open_weights(trained_run)
+    arrays = weights.read()
+    arrays |= {"head/kernel": arrays["head/kernel"][:, :7], "head/bias": np.zeros(7, np.float32)}
+    write_weight_file(tmp_path / "seven.npz", arrays)
+    with pytest.raises(UserError, match="a head of 7 classes, synthetic has 10"):
+        score(config, str(tmp_path / "seven.npz"), {}, {"test": "test"})
+
+
+def test_weights_whose_classes_have_other_names_are_refused(trained_run):
+    spec = dataclasses.replace(open_weights(trained_run).spec, class_names=("cat", "dog"))
+    pets = SimpleNamespace(name="pets", class_names=["dog", "cat"])
+    with pytest.raises(UserError, match="theirs are 2, in this order"):
+        check_classes("weights", spec, pets)
+    pets.class_names = ["cat", "hamster"]
+    with pytest.raises(UserError, match="'hamster' is none of theirs"):
+        check_classes("weights", spec, pets)
+    pets.class_names = ["cat", "dog"]
+    check_classes("weights", spec, pets)
+
+
+def test_an_unknown_split_is_refused(trained_run, config):
+    with pytest.raises(UserError, match="split nope: synthetic has no split"):
+        score(config, str(trained_run), {}, {"nope": "nope"})
+
+
+def test_the_command_tells_score_preset_and_splits(trained_run, data_dir):
+    args = [f"--config={DIGITS}:smoke", f"--config.data.data_dir={data_dir}", "--split=test[:50]",
+            f"--weights={trained_run}", "--config.data.eval_preset=squash"]  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "launch/evaluate.py", *args],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "test[:50], 50 pictures): top-1" in run.stdout and "preset squash" in run.stdout
+    run = subprocess.run(
+        [sys.executable, "launch/evaluate.py", args[0]],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 2 and "runs/mixer_digits_smoke" in run.stderr
+    assert "Traceback" not in run.stderr

@@ -26,6 +26,7 @@ setup(
         "pydantic>=2.11",
         "requests>=2.32.2",
         "scikit-learn>=1.7",
+        "scipy>=1.14",
         "tensorboardX>=2.6.4",
         "tensorflow-datasets>=4.9.10",
         "tqdm>=4.67",

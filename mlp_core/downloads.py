@@ -1,7 +1,6 @@
 """Downloads that resume, are checked, and appear in place only when whole."""
 
 import dataclasses
-import fcntl
 import hashlib
 import os
 import time
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from mlp_core.console import say
 from mlp_core.errors import MissingError
+from mlp_core.file_lock import lock
 
 ATTEMPTS = 4
 TIMEOUT_SECONDS = (10, 60)  # To connect; between two pieces.
@@ -179,14 +179,14 @@ def _reason(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke"
     inner = error.args[0] if error.args else error
-    return str(getattr(inner, "reason", inner)).rsplit(": ", 1)[-1]
+    return str(getattr(inner, "reason", inner)).rsplit(": ", 1)[-1].rstrip("\"')")
 
 
 @contextmanager
 def _locked(part: Path):
     """Lets one process at a time download to `part`; an empty part is not left behind."""
     with part.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file)
         try:
             yield
         finally:

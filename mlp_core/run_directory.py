@@ -1,7 +1,6 @@
 """The folder of a run: its configuration, and the refusal to mix two experiments in it."""
 
 import dataclasses
-import fcntl
 import json
 import os
 import tempfile
@@ -14,6 +13,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
+from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
 
 
@@ -104,7 +104,7 @@ def locked(workdir: Path) -> Iterator[None]:
         return
     with (workdir / ".lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file, wait=False)
         except BlockingIOError as error:
             raise UserError(
                 f"--workdir={workdir}: another run is at work there; wait for it, or name another "

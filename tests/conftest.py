@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jax
@@ -38,6 +40,29 @@ def real_data() -> Path:
     if not folder.exists():
         pytest.skip(f"no real data at {folder}; name its folder with MLP_TEST_DATA")
     return folder
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """A server with weights of the size of published ones, its address and its folder."""
+    from mlp_core.weight_files import write_weight_file  # After JAX has been configured.
+    from tests.mlp_vision.made_weights import made_arrays
+
+    folder = tmp_path / "mirror"
+    (folder / "gsam").mkdir(parents=True)
+    write_weight_file(folder / "gsam" / "Mixer-S_32.npz", made_arrays("mixer_s32", 1000, 224))
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=folder)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", folder
+    server.shutdown()
 
 
 @pytest.fixture(scope="session")

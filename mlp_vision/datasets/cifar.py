@@ -1,28 +1,24 @@
 """CIFAR-10 and CIFAR-100 from the official binary archives, as TFDS data sets.
 
-Name, version, splits, features and example order are those of TFDS's own builders, which need
-TensorFlow to unpack an archive; these need only the standard library.
+Name, version, splits, features and example order are those of TFDS's own builders.
 """
 
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlp_core.downloads import RemoteFile, check_content, fetch
-from mlp_core.errors import UserError
+from mlp_core.downloads import RemoteFile
+from mlp_vision.datasets.archives import ArchiveBuilder, read_members
 from mlp_vision.datasets.image_codec import encode_png
 
 IMAGE_BYTES = 3 * 32 * 32
 
 
-class _Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class _Cifar(ArchiveBuilder, skip_registration=True):
     """What both have in common: records of label bytes and then 3 x 32 x 32 pixel bytes."""
 
     VERSION = tfds.core.Version("3.0.2")
-    archive: RemoteFile
     folder: str
     files: dict[str, list[str]]  # By split.
     labels: dict[str, str]  # Label feature, in record order: file of its class names.
@@ -44,21 +40,15 @@ class _Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             supervised_keys=("image", "label"),
         )
 
-    def archive_path(self) -> Path:
-        """Where the archive is kept, and looked for before it is downloaded."""
-        return Path(self._data_dir_root) / "downloads" / self.archive.url.rsplit("/", 1)[-1]
-
     def _split_generators(self, dl_manager):
-        path = fetch(self.archive, self.archive_path())
-        check_content(self.archive, path)
+        path = self.fetch_archives()["all"]
         for label, file in self.labels.items():
-            names = b"".join(_read_members(path, [f"{self.folder}/{file}"])).decode().split()
+            names = self._read(path, [file]).decode().split()
             self.info.features[label].names = names
         return {split: self._generate_examples(path, split) for split in self.files}
 
     def _generate_examples(self, path: Path, split: str):
-        members = [f"{self.folder}/{file}" for file in self.files[split]]
-        records = np.frombuffer(b"".join(_read_members(path, members)), np.uint8)
+        records = np.frombuffer(self._read(path, self.files[split]), np.uint8)
         records = records.reshape(-1, len(self.labels) + IMAGE_BYTES)
         for i, record in enumerate(records):
             labels = record[: len(self.labels)]
@@ -66,16 +56,24 @@ class _Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             example = {name: int(label) for name, label in zip(self.labels, labels, strict=True)}
             yield i, example | {"id": f"{split}_{i:05d}", "image": encode_png(pixels)}
 
+    def _read(self, archive: Path, files: list[str]) -> bytes:
+        """The contents of files one after another."""
+        members = [f"{self.folder}/{file}" for file in files]
+        contents = dict(read_members(archive, members))
+        return b"".join(contents[member] for member in members)
+
 
 class Cifar10(_Cifar, skip_registration=True):
     """CIFAR-10: 50,000 and 10,000 pictures in 10 classes."""
 
     name = "cifar10"
-    archive = RemoteFile(
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        170_052_171,
-        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-    )
+    archives = {
+        "all": RemoteFile(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            170_052_171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        )
+    }
     folder = "cifar-10-batches-bin"
     files = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
     labels = {"label": "batches.meta.txt"}
@@ -85,31 +83,13 @@ class Cifar100(_Cifar, skip_registration=True):
     """CIFAR-100: 50,000 and 10,000 pictures in 100 classes, grouped into 20 coarse ones."""
 
     name = "cifar100"
-    archive = RemoteFile(
-        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-        168_513_733,
-        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-    )
+    archives = {
+        "all": RemoteFile(
+            "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+            168_513_733,
+            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        )
+    }
     folder = "cifar-100-binary"
     files = {"train": ["train.bin"], "test": ["test.bin"]}
     labels = {"coarse_label": "coarse_label_names.txt", "label": "fine_label_names.txt"}
-
-
-def _read_members(archive: Path, members: list[str]) -> Iterator[bytes]:
-    """The contents of regular files in a tar.gz archive; nothing is written to disk.
-
-    Raises:
-        UserError: the archive is damaged or lacks one of them.
-    """
-    try:
-        with tarfile.open(archive) as tar:
-            for member in members:
-                file = tar.extractfile(member)
-                if file is None:
-                    raise KeyError(member)
-                yield file.read()
-    except (KeyError, tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(
-            f"{archive}: no readable {member} in this archive ({error}); delete it, so that it "
-            "is fetched again."
-        ) from error

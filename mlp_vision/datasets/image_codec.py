@@ -27,7 +27,8 @@ NO_PICTURES = {
     b"{": "a text in JSON, not a picture",
     b"version https://git-lfs": "a placeholder of Git LFS, not the picture itself",
 }
-STARTS_OF_PICTURES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+START_OF_JPEG = b"\xff\xd8"
+STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 # Pillow's warnings name no picture, and what they warn of is either harmless or an error later.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
@@ -42,6 +43,20 @@ def encode_png(image: np.ndarray) -> bytes:
     """A [H, W] or [H, W, 3] uint8 picture as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def as_jpeg(encoded: bytes) -> bytes:
+    """The same bytes where they are a JPEG, else the picture as a JPEG of quality 95.
+
+    Raises:
+        BadPictureError: as `decode_picture`.
+    """
+    picture = decode_picture(encoded)
+    if encoded.startswith(START_OF_JPEG):
+        return encoded
+    buffer = io.BytesIO()
+    picture.save(buffer, "jpeg", quality=95)
     return buffer.getvalue()
 
 

@@ -14,20 +14,25 @@ from tqdm import tqdm
 
 from mlp_core.array_source import ArraySource
 from mlp_core.console import say
-from mlp_core.downloads import DownloadError
 from mlp_core.errors import MissingError, UserError
+from mlp_core.file_lock import one_at_a_time
 from mlp_core.source import Source
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
+from mlp_vision.datasets.conversion import find_converted
 from mlp_vision.datasets.digits import Digits
+from mlp_vision.datasets.flowers import Flowers102
 from mlp_vision.datasets.image_codec import BadPictureError, decode_rgb
 from mlp_vision.datasets.image_folder import FolderDataset
+from mlp_vision.datasets.pets import Pets
 from mlp_vision.datasets.photos import PhotoSource
 from mlp_vision.datasets.synthetic import Synthetic
 from mlp_vision.datasets.tfds_records import TfdsRecords, damage_told
 from mlp_vision.datasets.tfrecord import TfrecordSource
 from mlp_vision.host_views import View
 
-OWN_BUILDERS = {builder.name: builder for builder in (Cifar10, Cifar100, Digits, Synthetic)}
+OWN_BUILDERS = {
+    builder.name: builder for builder in (Cifar10, Cifar100, Digits, Flowers102, Pets, Synthetic)
+}
 MEMORY_LIMIT_BYTES = 8 << 30
 DECODE_BLOCK = 1000  # Examples read and decoded at a time.
 
@@ -166,12 +171,9 @@ def open_image_dataset(name: str, data_dir: str | None) -> ImageDataset:
     Raises:
         UserError: it is nowhere and cannot be had, or is not of the kind that can be trained on.
     """
-    if _is_folder_of_pictures(name):
+    if is_folder_of_pictures(name):
         return FolderDataset(Path(name).expanduser())
-    with damage_told(name):
-        builder = _prepared_builder(name, data_dir)
-    if builder is None:
-        builder = _prepare(name, data_dir)
+    builder = _prepared_builder(name, data_dir) or _prepare(name, data_dir)
     dataset = TfdsDataset(name, builder)
     _check_kind(dataset)
     return dataset
@@ -196,7 +198,7 @@ def check_split(field: str, dataset: ImageDataset, split: str) -> None:
         raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
 
 
-def _is_folder_of_pictures(name: str) -> bool:
+def is_folder_of_pictures(name: str) -> bool:
     """Tells a folder of pictures from a name and from a directory that TFDS prepared.
 
     Raises:
@@ -222,37 +224,50 @@ def _is_tfds_directory(path: Path) -> bool:
     return (path / "dataset_info.json").exists()
 
 
+def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+    """A data set as TFDS prepared it on this machine, or None; arguments as above.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    with damage_told(name):
+        if _is_tfds_directory(path := Path(name).expanduser()):
+            return tfds.builder_from_directory(path)
+        try:
+            return read_only_builder.builder_from_files(name, data_dir=data_dir)
+        except tfds.core.DatasetNotFoundError:
+            return None
+
+
 def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
-    if _is_tfds_directory(Path(name)):
-        return tfds.builder_from_directory(name)
-    try:
-        return read_only_builder.builder_from_files(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        return None
+    """A prepared data set, in the converted form if there is one."""
+    prepared = find_prepared(name, data_dir)
+    return prepared and (find_converted(prepared) or prepared)
 
 
 def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     if name not in OWN_BUILDERS:
-        where = f" --data_dir={data_dir}" if data_dir else ""
         raise MissingError(
             f"config.data.name: the data set {name!r} is not prepared on this machine, and there "
             f"is no builder for it here ({', '.join(sorted(OWN_BUILDERS))} have one).\n"
-            "If TFDS has it, prepare it once with TensorFlow:\n"
-            f'  pip install -e ".[prepare]" && tfds build {name} --file_format=array_record{where}'
+            "If TFDS has it, prepare it once with TensorFlow, and with the flags of this run:\n"
+            '  pip install -e ".[prepare]" && python launch/prepare.py --config=...'
         )
     builder = OWN_BUILDERS[name](data_dir=data_dir, file_format="array_record")
-    say(f"Prepares {name} in {builder.data_path}")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
+    root = Path(builder.data_path).parents[1]
     try:
-        builder.download_and_prepare()
-    except DownloadError as error:
-        raise DownloadError(
-            f"{error}\nThe data set {name} is published at {builder.archive.url}\n"
-            f"Put the archive at {builder.archive_path()}, or name with --config.data.data_dir a "
-            f"TFDS folder that holds {name}."
-        ) from error
+        with one_at_a_time(root / f".{name}.lock", work=f"prepares {name}"):
+            prepared = _prepared_builder(name, data_dir)  # Another process may have been at it.
+            if prepared is not None:
+                return prepared
+            say(f"Prepares {name} in {builder.data_path}")
+            builder.download_and_prepare()
     except OSError as error:
+        prepared = _prepared_builder(name, data_dir)
+        if prepared is not None:  # Another was faster, on a file system without locks.
+            return prepared
         raise UserError(
             f"{builder.data_path}: cannot be written ({error.strerror or error}); name another "
             "folder with --config.data.data_dir."

@@ -1,4 +1,4 @@
-"""TFRecord splits that TFDS prepared, read into memory without TensorFlow.
+"""TFRecord files that TFDS prepared, read without TensorFlow; splits of them in memory.
 
 TFDS itself reads this format, which has no random access, with TensorFlow only. A record is its
 length (8 bytes, little endian), a checksum of that (4), the serialized example, a checksum (4).
@@ -31,7 +31,9 @@ class TfrecordSource:
         self._examples = [
             example
             for part in builder.info.splits[split].file_instructions
-            for example in islice(_read(Path(part.filename)), part.skip, part.skip + part.take)
+            for example in islice(
+                read_records(Path(part.filename)), part.skip, part.skip + part.take
+            )
         ]
         if len(self._examples) != builder.info.splits[split].num_examples:
             raise UserError(
@@ -52,13 +54,19 @@ class TfrecordSource:
         ]
 
 
-def _read(path: Path) -> Iterator[bytes]:
+def read_records(path: Path) -> Iterator[bytes]:
+    """The serialized examples of a file, one at a time; their checksums are not compared.
+
+    Raises:
+        UserError: the file is damaged or cut short.
+    """
+    size = path.stat().st_size
     with path.open("rb") as file:
         while header := file.read(LENGTH.size + CHECKSUM_BYTES):
             if len(header) < LENGTH.size + CHECKSUM_BYTES:
                 raise UserError(f"{path}: this TFRecord file is cut short; prepare it again.")
             (length,) = LENGTH.unpack(header[: LENGTH.size])
-            if length > path.stat().st_size:
+            if length > size:
                 raise UserError(f"{path}: this TFRecord file is damaged; prepare it again.")
             example = file.read(length)
             if len(file.read(CHECKSUM_BYTES)) < CHECKSUM_BYTES:

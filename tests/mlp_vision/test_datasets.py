@@ -1,10 +1,12 @@
-import hashlib
+import errno
+import fcntl
 import io
 import shutil
 import subprocess
 import sys
-import tarfile
-from dataclasses import replace
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from sklearn.datasets import load_digits
 from mlp_core.errors import MissingError, UserError
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.image_dataset import check_split, open_image_dataset
+from mlp_vision.datasets.synthetic import Synthetic
 from tests.conftest import ROOT
+from tests.mlp_vision.made_archives import made_archive
 
 
 def rows(source):
@@ -51,17 +55,6 @@ def test_prepared_digits_are_encoded_pictures_in_array_record(data_dir):
     assert list(dataset.builder.data_path.glob("*.array_record*"))
 
 
-def made_archive(path, builder, folder, names, records):
-    """An archive in the official binary form; returns its description."""
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in (names | records).items():
-            info = tarfile.TarInfo(f"{folder}/{name}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    content = path.read_bytes()
-    return replace(builder.archive, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-
-
 def made_records(count, label_bytes, seed):
     """Pictures [N, 32, 32, 3], labels [N, label_bytes] and the official bytes of both."""
     rng = np.random.default_rng(seed)
@@ -79,12 +72,14 @@ def cifar100_archive(tmp_path, monkeypatch):
     (tmp_path / "downloads").mkdir()
     archive = made_archive(
         tmp_path / "downloads" / "cifar-100-binary.tar.gz",
-        Cifar100,
-        "cifar-100-binary",
-        {"coarse_label_names.txt": coarse, "fine_label_names.txt": fine},
-        {"train.bin": train[2], "test.bin": test[2]},
+        {
+            "cifar-100-binary/coarse_label_names.txt": coarse,
+            "cifar-100-binary/fine_label_names.txt": fine,
+            "cifar-100-binary/train.bin": train[2],
+            "cifar-100-binary/test.bin": test[2],
+        },
     )
-    monkeypatch.setattr(Cifar100, "archive", archive)
+    monkeypatch.setattr(Cifar100, "archives", {"all": archive})
     return train, test
 
 
@@ -110,12 +105,15 @@ def test_cifar10_is_read_from_the_official_archive(tmp_path, monkeypatch):
     (tmp_path / "downloads").mkdir()
     archive = made_archive(
         tmp_path / "downloads" / "cifar-10-binary.tar.gz",
-        Cifar10,
-        "cifar-10-batches-bin",
-        {"batches.meta.txt": "".join(f"class_{i}\n" for i in range(10)).encode() + b"\n"},
-        {name: part[2] for name, part in zip(files, parts, strict=True)},
+        {
+            f"cifar-10-batches-bin/{name}": content
+            for name, content in {
+                "batches.meta.txt": "".join(f"class_{i}\n" for i in range(10)).encode() + b"\n",
+                **{name: part[2] for name, part in zip(files, parts, strict=True)},
+            }.items()
+        },
     )
-    monkeypatch.setattr(Cifar10, "archive", archive)
+    monkeypatch.setattr(Cifar10, "archives", {"all": archive})
     dataset = open_image_dataset("cifar10", str(tmp_path))
     train = rows(dataset.load("train"))
     expected = by_content(
@@ -123,6 +121,35 @@ def test_cifar10_is_read_from_the_official_archive(tmp_path, monkeypatch):
     )
     assert by_content(train["image"], train["label"]) == expected
     assert len(dataset.load("test")) == 4
+
+
+def test_two_first_runs_at_once_both_get_the_data_set(tmp_path, monkeypatch):
+    started = threading.Barrier(2)
+
+    def open_at_once(_):
+        started.wait()
+        return open_image_dataset("synthetic", str(tmp_path))
+
+    generated = []
+
+    def slowly(self, split, generate=Synthetic._generate_examples):
+        generated.append(split)
+        time.sleep(0.3)
+        yield from generate(self, split)
+
+    monkeypatch.setattr(Synthetic, "_generate_examples", slowly)
+    with ThreadPoolExecutor(2) as pool:  # Two open files exclude each other in threads as well.
+        datasets = list(pool.map(open_at_once, range(2)))
+    assert [len(dataset.load("test")) for dataset in datasets] == [100, 100]
+    assert generated == ["train", "test"]
+
+
+def test_data_are_prepared_on_a_file_system_without_locks(tmp_path, monkeypatch):
+    def no_locks(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert len(open_image_dataset("synthetic", str(tmp_path)).load("test")) == 100
 
 
 def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):

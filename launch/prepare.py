@@ -1,0 +1,35 @@
+"""Fetches and prepares what a run will need, so that the run itself downloads nothing.
+
+python launch/prepare.py --config=configs/mixer_b16_cifar100.py
+python launch/prepare.py --config=configs/mixer_b16_cifar100.py --directory=/mnt/shared
+
+The second is for a pod, whose hosts share a folder: it prints the flags for the run.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from launch import command, config_flag
+
+flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(config_flag)
+DIRECTORY = flags.DEFINE_string(
+    "directory",
+    None,
+    "Folder for data set and weights, in tfds/ and weights/; where a run looks by default.",
+)
+
+
+def main() -> None:
+    """Prepares the configured experiment."""
+    config, _ = config_flag.config_and_name()
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_vision import preparation
+
+    directory = Path(DIRECTORY.value).expanduser() if DIRECTORY.value else None
+    preparation.prepare(config, directory)
+
+
+if __name__ == "__main__":
+    command.run_command(main)

@@ -1,5 +1,6 @@
 """Sets up and runs an image classification experiment: checks, then fetches, then trains."""
 
+import dataclasses
 from pathlib import Path
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from mlp_core.run_directory import (
     has_checkpoint,
     locked,
     save_config,
+    save_results,
 )
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
@@ -28,10 +30,18 @@ from mlp_vision.pretrained import check_before_fetching, check_params, expected_
 from mlp_vision.published_weights import locate_weights
 
 
-def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
-    """Runs the experiment in `workdir` and returns the last evaluation by metric name.
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """An experiment that has been checked, with its data and weights on this machine."""
 
-    Checks come before downloads, downloads before compilation. A dry run ends after them.
+    settings: ImageClassificationConfig
+    dataset: ImageDataset
+    model: nn.Module
+    weights: Path | None  # None: random, or a checkpoint is there to go on with.
+
+
+def prepare(config: ConfigDict, workdir: Path) -> Prepared:
+    """Checks the experiment and fetches what it needs; checks come before downloads.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
@@ -45,13 +55,26 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     model = _build_model(settings, _num_classes(settings, dataset))
     if weights is not None:
         check_params(weights, model, settings.data.image_size, settings.init.head)
+    return Prepared(settings, dataset, model, weights)
+
+
+def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
+    """Runs the experiment in `workdir` and returns the last evaluation by metric name.
+
+    Checks come before downloads, downloads before compilation. A dry run ends after them.
+
+    Raises:
+        UserError: something in the configuration, the data or the weights is wrong or missing.
+    """
+    prepared = prepare(config, workdir)
     if dry_run:
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
+    settings, dataset = prepared.settings, prepared.dataset
     task = ImageClassification(
         config=settings,
-        model=model,
-        weights=weights,
+        model=prepared.model,
+        weights=prepared.weights,
         train_source=dataset.load(settings.data.train_split),
         eval_sources={
             name: dataset.load(split) for name, split in settings.data.eval_splits.items()
@@ -61,6 +84,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         results = train_loop.train(task, settings, workdir)
+        save_results(workdir, results)
     _say_where(RunFiles.of(workdir), results)
     return results
 

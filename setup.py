@@ -17,6 +17,7 @@ setup(
         "h5py>=3.14",  # without it TFDS hides its text data sets
         "importlib_resources>=6.5",  # TFDS imports it without declaring it
         "jax>=0.10",
+        "matplotlib>=3.11",
         "ml-collections>=1.1",
         "ml_dtypes>=0.5",
         "numpy>=2.1",

@@ -85,6 +85,10 @@ def get_config() -> ConfigDict:
 
     config.log = ConfigDict()
     config.log.every = "50 steps"
+
+    config.sweep = ConfigDict()  # Of launch/sweep.py; a run by itself does not look at it.
+    config.sweep.grid = ()  # Such as ("optimizer.momentum=0.8,0.9",); several: their product.
+    config.sweep.train_split = placeholder(str)  # All of training, for the final run; None: none.
     return config
 
 
@@ -98,17 +102,18 @@ def variant(config: ConfigDict, arg: str) -> ConfigDict:
         config.model.num_blocks = 2
         config.init.weights = None
         config.data.name = "synthetic"
-        config.data.train_split = "train"
-        config.data.eval_splits = ConfigDict({"test": "test"})
+        config.data.train_split = "train[:98%]"
+        config.data.eval_splits = ConfigDict({"validation": "train[98%:]", "test": "test"})
         config.train.duration = "20 steps"
         config.train.global_batch_size = 16
         config.train.grad_accum_steps = 1
         config.schedule.warmup = "2 steps"
         config.evaluation.every = "10 steps"
         config.evaluation.global_batch_size = 16
-        config.evaluation.best_metric = "test/top1"
+        config.evaluation.best_metric = "validation/top1"
         config.checkpoint.every = "10 steps"
         config.log.every = "5 steps"
+        config.sweep.train_split = "train"
     elif arg:
         raise ValueError(f"there is no variant {arg!r}; a config may be followed by ':smoke'")
     return config

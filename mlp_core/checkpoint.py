@@ -56,8 +56,10 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """The step of the checkpoint with the best metric, the later one of equals.
 
-        Waits for a save that is under way.
+        None where the best are not kept. Waits for a save that is under way.
         """
+        if not self._keeps_best:
+            return None
         self._checkpointer.wait()
         scored = [c for c in self._checkpointer.checkpoints if c.metrics]
         best = max(scored, key=lambda c: (c.metrics[self._best_metric], c.step), default=None)

@@ -16,6 +16,9 @@ from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
 
+# Fields that do not make another run: a sweep's member is the run that it is by itself.
+NOT_OF_THE_RUN = ("sweep/",)
+
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
@@ -27,6 +30,7 @@ class RunFiles:
     checkpoints: Path
     metrics: Path
     tensorboard: Path
+    results: Path  # Only of a run that has reached its end.
 
     @classmethod
     def of(cls, workdir: Path) -> "RunFiles":
@@ -38,6 +42,7 @@ class RunFiles:
             checkpoints=workdir / "checkpoints",
             metrics=workdir / "metrics.jsonl",
             tensorboard=workdir / "tensorboard",
+            results=workdir / "results.json",
         )
 
 
@@ -62,6 +67,24 @@ def check_run_directory(workdir: Path, config: ConfigDict) -> None:
     Raises:
         UserError: it cannot be written, or holds a run with another configuration.
     """
+    check_writable(workdir)
+    checkpoints = RunFiles.of(workdir).checkpoints
+    if checkpoints.exists() and not checkpoints.is_dir():
+        raise UserError(f"{checkpoints}: this is no folder; name another --workdir.")
+    differences = differences_to_run(workdir, config)
+    if differences:
+        raise UserError(
+            f"--workdir={workdir}: a run with another configuration lies there; name another "
+            "--workdir, or set these back:\n  " + "\n  ".join(differences)
+        )
+
+
+def check_writable(workdir: Path) -> None:
+    """Creates `workdir` if need be and checks that it can be written.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     if "://" in str(workdir):
         raise UserError(f"--workdir={workdir}: only folders of this machine can be written.")
     try:
@@ -72,24 +95,32 @@ def check_run_directory(workdir: Path, config: ConfigDict) -> None:
         raise UserError(
             f"--workdir={workdir}: cannot write there ({error.strerror}); name another folder."
         ) from error
-    checkpoints = RunFiles.of(workdir).checkpoints
-    if checkpoints.exists() and not checkpoints.is_dir():
-        raise UserError(f"{checkpoints}: this is no folder; name another --workdir.")
+
+
+def differences_to_run(workdir: Path, config: ConfigDict) -> list[str]:
+    """Lines like `config.seed: 0 there, 1 now`; none where there is no run to go on with.
+
+    Raises:
+        UserError: the configuration there cannot be read.
+    """
     if not has_checkpoint(workdir):
-        return
+        return []
+    return _differences(read_config(workdir), _as_json(config))
+
+
+def read_config(workdir: Path) -> dict[str, Any]:
+    """The configuration of the run in `workdir`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     saved_file = RunFiles.of(workdir).config
     try:
-        saved = json.loads(saved_file.read_text())
+        return json.loads(saved_file.read_text())
     except (OSError, ValueError) as error:
         raise UserError(
             f"{saved_file}: not readable as JSON; mend it or name another --workdir."
         ) from error
-    differences = _differences(saved, _as_json(config))
-    if differences:
-        raise UserError(
-            f"--workdir={workdir}: a run with another configuration lies there; name another "
-            "--workdir, or set these back:\n  " + "\n  ".join(differences)
-        )
 
 
 @contextmanager
@@ -102,6 +133,13 @@ def locked(workdir: Path) -> Iterator[None]:
     if jax.process_index() != 0:  # The first host locks for all.
         yield
         return
+    with locked_on_this_host(workdir):
+        yield
+
+
+@contextmanager
+def locked_on_this_host(workdir: Path) -> Iterator[None]:
+    """As `locked`, for a process that leaves the devices alone."""
     with (workdir / ".lock").open("w") as file:
         try:
             lock(file, wait=False)
@@ -114,8 +152,31 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def save_config(workdir: Path, config: ConfigDict) -> None:
-    """Writes `config.json`, whole or not at all."""
-    write_whole(RunFiles.of(workdir).config, json.dumps(_as_json(config), indent=2) + "\n")
+    """Writes `config.json`, and takes away the results of a run that ended there before."""
+    files = RunFiles.of(workdir)
+    if jax.process_index() == 0:
+        files.results.unlink(missing_ok=True)
+    write_whole(files.config, _in_lines(_as_json(config)))
+
+
+def save_results(workdir: Path, results: dict[str, float]) -> None:
+    """Writes `results.json`: the last evaluation of a run that has reached its end."""
+    write_whole(RunFiles.of(workdir).results, _in_lines(results))
+
+
+def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
+    """The results in `workdir` of a run of `config`; None if none has reached its end there.
+
+    Raises:
+        UserError: a file there cannot be read.
+    """
+    file = RunFiles.of(workdir).results
+    if not has_checkpoint(workdir) or not file.exists() or differences_to_run(workdir, config):
+        return None
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: not readable as JSON; delete it.") from error
 
 
 def write_whole(target: Path, text: str) -> None:
@@ -124,6 +185,10 @@ def write_whole(target: Path, text: str) -> None:
         temporary = target.with_suffix(".tmp")
         temporary.write_text(text)
         os.replace(temporary, target)
+
+
+def _in_lines(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2) + "\n"
 
 
 def _as_json(config: ConfigDict) -> dict[str, Any]:
@@ -138,5 +203,5 @@ def _differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
         f"config.{name.replace('/', '.')}: "
         f"{json.dumps(there.get(name, absent))} there, {json.dumps(now.get(name, absent))} now"
         for name in sorted(there.keys() | now.keys())
-        if there.get(name, absent) != now.get(name, absent)
+        if not name.startswith(NOT_OF_THE_RUN) and there.get(name, absent) != now.get(name, absent)
     ]

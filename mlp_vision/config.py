@@ -57,6 +57,14 @@ class AugmentConfig:
 
 
 @frozen_settings
+class SweepConfig:
+    """What `launch/sweep.py` tries, and the data of the run that follows with the best."""
+
+    grid: tuple[str, ...]
+    train_split: str | None
+
+
+@frozen_settings
 class ImageClassificationConfig(RunConfig):
     """A whole experiment."""
 
@@ -65,3 +73,4 @@ class ImageClassificationConfig(RunConfig):
     init: InitConfig
     data: DataConfig
     augment: AugmentConfig
+    sweep: SweepConfig

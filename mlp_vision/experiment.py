@@ -1,5 +1,6 @@
 """Sets up and runs an image classification experiment: checks, then fetches, then trains."""
 
+import dataclasses
 from pathlib import Path
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from mlp_core.run_directory import (
     has_checkpoint,
     locked,
     save_config,
+    save_results,
     write_whole,
 )
 from mlp_vision.classification import ACCURACIES, ImageClassification
@@ -33,13 +35,21 @@ from mlp_vision.model_spec import ModelSpec, spec_from_json
 from mlp_vision.pretrained import check_fit, check_sizes
 from mlp_vision.published_weights import locate_weights, spec_before_fetching
 from mlp_vision.wanted_model import departures, wanted_spec
-from mlp_vision.weights import expected_params, open_weights
+from mlp_vision.weights import Weights, expected_params, open_weights
 
 
-def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
-    """Runs the experiment in `workdir` and returns the last evaluation by metric name.
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """An experiment that has been checked, with its data and weights on this machine."""
 
-    Checks come before downloads, downloads before compilation. A dry run ends after them.
+    settings: ImageClassificationConfig
+    dataset: ImageDataset
+    spec: ModelSpec
+    weights: Weights | None  # None: random, or a checkpoint is there to go on with.
+
+
+def prepare(config: ConfigDict, workdir: Path) -> Prepared:
+    """Checks the experiment and fetches what it needs; checks come before downloads.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
@@ -65,11 +75,24 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         check_fit(weights, spec, init.head)
         for line in departures(settings, weights.spec):
             say(line)
+    return Prepared(settings, dataset, spec, weights)
+
+
+def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
+    """Runs the experiment in `workdir` and returns the last evaluation by metric name.
+
+    Checks come before downloads, downloads before compilation. A dry run ends after them.
+
+    Raises:
+        UserError: something in the configuration, the data or the weights is wrong or missing.
+    """
+    prepared = prepare(config, workdir)
     if dry_run:
-        if weights:
-            weights.check()
+        if prepared.weights:
+            prepared.weights.check()
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
+    settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
     augment = settings.augment
     train_view = TrainView(spec.image_size, augment.crop, augment.crop_min_area)
     eval_view = EvalView(spec.image_size, spec.eval_preset)
@@ -83,14 +106,15 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
             for name, split in settings.data.eval_splits.items()
         },
         views_on_host=not dataset.in_memory,
-        weights=weights,
-        head=init.head,
+        weights=prepared.weights,
+        head=settings.init.head,
     )
     with locked(workdir):
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         write_whole(RunFiles.of(workdir).model, spec.to_json() + "\n")
         results = train_loop.train(task, settings, workdir)
+        save_results(workdir, results)
     _say_where(RunFiles.of(workdir), results)
     return results
 

@@ -209,12 +209,13 @@ def test_help_lists_the_flags(environment):
         assert flag in run.stdout
 
 
-def test_training_never_imports_tensorflow(environment, tmp_path):
-    """A TensorFlow that cannot be imported is put in the way; training must not notice."""
-    (tmp_path / "tensorflow").mkdir()
-    (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('TensorFlow imported')")
+def test_training_imports_neither_tensorflow_nor_matplotlib(environment, tmp_path):
+    """Packages that cannot be imported are put in the way; training must not notice."""
+    for name in ("tensorflow", "matplotlib"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} imported')")
     run = launch(
-        environment | {"PYTHONPATH": str(tmp_path)},
+        environment | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
         DIGITS, *SHORT, "--config.train.duration=5 steps", f"--workdir={tmp_path / 'run'}",
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr

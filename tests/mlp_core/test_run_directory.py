@@ -2,7 +2,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
-from mlp_core.run_directory import check_run_directory, locked, save_config
+from mlp_core.run_directory import (
+    check_run_directory,
+    locked,
+    read_results,
+    save_config,
+    save_results,
+)
 
 CONFIG = ConfigDict({"seed": 0, "train": {"batch": 8, "range": (0.0, 1.0)}})
 
@@ -34,6 +40,26 @@ def test_every_difference_is_shown_and_nothing_is_touched(tmp_path):
     assert 'config.new: "(not set)" there, "x" now' in str(error.value)
     assert "config.seed" not in str(error.value)
     assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_a_run_is_the_same_whatever_sweep_is_around_it(tmp_path):
+    save_config(tmp_path, CONFIG)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    swept = ConfigDict(CONFIG.to_dict() | {"sweep": {"grid": ("seed=0,1",), "train_split": "all"}})
+    check_run_directory(tmp_path, swept)
+    save_config(tmp_path, swept)
+    check_run_directory(tmp_path, CONFIG)
+
+
+def test_results_are_those_of_a_finished_run_of_this_config(tmp_path):
+    save_config(tmp_path, CONFIG)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    assert read_results(tmp_path, CONFIG) is None
+    save_results(tmp_path, {"test/top1": 0.5})
+    assert read_results(tmp_path, CONFIG) == {"test/top1": 0.5}
+    assert read_results(tmp_path, ConfigDict({"seed": 1})) is None
+    save_config(tmp_path, CONFIG)  # A run begins.
+    assert read_results(tmp_path, CONFIG) is None
 
 
 def test_an_unreadable_config_is_told(tmp_path):

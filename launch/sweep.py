@@ -1,0 +1,41 @@
+"""Trains an experiment once for each value of a grid, then the best on the whole training set.
+
+python launch/sweep.py --config=configs/mixer_b16_cifar100.py
+python launch/sweep.py --config=configs/mixer_digits.py --grid=schedule.peak_learning_rate=1e-3,3e-3
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from launch import command, config_flag
+
+flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(config_flag)
+GRID = flags.DEFINE_multi_string(
+    "grid", [], "FIELD=VALUE,VALUE,...; repeated: all combinations. config.sweep.grid by default."
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the sweep; runs/<name of the config file>_sweep by default."
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Checks all runs, fetches data and weights, and trains nothing."
+)
+
+SOME_FAILED = 1  # Exit status.
+
+
+def main() -> None:
+    """Runs the sweep; run again, it goes on."""
+    config, name = config_flag.config_and_name()
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_vision.sweep import run_sweep
+
+    workdir = Path(WORKDIR.value or f"runs/{name}_sweep").expanduser()
+    if not run_sweep(config, GRID.value, workdir, dry_run=DRY_RUN.value):
+        sys.exit(SOME_FAILED)
+
+
+if __name__ == "__main__":
+    command.run_command(main)

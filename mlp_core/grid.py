@@ -1,0 +1,113 @@
+"""A grid of settings: "optimizer.momentum=0.8,0.9" to points, folder names and configurations."""
+
+import copy
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from mlp_core.errors import UserError
+
+Point = dict[str, Any]  # Full field name, such as schedule.warmup: value.
+
+READERS = {float: float, int: int, str: str, bool: flags.BooleanParser().parse}
+NOT_IN_FOLDER_NAMES = re.compile(r"[^-\w.:%+\[\]]+")
+
+
+def parse_grid(config: ConfigDict, entries: Sequence[str]) -> list[Point]:
+    """The product of all entries, each "FIELD=VALUE,VALUE,...", in their order.
+
+    A value is read as the type that the field has in `config`. Equal values count once.
+
+    Raises:
+        UserError: an entry is no such text, or names a field that cannot be swept.
+    """
+    if not entries:
+        raise UserError(
+            "--grid: nothing to sweep, and config.sweep.grid is empty; name values such as "
+            "--grid=schedule.peak_learning_rate=0.003,0.01."
+        )
+    axes: dict[str, list[Any]] = {}
+    for entry in entries:
+        field, _, texts = entry.partition("=")
+        if field in axes:
+            raise UserError(f"--grid={entry}: {field} has values already; list them all at once.")
+        kind = _kind(config, field, entry)
+        axes[field] = list(dict.fromkeys(_read(text, kind, entry) for text in texts.split(",")))
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    if len({folder_name(point) for point in points}) < len(points):
+        raise UserError(
+            "--grid: two values differ only in signs that folder names leave out; sweep them one "
+            "by one."
+        )
+    return points
+
+
+def describe(point: Mapping[str, Any]) -> str:
+    """One line for a point: "schedule.warmup=10 steps, seed=1"."""
+    return ", ".join(f"{field}={value}" for field, value in point.items())
+
+
+def folder_name(point: Mapping[str, Any]) -> str:
+    """A folder name for a point: "schedule.warmup=10_steps,seed=1"."""
+    return ",".join(
+        f"{field}={NOT_IN_FOLDER_NAMES.sub('_', str(value))}" for field, value in point.items()
+    )
+
+
+def fields_of(name: str) -> list[str]:
+    """The fields in a folder name of `folder_name`; none in any other name."""
+    parts = [part.partition("=") for part in name.split(",")]
+    return [field for field, _, _ in parts] if all(equals for _, equals, _ in parts) else []
+
+
+def at_point(config: ConfigDict, point: Mapping[str, Any]) -> ConfigDict:
+    """A copy of `config` with the values of `point`."""
+    changed = copy.deepcopy(config)
+    for field, value in point.items():
+        *groups, name = field.split(".")
+        group = changed
+        for part in groups:
+            group = group[part]
+        group[name] = value
+    return changed
+
+
+def value_at(config: Mapping[str, Any], field: str) -> Any:
+    """The value of a field such as "schedule.warmup".
+
+    Raises:
+        KeyError: there is none.
+    """
+    for part in field.split("."):
+        config = config[part]
+    return config
+
+
+def _kind(config: ConfigDict, field: str, entry: str) -> type:
+    """The type that `field` has, once it is sure that its values can be swept."""
+    *groups, name = field.split(".")
+    group = config
+    for part in groups:
+        group = group.get(part) if isinstance(group, ConfigDict) else None
+    if not isinstance(group, ConfigDict) or name not in group:
+        raise UserError(
+            f"--grid={entry}: there is no field {field!r}; write FIELD=VALUE,VALUE, with a field "
+            "of configs/common.py such as schedule.peak_learning_rate."
+        )
+    kind = group.get_type(name)
+    if kind not in READERS or groups[:1] == ["sweep"]:
+        raise UserError(f"--grid={entry}: {field} cannot be swept; set it with --config.{field}.")
+    return kind
+
+
+def _read(text: str, kind: type, entry: str) -> Any:
+    try:
+        if text.strip():
+            return READERS[kind](text.strip())
+    except ValueError:
+        pass
+    raise UserError(f"--grid={entry}: {text!r} is no {kind.__name__}.")

@@ -1,0 +1,89 @@
+"""A function in a process of its own, so that its end, however abrupt, is not the caller's."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+from mlp_core.compilation_cache import enable_compilation_cache
+from mlp_core.errors import UserError
+from mlp_core.host_memory import keep_freed_memory
+
+T = TypeVar("T")
+
+PATIENCE = 30  # Seconds that a process has to end when it is asked to.
+
+
+def run_in_own_process(function: Callable[..., T], *args) -> T:
+    """Calls `function(*args)` in a fresh process and returns what it returns.
+
+    It ends with the caller; Ctrl-C reaches the caller only, which then ends it. Devices that a
+    process opens are free again for the next one. `function` is one of a module's top level.
+
+    Raises:
+        UserError: the function raised an error, or the process ended without an answer.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(sender, function, args))
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Inherited.
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    sender.close()
+    try:
+        succeeded, answer = receiver.recv()
+        process.join()
+    except EOFError:
+        process.join()
+        raise UserError(_how_it_ended(process.exitcode)) from None
+    finally:
+        _end(process)
+    if not succeeded:
+        raise UserError(answer)
+    return answer
+
+
+def _work(sender: Connection, function: Callable, args: tuple) -> None:
+    """What the process does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # So that it closes what it has open.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
+    enable_compilation_cache()
+    try:
+        answer = True, function(*args)
+    except UserError as error:
+        answer = False, str(error)
+    except Exception as error:  # Out of device memory, say; or a fault of the program.
+        traceback.print_exc()
+        first_line = (str(error).splitlines() or [""])[0]
+        answer = False, f"{type(error).__name__}: {first_line}"
+    sender.send(answer)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)  # Training survives an end at any moment.
+
+
+def _end(process: multiprocessing.Process) -> None:
+    """Asks a process that still runs to end, and ends it after a while or at a second Ctrl-C."""
+    try:
+        if process.is_alive():
+            process.terminate()
+            process.join(PATIENCE)
+    finally:
+        process.kill()
+
+
+def _how_it_ended(exitcode: int) -> str:
+    if exitcode >= 0:
+        return f"the process ended with status {exitcode} before it was done."
+    hint = " (memory may have run out)" if exitcode == -signal.SIGKILL else ""
+    return f"the process was ended by {signal.Signals(-exitcode).name}{hint}."

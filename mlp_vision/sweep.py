@@ -1,0 +1,248 @@
+"""A sweep: one run for each point of a grid, then the best setting on the whole training set.
+
+The protocol of ViT and MLP-Mixer: members train on a part of the training set and are judged at
+their end by `config.evaluation.best_metric`, on the part held out; the final run has no such part,
+so nothing is chosen by its test results.
+
+The folders are the state of a sweep. Each run is a process of its own, and this one opens no
+device, which that process could then not have.
+"""
+
+import copy
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from mlp_core.config import parse_config
+from mlp_core.errors import MissingError, UserError
+from mlp_core.grid import Point, at_point, describe, fields_of, folder_name, parse_grid, value_at
+from mlp_core.own_process import run_in_own_process
+from mlp_core.run_directory import (
+    RunFiles,
+    check_run_directory,
+    check_writable,
+    differences_to_run,
+    has_checkpoint,
+    locked_on_this_host,
+    read_config,
+    read_results,
+)
+from mlp_core.sweep_plot import plot
+from mlp_core.sweep_report import Outcome, best_of, table
+from mlp_vision import experiment
+from mlp_vision.config import ImageClassificationConfig
+
+FINAL = "best"  # Folder of the final run.
+TABLE, PLOT = "sweep.md", "sweep.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A member, or the final run."""
+
+    point: Point
+    config: ConfigDict
+    folder: Path
+
+    def results(self) -> dict[str, float] | None:
+        """Its last evaluation; None if it has not reached its end."""
+        return read_results(self.folder, self.config)
+
+
+def run_sweep(
+    config: ConfigDict, grid: Sequence[str], workdir: Path, dry_run: bool = False
+) -> bool:
+    """Runs the sweep in `workdir`, going on with what is there; returns whether no run failed.
+
+    Writes `sweep.md` and `sweep.png` after each member. A member that fails is told of, and the
+    others go on; run again, it is tried again. Finished members of other grids in `workdir` count.
+
+    Args:
+      config: the experiment.
+      grid: entries "FIELD=VALUE,VALUE,..."; none: those of `config.sweep.grid`.
+      workdir: folder of the sweep, with a folder for each member and `best` for the final run.
+      dry_run: checks all runs, fetches what they need and trains nothing.
+
+    Raises:
+        UserError: the configuration of a run is wrong, or its data or weights are missing.
+    """
+    settings = parse_config(ImageClassificationConfig, config)
+    members = _members(config, parse_grid(config, grid or settings.sweep.grid), workdir)
+    finals = [final_run(member, workdir) for member in members if settings.sweep.train_split]
+    for run in members + finals:
+        _check_settings(run)
+    check_writable(workdir)
+    with locked_on_this_host(workdir):
+        others = _members_of_other_grids(config, members, workdir)
+        unfinished = [run for run in members if run.results() is None]
+        # A final run with a checkpoint has been checked before, perhaps for another best value.
+        new_finals = [] if has_checkpoint(workdir / FINAL) else finals
+        if unfinished or new_finals:
+            run_in_own_process(_prepare, unfinished + new_finals)
+        if dry_run:
+            _tell(
+                f"Dry run: {len(members)} members, {len(unfinished)} of them to train; "
+                "configurations, data and weights are in order. Nothing was trained."
+            )
+            return True
+        return _run_all(members, others, workdir)
+
+
+def final_run(member: Run, workdir: Path) -> Run:
+    """The run of a member's settings on `config.sweep.train_split`, without the split to choose by.
+
+    Raises:
+        UserError: no other split is evaluated.
+    """
+    config = copy.deepcopy(member.config)
+    chosen_by, metric = config.evaluation.best_metric.split("/", 1)
+    splits = {name: part for name, part in config.data.eval_splits.items() if name != chosen_by}
+    if not splits:
+        raise UserError(
+            f"config.data.eval_splits: {chosen_by!r} is the only split, and the final run of a "
+            "sweep leaves it out (config.evaluation.best_metric chooses by it); add a split, or "
+            "set --config.sweep.train_split=None for no final run."
+        )
+    with config.unlocked():
+        config.data.eval_splits = ConfigDict(splits)
+    config.data.train_split = config.sweep.train_split
+    config.evaluation.best_metric = f"{next(iter(splits))}/{metric}"
+    config.checkpoint.keep_best = 0
+    return Run(member.point, config, workdir / FINAL)
+
+
+def _members(config: ConfigDict, points: Sequence[Point], workdir: Path) -> list[Run]:
+    return [Run(point, at_point(config, point), workdir / folder_name(point)) for point in points]
+
+
+def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Path) -> list[Run]:
+    """The members that earlier sweeps have left in `workdir`.
+
+    Raises:
+        UserError: such a member has another configuration than this sweep.
+    """
+    found = []
+    for folder in sorted(set(workdir.iterdir()) - {member.folder for member in members}):
+        fields = fields_of(folder.name)
+        if fields and RunFiles.of(folder).config.exists():
+            values = read_config(folder)
+            point = {field: value_at(values, field) for field in fields}
+            run = Run(point, at_point(config, point), folder)
+            check_run_directory(folder, run.config)
+            found.append(run)
+    return found
+
+
+def _check_settings(run: Run) -> None:
+    try:
+        parse_config(ImageClassificationConfig, run.config)
+    except UserError as error:
+        raise UserError(f"--grid, {describe(run.point)}: {error}") from None
+
+
+def _prepare(runs: list[Run]) -> None:
+    """Checks the runs, with their devices at hand, and fetches what they need."""
+    for run in runs:
+        try:
+            experiment.prepare(run.config, run.folder)
+        except MissingError:  # The same for all of them.
+            raise
+        except UserError as error:
+            raise UserError(f"{describe(run.point)}: {error}") from None
+
+
+def _run_all(members: list[Run], others: list[Run], workdir: Path) -> bool:
+    """Trains what is not finished, the final run too; returns whether no run failed."""
+    failures: dict[Path, str] = {}
+    runs = _in_order(members + others)
+    for i, member in enumerate(members, 1):
+        _train(member, f"member {i} of {len(members)}: {describe(member.point)}", failures)
+        _write_report(runs, None, failures, workdir)
+    final = None
+    best = best_of(outcomes := _outcomes(runs, failures))
+    if best is not None:
+        winner = runs[outcomes.index(best)]
+        if winner.config.sweep.train_split:
+            final = final_run(winner, workdir)
+            _move_another_aside(final)
+            where = final.config.data.train_split
+            _train(final, f"final run, on {where}: {describe(final.point)}", failures)
+    _tell(f"\n{_write_report(runs, final, failures, workdir)}")
+    _tell(f"Table  {workdir / TABLE}\nPlot   {workdir / PLOT}")
+    return not failures
+
+
+def _train(run: Run, heading: str, failures: dict[Path, str]) -> None:
+    """Trains a run to its end, or notes why that failed."""
+    if run.results() is not None:
+        _tell(f"{heading} (finished before)")
+        return
+    _tell(f"\n{heading}")
+    try:
+        run_in_own_process(experiment.train, run.config, run.folder)
+    except UserError as error:
+        failures[run.folder] = str(error)
+        _tell(f"failed: {error}")
+
+
+def _move_another_aside(final: Run) -> None:
+    """Keeps a final run of another setting, under another name."""
+    if differences_to_run(final.folder, final.config):
+        names = (final.folder.with_name(f"{FINAL}_before_{i}") for i in itertools.count(1))
+        aside = next(name for name in names if not name.exists())
+        final.folder.rename(aside)
+        _tell(f"\nThe final run is another one now; the former is kept as {aside}")
+
+
+def _in_order(runs: list[Run]) -> list[Run]:
+    """The runs by their values, each with the fields of all."""
+    fields = list(dict.fromkeys(field for run in runs for field in run.point))
+    whole = [
+        dataclasses.replace(run, point={field: value_at(run.config, field) for field in fields})
+        for run in runs
+    ]
+    return sorted(whole, key=lambda run: [(value is None, value) for value in run.point.values()])
+
+
+def _outcomes(runs: list[Run], failures: dict[Path, str]) -> list[Outcome]:
+    outcomes = []
+    for run in runs:
+        score = (run.results() or {}).get(run.config.evaluation.best_metric, math.nan)
+        remark = failures.get(run.folder, "not finished")
+        sound = math.isfinite(score)
+        outcomes.append(Outcome(run.point, score if sound else None, "" if sound else remark))
+    return outcomes
+
+
+def _write_report(
+    runs: list[Run], final: Run | None, failures: dict[Path, str], workdir: Path
+) -> str:
+    """Writes table and plot; returns the text."""
+    metric = runs[0].config.evaluation.best_metric
+    outcomes = _outcomes(runs, failures)
+    plot(outcomes, metric, workdir.name, workdir / PLOT)
+    lines = [f"# Sweep {workdir.name}", table(outcomes, metric), f"![{metric}]({PLOT})"]
+    if final is not None:
+        results = final.results()
+        fate = failures.get(final.folder) if results is None else _in_percent(results)
+        where, point = final.config.data.train_split, describe(final.point)
+        lines.append(f"Final run, trained on `{where}` with {point}: {fate}")
+    elif (best := best_of(outcomes)) is not None:
+        results = runs[outcomes.index(best)].results()
+        lines.append(f"Best so far, {describe(best.point)}: {_in_percent(results)}")
+    text = "\n\n".join(lines) + "\n"
+    (workdir / TABLE).write_text(text)
+    return text
+
+
+def _in_percent(results: dict[str, float]) -> str:
+    scores = {name: value for name, value in results.items() if not name.endswith("loss")}
+    return ", ".join(f"{name} {100 * value:.2f} %" for name, value in scores.items())
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)  # Not `say`, which asks for the devices.

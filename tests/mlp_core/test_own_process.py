@@ -1,0 +1,75 @@
+"""Processes of their own, as they end in good and in bad ways."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlp_core.errors import UserError
+from mlp_core.own_process import run_in_own_process
+from tests.conftest import ROOT
+
+
+def answer(number):
+    return {"pid": os.getpid(), "number": number}
+
+
+def end_badly(how):
+    if how == "mistake":
+        raise UserError("a sentence")
+    if how == "fault":
+        raise RuntimeError("out of memory\nand more")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_it_returns_the_answer_of_another_process():
+    given = run_in_own_process(answer, 3)
+    assert given["number"] == 3 and given["pid"] != os.getpid()
+
+
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        ("mistake", "^a sentence$"),
+        ("fault", "^RuntimeError: out of memory$"),
+        ("kill", "ended by SIGKILL .memory may have run out"),
+    ],
+)
+def test_a_bad_end_is_an_error_of_one_sentence(how, message):
+    with pytest.raises(UserError, match=message):
+        run_in_own_process(end_badly, how)
+
+
+def wait(path):
+    Path(path).touch()
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_the_process_ends_with_its_parent(how, tmp_path):
+    code = (
+        "from mlp_core.own_process import run_in_own_process\n"
+        "from tests.mlp_core.test_own_process import wait\n"
+        f"run_in_own_process(wait, {str(tmp_path / 'started')!r})"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.time() + 60
+    while not (tmp_path / "started").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    if how == signal.SIGINT:
+        os.killpg(parent.pid, how)  # Ctrl-C goes to all processes of a terminal.
+    else:
+        parent.send_signal(how)
+    # Both hold stderr open, so that it ends only when the last of them has.
+    errors = parent.communicate(timeout=20)[1]
+    assert errors.count("Traceback") == (how == signal.SIGINT)

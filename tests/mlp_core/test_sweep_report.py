@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlp_core.sweep_plot import plot
+from mlp_core.sweep_report import Outcome, best_of, table
+
+RATE = "schedule.peak_learning_rate"
+GOOD = [Outcome({RATE: rate}, score) for rate, score in [(0.003, 0.5), (0.01, 0.7), (0.06, 0.7)]]
+FAILED = Outcome({RATE: 1.0}, None, "step 3: the loss\nis nan | inf")
+
+
+def test_the_best_has_the_highest_score_and_the_first_of_equals_wins():
+    assert best_of([FAILED, *GOOD]) is GOOD[1]
+    assert best_of([FAILED]) is None
+
+
+def test_the_table_has_a_row_a_member_and_marks_the_best():
+    lines = table([*GOOD, FAILED], "validation/top1").splitlines()
+    assert lines[0] == f"| {RATE} | validation/top1 | remark |"
+    assert lines[3] == "| 0.01 | 70.00 % | **best** |"
+    assert lines[4] == "| 0.06 | 70.00 % |  |"
+    assert lines[5] == "| 1.0 |  | step 3: the loss is nan / inf |"
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        GOOD,
+        [*GOOD, FAILED],
+        [FAILED],
+        [Outcome({"seed": 0, "warmup": w}, s) for w, s in [("1 epoch", 0.1), ("0", None)]],
+        [Outcome({"blocks": None, RATE: 0.1}, 0.2), Outcome({"blocks": 2, RATE: 0.1}, 0.3)],
+    ],
+    ids=["scores", "one failed", "all failed", "words", "unset"],
+)
+def test_every_kind_of_sweep_can_be_drawn(outcomes, tmp_path):
+    plot(outcomes, "validation/top1", "a sweep", tmp_path / "sweep.png")
+    pixels = np.asarray(Image.open(tmp_path / "sweep.png").convert("RGB"))
+    assert pixels.shape == (675, 1050, 3)
+    coloured = np.ptp(pixels.astype(int), axis=-1) > 100  # Lines and marks; all else is grey.
+    assert coloured.sum() > 100

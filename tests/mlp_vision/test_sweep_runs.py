@@ -1,0 +1,73 @@
+"""The parts of a sweep that need no training; tests/launch/test_sweep.py runs whole ones."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import mixer_digits
+from mlp_core.errors import UserError
+from mlp_core.run_directory import save_config
+from mlp_vision.sweep import Run, final_run, run_sweep
+
+
+def held_out():
+    config = mixer_digits.get_config()
+    config.data.train_split = "train[:80%]"
+    config.data.eval_splits = ConfigDict({"validation": "train[80%:]", "test": "test"})
+    config.evaluation.best_metric = "validation/top1"
+    config.sweep.train_split = "train"
+    return config.lock()
+
+
+def test_the_final_run_trains_on_everything_and_chooses_nothing(tmp_path):
+    config = held_out()
+    final = final_run(Run({"seed": 0}, config, tmp_path / "seed=0"), tmp_path)
+    assert final.folder == tmp_path / "best"
+    assert final.config.data.train_split == "train"
+    assert final.config.data.eval_splits.to_dict() == {"test": "test"}
+    assert final.config.evaluation.best_metric == "test/top1"
+    assert final.config.checkpoint.keep_best == 0
+    changed = {"train_split", "eval_splits", "best_metric", "keep_best"}
+    for group, fields in final.config.items():
+        for name, value in fields.items() if isinstance(fields, ConfigDict) else ():
+            assert name in changed or value == config[group][name]
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        ("optimizer.momentun=0.9", "no field 'optimizer.momentun'"),
+        ("optimizer.momentum=0.5,high", "'high' is no float"),
+        ("optimizer.momentum=0.5,2", "optimizer.momentum=2.0: config.optimizer.momentum: "),
+        ("schedule.warmup=1 step,soon", "schedule.warmup=soon: config.schedule.warmup: 'soon'"),
+    ],
+)
+def test_a_wrong_value_is_told_before_anything_is_written(entry, message, tmp_path):
+    with pytest.raises(UserError, match="--grid") as error:
+        run_sweep(held_out(), [entry], tmp_path / "sweep")
+    assert message in str(error.value)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_final_run_without_a_split_to_evaluate_is_refused(tmp_path):
+    config = mixer_digits.get_config()
+    config.sweep.train_split = "train"
+    with pytest.raises(UserError, match="'test' is the only split"):
+        run_sweep(config, ["seed=0,1"], tmp_path / "sweep")
+
+
+def test_all_members_are_checked_with_their_devices_before_the_first_starts(tmp_path, data_dir):
+    config = held_out()
+    config.data.data_dir = data_dir
+    with pytest.raises(UserError, match="train.grad_accum_steps=3: config.train.global_batch_size"):
+        run_sweep(config, ["train.grad_accum_steps=1,3"], tmp_path)
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_members_of_another_experiment_are_not_mixed_in(tmp_path):
+    other = held_out()
+    other.seed = 5
+    folder = tmp_path / "optimizer.momentum=0.5"
+    (folder / "checkpoints" / "5").mkdir(parents=True)
+    save_config(folder, other)
+    with pytest.raises(UserError, match="config.seed: 5 there, 0 now"):
+        run_sweep(held_out(), ["optimizer.momentum=0.8"], tmp_path)

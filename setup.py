@@ -12,12 +12,14 @@ setup(
         "absl-py>=2.3",
         "array_record>=0.8",
         "clu>=0.0.12",
+        "flatbuffers>=25.2",  # jax.export serializes with it, without declaring it
         "flax>=0.12.4",
         "grain>=0.2.16",
         "h5py>=3.14",  # without it TFDS hides its text data sets
+        "huggingface_hub>=0.34",
         "importlib_resources>=6.5",  # TFDS imports it without declaring it
         "jax>=0.10",
-        "matplotlib>=3.11",
+        "matplotlib>=3.10",
         "ml-collections>=1.1",
         "ml_dtypes>=0.5",
         "numpy>=2.1",
@@ -26,6 +28,7 @@ setup(
         "pillow>=11.3",
         "pydantic>=2.11",
         "requests>=2.32.2",
+        "safetensors>=0.6",
         "scikit-learn>=1.7",
         "scipy>=1.14",
         "tensorboardX>=2.6.4",

@@ -1,5 +1,6 @@
 """What all commands share: flags, the program cache, and one sentence for a user's mistake."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -12,9 +13,12 @@ DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
 
 MISTAKE = 2  # Exit status where the user has something to mend.
 INTERRUPTED = 130  # What a shell reports for Ctrl-C.
+BROKEN_PIPE = 141  # And for this.
 
 
-def run_command(main: Callable[..., None], takes_files: bool = False) -> None:
+def run_command(
+    main: Callable[..., None], takes_files: bool = False, when_interrupted: str = ""
+) -> None:
     """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
 
     With `takes_files`, `main` is called with the list of what stands beside the flags.
@@ -26,13 +30,16 @@ def run_command(main: Callable[..., None], takes_files: bool = False) -> None:
         _set_up()
         main(*([files] if takes_files else []))
     except UserError as error:
-        if any(arg.startswith(("--debug", "-debug")) for arg in sys.argv):
+        if DEBUG.value if flags.FLAGS.is_parsed() else "--debug" in sys.argv:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"interrupted{when_interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
 
 
 def require(*holders: flags.FlagHolder) -> None:

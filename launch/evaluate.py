@@ -25,11 +25,12 @@ SPLIT = flags.DEFINE_multi_string(
 def main() -> None:
     """Evaluates the weights. Numerics and image size are theirs, unless a flag sets them."""
     config, name = config_flag.config_and_name()
+    weights = config_flag.weights_or_run(WEIGHTS.value, name)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.scoring import score
 
     splits = {split: split for split in SPLIT.value or ()} or config.data.eval_splits.to_dict()
-    score(config, WEIGHTS.value or f"runs/{name}", config_flag.fields_set(), splits)
+    score(config, weights, config_flag.fields_set(), splits)
 
 
 if __name__ == "__main__":

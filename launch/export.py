@@ -35,7 +35,7 @@ def main() -> None:
     output = Path(OUTPUT.value).expanduser()
     check_output(output)
     weights = open_weights(locate_weights(WEIGHTS.value, MIRROR.value))
-    spec = weights.spec.at_image_size(IMAGE_SIZE.value or weights.spec.image_size)
+    spec = weights.spec.adapted(image_size=IMAGE_SIZE.value)
     export(weights, spec, output)
 
 

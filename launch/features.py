@@ -32,11 +32,12 @@ def main() -> None:
     """Extracts the features."""
     config, name = config_flag.config_and_name()
     command.require(OUTPUT)
+    weights = config_flag.weights_or_run(WEIGHTS.value, name)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.features import extract
 
     output = Path(OUTPUT.value).expanduser()
-    extract(config, WEIGHTS.value or f"runs/{name}", SPLIT.value, LAYERS.value, output)
+    extract(config, weights, SPLIT.value, LAYERS.value, output)
 
 
 if __name__ == "__main__":

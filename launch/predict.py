@@ -4,6 +4,7 @@ python launch/predict.py --weights=runs/mixer_b16_pets dog.jpg
 python launch/predict.py --weights=imagenet21k/Mixer-B_16 --top=3 holiday/
 """
 
+import os
 import sys
 
 from absl import flags
@@ -16,7 +17,9 @@ WEIGHTS = flags.DEFINE_string(
 )
 MIRROR = flags.DEFINE_string("mirror", None, "Folder or URL that holds the published files.")
 TOP = flags.DEFINE_integer("top", 5, "Classes told of each picture.", lower_bound=1)
-IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "Pixels a side; as in the weights if unset.")
+IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Pixels a side; as in the weights if unset.", lower_bound=1
+)
 
 
 def main(names: list[str]) -> None:
@@ -33,15 +36,18 @@ def main(names: list[str]) -> None:
     paths = find_pictures(names)
     weights = open_weights(locate_weights(WEIGHTS.value, MIRROR.value))
     spec = weights.spec.adapted(image_size=IMAGE_SIZE.value)
+    if spec.num_classes == 0:
+        raise UserError(f"--weights={WEIGHTS.value}: these have no head to tell classes by.")
     params = load_params(weights, spec, "keep")
-    print(f"{len(paths):,} pictures, {spec.preprocessing()}, {spec.output} probabilities")
+    print(f"Pictures: {len(paths):,}; {spec.preprocessing()}; {spec.output} probabilities")
     labels, bad = label_names(spec), 0
     for prediction in predict(spec, params, paths, TOP.value):
+        name = os.fsencode(prediction.path).decode(errors="replace")
         if prediction.problem:
             bad += 1
-            print(f"{prediction.path}: {prediction.problem}", file=sys.stderr)
+            print(f"{name}: {prediction.problem}", file=sys.stderr)
             continue
-        print(prediction.path)
+        print(name)
         for label, probability in prediction.best:
             print(f"  {100 * probability:6.2f} %  {labels[label]}")
     if bad:

@@ -38,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run_command(main)
+    command.run_command(main, when_interrupted="; the same command goes on")

@@ -72,22 +72,22 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Writes float32 arrays under their names, and metadata where there are any.
-
-    Raises:
-        UserError: the metadata are too long for the format.
-    """
-    comment = json.dumps(metadata).encode() if metadata else b""
-    if len(comment) > MOST_COMMENT_BYTES:
-        raise UserError(
-            f"{path}: {len(comment):,} bytes of metadata do not fit into an npz file; write "
-            "safetensors."
-        )
+    """Writes float32 arrays under their names, and metadata that `holds_metadata`."""
+    comment = _comment(metadata)
     with path.open("wb") as file:
         np.savez(file, **{name: np.asarray(rows, np.float32) for name, rows in arrays.items()})
     if comment:
         with zipfile.ZipFile(path, "a") as archive:
             archive.comment = comment
+
+
+def holds_metadata(metadata: Mapping[str, str]) -> bool:
+    """Whether the metadata are short enough for the format."""
+    return len(_comment(metadata)) <= MOST_COMMENT_BYTES
+
+
+def _comment(metadata: Mapping[str, str]) -> bytes:
+    return json.dumps(metadata, ensure_ascii=False).encode() if metadata else b""
 
 
 def _metadata(comment: bytes) -> dict[str, str]:

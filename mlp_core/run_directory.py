@@ -183,7 +183,7 @@ def write_whole(target: Path, text: str) -> None:
     """Writes a small file on the first host, whole or not at all."""
     if jax.process_index() == 0:
         temporary = target.with_suffix(".tmp")
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, target)
 
 

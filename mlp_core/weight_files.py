@@ -1,5 +1,6 @@
 """Weight files: npz or safetensors, told apart by their content and written by their suffix."""
 
+import contextlib
 import dataclasses
 import os
 import zipfile
@@ -8,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from safetensors import SafetensorError
 
 from mlp_core import npz_format, safetensors_format
 from mlp_core.errors import UserError
@@ -69,9 +71,11 @@ def write_weight_file(
         path.parent.mkdir(parents=True, exist_ok=True)
         SUFFIXES[path.suffix].write(temporary, arrays, metadata or {})
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be written ({reason}).") from error
 
 
 def _format_of(path: Path) -> ModuleType:

@@ -5,6 +5,6 @@ logits = model.apply({"params": params}, images)
 """
 
 from mlp_vision.models import create_model
-from mlp_vision.pretrained import load_pretrained
+from mlp_vision.pretrained import describe_weights, load_pretrained
 
-__all__ = ["create_model", "load_pretrained"]
+__all__ = ["create_model", "describe_weights", "load_pretrained"]

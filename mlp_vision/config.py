@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlp_core.config import Fraction, PositiveFloat, PositiveInt, RunConfig, frozen_settings
-from mlp_vision.model_spec import EvalPresetName
+from mlp_vision.model_spec import EvalPresetName, ValueRange
 
 
 @frozen_settings
@@ -44,7 +44,7 @@ class DataConfig:
     eval_splits: dict[str, str]
     image_size: PositiveInt
     eval_preset: EvalPresetName | None
-    value_range: tuple[float, float] | None
+    value_range: ValueRange | None
 
 
 @frozen_settings

@@ -22,6 +22,7 @@ from mlp_core.run_directory import (
     save_results,
     write_whole,
 )
+from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import (
@@ -31,7 +32,7 @@ from mlp_vision.datasets.image_dataset import (
     open_source,
 )
 from mlp_vision.host_views import EvalView, TrainView
-from mlp_vision.model_spec import ModelSpec, spec_from_json
+from mlp_vision.model_spec import ModelSpec, read_spec
 from mlp_vision.pretrained import check_fit, check_sizes
 from mlp_vision.published_weights import locate_weights, spec_before_fetching
 from mlp_vision.wanted_model import departures, wanted_spec
@@ -57,7 +58,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     settings = parse_config(ImageClassificationConfig, config)
     check_run_directory(workdir, config)
     resumes, init = has_checkpoint(workdir), settings.init
-    saved, start = _saved_spec(workdir) if resumes else None, None
+    saved, start = read_spec(RunFiles.of(workdir).model) if resumes else None, None
     if init.weights and not resumes:
         start = spec_before_fetching(init.weights, init.mirror)
     _check(settings, start, saved)
@@ -71,6 +72,8 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
         _num_classes(settings, dataset),
         tuple(dataset.class_names),
     )
+    if saved:
+        check_classes(f"--workdir={workdir}", saved, dataset)
     if weights:
         check_fit(weights, spec, init.head)
         for line in departures(settings, weights.spec):
@@ -119,12 +122,6 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     return results
 
 
-def _saved_spec(workdir: Path) -> ModelSpec | None:
-    """The model of the run that is gone on with."""
-    file = RunFiles.of(workdir).model
-    return spec_from_json(file.read_text(), file) if file.is_file() else None
-
-
 def _say_where(files: RunFiles, results: dict[str, float]) -> None:
     """The end of a run: its score, its files, and what one might do next."""
     scores = [f"{name} {100 * v:.2f} %" for name, v in results.items() if not name.endswith("loss")]
@@ -149,9 +146,6 @@ def _check(
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
         expected = expected_params(_build_model(settings, spec), spec.image_size)
         check_weight_decay(settings.optimizer, expected)
-    low, high = settings.data.value_range or (0, 1)
-    if low >= high:
-        raise UserError(f"config.data.value_range: {low} to {high} is no range; set low < high.")
     for split in settings.data.eval_splits:
         if split == "train" or "/" in split:
             raise UserError(

@@ -1,5 +1,7 @@
 """Trained models for other programs: Google's npz layout, timm's safetensors, StableHLO."""
 
+import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 
+from mlp_core import npz_format
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
@@ -25,7 +28,7 @@ def export(weights: Weights, spec: ModelSpec, output: Path) -> None:
 
     `.npz`: arrays named as in Google's files; `.safetensors`: named as in timm. Both also carry
     `spec`, where other programs do not look. `.stablehlo`: a program, see `to_stablehlo`, with
-    `spec` in a JSON file beside it.
+    `spec` beside it, in `.stablehlo.json`.
 
     Raises:
         UserError: see `check_output`; or the weights cannot be read.
@@ -40,12 +43,13 @@ def check_output(output: Path) -> None:
     """Refuses what cannot be written, before weights are fetched for it.
 
     Raises:
-        UserError: the suffix is of no format, or a folder lies there.
+        UserError: the suffix is of no format, or something lies there.
     """
     if output.suffix not in FORMATS:
         raise UserError(f"--output={output}: name a file that ends in {', '.join(FORMATS)}.")
-    if output.is_dir():
-        raise UserError(f"--output={output}: this is a folder; name a file.")
+    for file in (output, _description(output)):
+        if file.exists():
+            raise UserError(f"--output: {file} is there already; name another file.")
 
 
 def to_stablehlo(spec: ModelSpec, params) -> bytearray:
@@ -69,7 +73,11 @@ def to_stablehlo(spec: ModelSpec, params) -> bytearray:
 
 
 def _write_npz(output: Path, spec: ModelSpec, params) -> None:
-    write_weight_file(output, flatten(params), metadata_of(spec))
+    metadata = metadata_of(spec)
+    if not npz_format.holds_metadata(metadata):
+        metadata = metadata_of(dataclasses.replace(spec, class_names=()))
+        say("Note: the names of so many classes do not fit into an npz file; they are left out.")
+    write_weight_file(output, flatten(params), metadata)
     if spec.gelu != "tanh":
         say("Note: Google's code computes with the tanh form of GELU, this model with erf.")
 
@@ -85,14 +93,21 @@ def _write_safetensors(output: Path, spec: ModelSpec, params) -> None:
 
 
 def _write_stablehlo(output: Path, spec: ModelSpec, params) -> None:
-    temporary = output.with_name(f".{output.name}.tmp")
+    program, temporary = to_stablehlo(spec, params), output.with_name(f".{output.name}.tmp")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(to_stablehlo(spec, params))
-        output.with_suffix(".json").write_text(spec.to_json() + "\n")
+        temporary.write_bytes(program)
+        _description(output).write_text(spec.to_json() + "\n", encoding="utf-8")
         os.replace(temporary, output)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise UserError(f"{output}: cannot be written ({error.strerror or error}).") from error
+
+
+def _description(output: Path) -> Path:
+    """Where the description of an exported program lies."""
+    return output.with_name(f"{output.name}.json")
 
 
 FORMATS = {

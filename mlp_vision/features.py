@@ -17,21 +17,14 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
-from mlp_core.mesh import check_batch_size, make_mesh, put_batch, replicated
-from mlp_core.precision import compute_dtype
-from mlp_core.source import Source
+from mlp_core.mesh import put_batch, replicated
 from mlp_vision.classifier import eval_view, model_input
-from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.datasets.image_dataset import check_split, open_image_dataset, open_source
-from mlp_vision.host_views import EvalView
+from mlp_vision.datasets.image_dataset import ImageDataset
+from mlp_vision.inference import Inference, open_inference
 from mlp_vision.model_spec import ModelSpec
-from mlp_vision.pretrained import load_params
-from mlp_vision.published_weights import locate_weights
-from mlp_vision.weights import open_weights
 
 POOLED = "pooled"
 BLOCK = re.compile(r"block_(\d+)")
@@ -45,8 +38,8 @@ def extract(
 ) -> None:
     """Writes activations on a split of the configured data set, under the eval preset.
 
-    An output that ends in `.npz` holds an array a layer, float32, and of each row the `label`,
-    int32, and the `index` in the split, int64. Any other name becomes a folder in TFDS's form with
+    An output that ends in `.npz` holds an array a layer, float32, and of each row the `label`
+    and the `index` in the split, integers. Any other name becomes a folder in TFDS's form with
     the same in array_record, example by example: `tfds.builder_from_directory(folder)` reads it.
     Pictures that cannot be read have no row.
 
@@ -60,35 +53,38 @@ def extract(
     Raises:
         UserError: weights or data cannot be had, a layer is unknown, or the output lies there.
     """
-    settings = parse_config(ImageClassificationConfig, config)
-    batch_size, mesh = settings.evaluation.global_batch_size, make_mesh()
-    check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
     if output.exists():
         raise UserError(f"--output={output}: something lies there; name another.")
-    weights = open_weights(locate_weights(source, settings.init.mirror))
-    spec = weights.spec.adapted(num_classes=0)
-    check_layers(spec, layers)
-    dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
-    check_split("--split", dataset, split)
-    shapes = _shapes(spec, layers)
-    if output.suffix == ".npz":
-        _check_memory(shapes, dataset.num_examples(split))
+    writes_npz = output.suffix == ".npz"
 
-    model = spec.create_model(compute_dtype(settings.train.compute_dtype))
-    params = jax.device_put(load_params(weights, spec, "auto"), replicated(mesh))
+    def check(spec: ModelSpec, dataset: ImageDataset) -> None:
+        check_layers(spec, layers)
+        if writes_npz:
+            _check_memory(_shapes(spec, layers), dataset.num_examples(split))
+
+    inference = open_inference(
+        config, source, [split], lambda spec: spec.adapted(num_classes=0), check
+    )
+    spec, model, dataset = inference.spec, inference.model, inference.dataset
 
     def step(params, images):
-        views = images if not dataset.in_memory else eval_view(spec, images)
+        views = eval_view(spec, images) if dataset.in_memory else images
         return activations(model, params, model_input(spec, model, views), layers)
 
-    step = jax.jit(step, out_shardings=replicated(mesh))
-    examples = open_source(dataset, split, EvalView(spec.image_size, spec.eval_preset))
-    rows = _rows(step, params, examples, batch_size, mesh)
-    if output.suffix == ".npz":
-        _write_npz(output, rows)
-    else:
-        _write_tfds_directory(output, rows, split, shapes)
-    say(f"Wrote {', '.join(layers)} of {dataset.name} {split} to {output}")
+    step = jax.jit(step, out_shardings=replicated(inference.mesh))
+    rows = _rows(step, inference, split)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if writes_npz:
+            count = _write_npz(output, rows)
+        else:
+            count = _write_tfds_directory(output, rows, split, _shapes(spec, layers))
+    except OSError as error:
+        raise UserError(f"--output={output}: cannot be written ({error.strerror}).") from error
+    say(
+        f"Wrote {', '.join(layers)} of {count:,} of {dataset.num_examples(split):,} examples, "
+        f"{dataset.name} {split}, to {output}; {spec.preprocessing()}"
+    )
 
 
 def check_layers(spec: ModelSpec, layers: Sequence[str]) -> None:
@@ -97,6 +93,8 @@ def check_layers(spec: ModelSpec, layers: Sequence[str]) -> None:
     Raises:
         UserError: names the ones there are.
     """
+    if not layers:
+        raise UserError(f"--layers: name one at least, such as {POOLED}.")
     known = {POOLED, *(f"block_{i}" for i in range(spec.num_blocks))}
     for layer in layers:
         if layer not in known:
@@ -142,51 +140,50 @@ def _check_memory(shapes: Mapping[str, tuple[int, ...]], num_examples: int) -> N
         )
 
 
-def _rows(step, params, examples: Source, batch_size: int, mesh) -> Iterator[Rows]:
+def _rows(step, inference: Inference, split: str) -> Iterator[Rows]:
     """Activations a batch at a time, without the rows that only fill up a batch."""
-    first = 0
+    examples, first = inference.source(split), 0
     with tqdm(total=len(examples), unit="img", disable=None) as bar:
-        for batch in eval_batches(examples, batch_size):
-            layers = jax.device_get(
-                step(params, put_batch({"image": batch["image"]}, mesh)["image"])
-            )
+        for batch in eval_batches(examples, inference.batch_size):
+            images = put_batch({"image": batch["image"]}, inference.mesh)["image"]
+            layers = jax.device_get(step(inference.params, images))
             real = batch["mask"] > 0
             rows = {name: np.asarray(values, np.float32)[real] for name, values in layers.items()}
-            index = np.arange(first, first + batch_size)[real]
+            index = np.arange(first, first + inference.batch_size)[real]
             yield rows | {"label": batch["label"][real], "index": index}
-            first += batch_size
+            first += inference.batch_size
             bar.update(len(index))
 
 
-def _write_npz(output: Path, batches: Iterator[Rows]) -> None:
-    parts = list(batches)
-    arrays = {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}
+def _write_npz(output: Path, batches: Iterator[Rows]) -> int:
+    """Writes the file, whole or not at all; returns the number of rows."""
     temporary = output.with_name(f".{output.name}.tmp.npz")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(temporary, **arrays)
+    with temporary.open("wb") as file:  # Before hours of work show that it cannot be written.
+        parts = list(batches)
+        arrays = {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}
+        np.savez(file, **arrays)
     os.replace(temporary, output)
+    return len(arrays["index"])
 
 
 def _write_tfds_directory(
     output: Path, batches: Iterator[Rows], split: str, shapes: Mapping[str, tuple[int, ...]]
-) -> None:
+) -> int:
     """One shard of array_record, with the description that TFDS reads it by."""
-    features = tfds.features.FeaturesDict(
-        {
-            name: tfds.features.Tensor(shape=shape, dtype=np.float32)
-            for name, shape in shapes.items()
-        }
-        | {name: tfds.features.Scalar(dtype=np.int64) for name in ("label", "index")}
-    )
+    tensors = {
+        name: tfds.features.Tensor(shape=shape, dtype=np.float32) for name, shape in shapes.items()
+    }
+    scalars = {name: tfds.features.Scalar(dtype=np.int64) for name in ("label", "index")}
+    features = tfds.features.FeaturesDict(tensors | scalars)
     split = re.match(r"\w+", split)[0]  # "train[:90%]" is no name of a split.
     temporary = output.with_name(f".{output.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     template = tfds.core.ShardedFileTemplate(
         data_dir=temporary, dataset_name="features", split=split, filetype_suffix="array_record"
     )
-    writer = ArrayRecordWriter(str(template.sharded_filepath(shard_index=0, num_shards=1)),
-                               "group_size:1")  # fmt: skip
+    shard = template.sharded_filepath(shard_index=0, num_shards=1)
+    writer = ArrayRecordWriter(str(shard), "group_size:1")
     count = size = 0
     for rows in batches:
         for i in range(len(rows["index"])):
@@ -202,3 +199,4 @@ def _write_tfds_directory(
         check_data=False,
     )  # fmt: skip
     os.replace(temporary, output)
+    return count

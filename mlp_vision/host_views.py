@@ -57,8 +57,11 @@ class EvalView:
         shorter = min(image.size)
         width, left = preset.span(image.width, shorter, size)
         height, top = preset.span(image.height, shorter, size)
-        resized = image.resize((width, height), FILTERS[preset.resampling])
-        return np.asarray(resized.crop((left, top, left + size, top + size)))
+        across, down = image.width / width, image.height / height
+        right = min((left + size) * across, image.width)  # Rounding must not lead outside.
+        bottom = min((top + size) * down, image.height)
+        box = (left * across, top * down, right, bottom)
+        return np.asarray(image.resize((size, size), FILTERS[preset.resampling], box=box))
 
 
 def inception_crop(

@@ -16,15 +16,20 @@ def label_names(spec: ModelSpec) -> list[str]:
     """A name for each logit of a model: its own, else ImageNet's, fetched once; else numbers."""
     names = list(spec.class_names)
     if not names and spec.num_classes in FILES:
-        names = _fetch(FILES[spec.num_classes])
+        names = _imagenet_names(spec.num_classes)
     return names + [f"class {i}" for i in range(len(names), spec.num_classes)]
 
 
-def _fetch(file_name: str) -> list[str]:
-    path = cache_dir() / "labels" / file_name
+def _imagenet_names(num_classes: int) -> list[str]:
+    path = cache_dir() / "labels" / FILES[num_classes]
     try:
-        text = fetch(RemoteFile(f"{BASE_URL}/{file_name}"), path).read_text()
+        text = fetch(RemoteFile(f"{BASE_URL}/{path.name}"), path).read_text()
     except DownloadError as error:
         say(f"Note: classes have numbers, not names: {error}\nPut the list at {path}.")
         return []
-    return [line.strip().replace("_", " ") for line in text.splitlines()]
+    lines = text.splitlines()
+    if len(lines) != num_classes:
+        path.unlink()  # An error page, say; so that it is fetched again.
+        say(f"Note: classes have numbers, not names: {path} had {len(lines):,} lines.")
+        return []
+    return [line.strip().replace("_", " ") for line in lines]

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import pydantic
@@ -18,6 +18,16 @@ from mlp_vision.mixer import Mixer, check_patch_size
 
 EvalPresetName = Literal["squash", "resize_crop", "resmall_crop", "timm"]
 Output = Literal["softmax", "sigmoid"]
+
+
+def _rising(value_range: tuple[float, float]) -> tuple[float, float]:
+    if value_range[0] >= value_range[1]:
+        raise ValueError("the lower end comes first")
+    return value_range
+
+
+# Of pixels, as the model sees them.
+ValueRange = Annotated[tuple[float, float], pydantic.AfterValidator(_rising)]
 
 METADATA_KEY = "all_mlp_model"  # In weight files.
 
@@ -45,7 +55,7 @@ class ModelSpec:
     layer_norm_epsilon: PositiveFloat
     image_size: PositiveInt  # Pixels a side.
     eval_preset: EvalPresetName
-    value_range: tuple[float, float]  # Of pixels, as the model sees them.
+    value_range: ValueRange
     output: Output  # How logits become probabilities.
     class_names: tuple[str, ...] = ()  # In the order of the logits; empty where not known.
 
@@ -85,6 +95,8 @@ class ModelSpec:
         Raises:
             UserError: the patch size does not divide `image_size`.
         """
+        if image_size < 1:
+            raise UserError(f"images of {image_size} pixels: there must be one at least.")
         check_patch_size(self.patch_size, (image_size, image_size))
         factor, rest = divmod(image_size, self.image_size)
         widening = factor**2 if rest == 0 else 1
@@ -99,7 +111,8 @@ class ModelSpec:
             UserError: the patch size does not divide `image_size`.
         """
         changes = {name: value for name, value in numerics.items() if value is not None}
-        return dataclasses.replace(self.at_image_size(image_size or self.image_size), **changes)
+        resized = self if image_size is None else self.at_image_size(image_size)
+        return dataclasses.replace(resized, **changes)
 
     def preprocessing(self) -> str:
         """How pictures become input, in a few words."""
@@ -111,7 +124,23 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """As one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+
+def read_spec(file: Path) -> ModelSpec:
+    """Reads the description of a run's model.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{file}: the description of the model cannot be read ({error}); without it the "
+            "checkpoints there cannot be used."
+        ) from error
+    return spec_from_json(text, file)
 
 
 def spec_from_json(text: str, origin: Path) -> ModelSpec:

@@ -42,7 +42,7 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
         if path.is_file():
             paths.append(path)
             continue
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        found = sorted(filter(_is_picture, path.rglob("*")))
         if not found:
             raise UserError(f"{name}: no picture ({', '.join(SUFFIXES)}) in this folder.")
         paths += found
@@ -51,16 +51,17 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
     return paths
 
 
+def _is_picture(path: Path) -> bool:
+    is_hidden = path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES and not is_hidden and path.is_file()
+
+
 def predict(spec: ModelSpec, params, paths: Sequence[Path], top: int) -> Iterator[Prediction]:
     """The `top` likeliest classes of each picture, in the order of `paths`.
 
     A picture that cannot be read comes with its problem instead.
-
-    Raises:
-        UserError: the model has no head.
     """
-    if spec.num_classes == 0:
-        raise UserError("--weights: these have no head to tell classes by.")
+    batch = min(BATCH, len(paths))
     view = EvalView(spec.image_size, spec.eval_preset)
     model = spec.create_model(compute_dtype("auto"))
     params = jax.device_put(params)
@@ -71,10 +72,10 @@ def predict(spec: ModelSpec, params, paths: Sequence[Path], top: int) -> Iterato
         return jax.lax.top_k(shares, min(top, spec.num_classes))
 
     with ThreadPoolExecutor() as pool:
-        for first in range(0, len(paths), BATCH):
-            block = paths[first : first + BATCH]
+        for first in range(0, len(paths), batch):
+            block = paths[first : first + batch]
             views = list(pool.map(lambda path: _view_or_problem(view, path), block))
-            pictures = np.zeros((BATCH, spec.image_size, spec.image_size, 3), np.uint8)
+            pictures = np.zeros((batch, spec.image_size, spec.image_size, 3), np.uint8)
             for row, read in zip(pictures, views, strict=False):
                 row[:] = 0 if isinstance(read, str) else read
             shares, classes = jax.device_get(likeliest(params, pictures))

@@ -11,6 +11,7 @@ from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.parameters import unflatten
 from mlp_vision import resolution
+from mlp_vision.classes import class_conflict
 from mlp_vision.mixer import Mixer
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.models import find_model
@@ -31,10 +32,11 @@ def load_pretrained(
     mirror: str | None = None,
     dtype: Any = jnp.float32,
 ) -> tuple[Mixer, dict[str, Any]]:
-    """A Mixer with published, exported or trained weights, and the numerics that belong to them.
+    """A Mixer with published, exported or trained weights; GELU form and epsilon are theirs.
 
     `model.apply({"params": params}, images)` gives logits. Images are float,
-    [B, image_size, image_size, 3], from -1 to 1 for Google's weights.
+    [B, image_size, image_size, 3], in the value range that `describe_weights` tells: from -1 to 1
+    for Google's weights.
 
     Args:
       source: a published name such as "imagenet21k/Mixer-B_16", "hf://timm/NAME", a URL, a weight
@@ -50,12 +52,20 @@ def load_pretrained(
         UserError: the weights cannot be had, are damaged, or do not fit what is asked for.
     """
     weights = open_weights(locate_weights(str(source), mirror))
-    spec = weights.spec.at_image_size(image_size or weights.spec.image_size)
-    if num_classes is not None:
-        spec = dataclasses.replace(spec, num_classes=num_classes)
-    if model is not None:
-        spec = dataclasses.replace(spec, **find_model(model)[1])
+    spec = weights.spec.adapted(image_size, num_classes=num_classes)
+    if model is not None:  # The width of the token MLPs goes with the image size.
+        named = find_model(model)[1] | {"tokens_mlp_dim": spec.tokens_mlp_dim}
+        spec = dataclasses.replace(spec, **named)
     return spec.create_model(dtype), load_params(weights, spec, head)
+
+
+def describe_weights(source: str | Path, mirror: str | None = None) -> ModelSpec:
+    """Sizes, numerics, preprocessing and class names of weights, fetched where need be.
+
+    Raises:
+        UserError: the weights cannot be had or are damaged.
+    """
+    return open_weights(locate_weights(str(source), mirror)).spec
 
 
 def load_params(weights: Weights, spec: ModelSpec, head: Head) -> dict[str, Any]:
@@ -73,7 +83,7 @@ def load_params(weights: Weights, spec: ModelSpec, head: Head) -> dict[str, Any]
     if keeps_head:
         fate = f"with its head of {classes:,} classes"
     elif spec.num_classes == 0:
-        fate = f"without its head of {classes:,} classes"
+        fate = f"without its head of {classes:,} classes" if classes else "which has no head"
     else:
         fate = f"with a zero head of {spec.num_classes:,} classes in place of its {classes:,}"
         arrays |= {name: np.zeros(expected[name].shape, np.float32) for name in HEAD}
@@ -87,7 +97,8 @@ def check_fit(weights: Weights, spec: ModelSpec, head: Head) -> bool:
     """Whether the head of `weights` is kept in the model that `spec` describes.
 
     Raises:
-        UserError: sizes differ in more than resolution, or a head is to be kept that does not fit.
+        UserError: sizes differ in more than resolution, or a head is to be kept that is for other
+          classes.
     """
     check_sizes(str(weights.path), weights.spec, spec)
     if head not in get_args(Head):
@@ -98,7 +109,10 @@ def check_fit(weights: Weights, spec: ModelSpec, head: Head) -> bool:
             f"{weights.path}: its head is for {there:,} classes, the model's for {wanted:,}; "
             "head=reset starts with a zero head."
         )
-    return head != "reset" and there == wanted and wanted > 0
+    other_classes = class_conflict(weights.spec, spec.class_names)
+    if head == "keep" and other_classes:
+        raise UserError(f"{weights.path}: its head is for other classes: {other_classes}.")
+    return head != "reset" and there == wanted > 0 and not other_classes
 
 
 def check_sizes(source: str, start: ModelSpec, wanted: ModelSpec) -> None:

@@ -7,6 +7,7 @@ google-research/vision_transformer. Pixels go from -1 to 1 for all of them.
 import contextlib
 import dataclasses
 from pathlib import Path
+from urllib.parse import urljoin
 
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url
@@ -14,11 +15,10 @@ from mlp_core.errors import UserError
 from mlp_core.weight_files import open_weight_file
 from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
 from mlp_vision.models import MIXER_SIZES
-from mlp_vision.weights import SIGMOID_CLASSES, TIMM_FILE, open_weights
+from mlp_vision.weights import SIGMOID_CLASSES, TIMM_CONFIG, TIMM_FILE, open_weights
 
 BASE_URL = "https://storage.googleapis.com/mixer_models"
 HUGGING_FACE = "hf://"
-CONFIG_FIELD = "config.init.weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,20 +62,14 @@ def locate_weights(source: str, mirror: str | None = None) -> Path:
     if source.startswith(HUGGING_FACE):
         return _locate_on_hugging_face(source.removeprefix(HUGGING_FACE))
     if "://" in source:
-        file = RemoteFile(https_url(source))
-        name = file.url.split("://", 1)[1].replace("/", "_")
-        path = fetch(file, cache_dir() / "weights" / name)
-        try:
-            open_weight_file(path)
-        except UserError:
-            path.unlink()  # So that it is fetched again when the server is mended.
-            raise
-        return path
-    if Path(source).expanduser().exists():
-        return Path(source).expanduser()
+        return _locate_at_url(https_url(source))
+    path = Path(source).expanduser()
+    with contextlib.suppress(OSError):  # A name that is too long, say.
+        if source and path.exists():
+            return path
     raise UserError(
-        f"{CONFIG_FIELD}: {source!r} is neither a file, the folder of a run, a URL, {HUGGING_FACE}"
-        f"OWNER/NAME nor one of the published names, {', '.join(PUBLISHED)}."
+        f"weights: {source!r} is neither a file, the folder of a run, a URL, {HUGGING_FACE}OWNER/"
+        f"NAME nor one of the published names, {', '.join(PUBLISHED)}."
     )
 
 
@@ -102,9 +96,9 @@ def spec_before_fetching(source: str, mirror: str | None = None) -> ModelSpec | 
 def _locate_published(name: str, mirror: str | None) -> Path:
     file_name = f"{name}.npz"
     if mirror is not None and "://" not in mirror:
-        path = Path(mirror) / file_name
+        path = Path(mirror).expanduser() / file_name
         if not path.is_file():
-            raise UserError(f"config.init.mirror: there is no {path}.")
+            raise UserError(f"mirror of the published weights: there is no {path}.")
         return path
     url = f"{(mirror or BASE_URL).rstrip('/')}/{file_name}"
     destination = cache_dir() / "weights" / file_name
@@ -116,14 +110,29 @@ def _locate_published(name: str, mirror: str | None) -> Path:
     except DownloadError as error:
         raise DownloadError(
             f"{error}\nThe weights {name} are published at {BASE_URL}/{file_name}\n"
-            f"Put the file at {destination}, or name it with --{CONFIG_FIELD}=FILE, or a folder "
-            f"or URL that holds {file_name} with --config.init.mirror."
+            f"Put the file at {destination}, or name a file in place of {name} (--weights, in "
+            f"training --config.init.weights), or a mirror, a folder or URL that holds {file_name} "
+            "(--mirror, or --config.init.mirror)."
         ) from error
     if abs(path.stat().st_size / 2**20 - listed) > 0.01:
         raise UserError(
             f"{path}: {path.stat().st_size / 2**20:.2f} MiB long, but {name} has {listed}; "
             "delete it, so that it is fetched again."
         )
+    return path
+
+
+def _locate_at_url(url: str) -> Path:
+    """Fetches a weight file, with timm's configuration where that lies beside it."""
+    path = fetch(RemoteFile(url), cache_dir() / "weights" / url.split("://", 1)[1])
+    try:
+        open_weight_file(path)
+    except UserError:
+        path.unlink()  # So that it is fetched again when the server is mended.
+        raise
+    if path.name == TIMM_FILE:
+        with contextlib.suppress(DownloadError):  # Without it the defaults hold.
+            fetch(RemoteFile(urljoin(url, TIMM_CONFIG)), path.with_name(TIMM_CONFIG))
     return path
 
 
@@ -139,9 +148,8 @@ def _locate_on_hugging_face(repository: str) -> Path:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DownloadError(
             f"{HUGGING_FACE}{repository}: {TIMM_FILE} cannot be fetched ({reason}).\n"
-            f"Fetch it elsewhere, with its config.json, and name its folder with "
-            f"--{CONFIG_FIELD}=FOLDER."
+            f"Fetch it elsewhere, with its {TIMM_CONFIG}, and name the folder of both instead."
         ) from error
     with contextlib.suppress(HfHubHTTPError, EntryNotFoundError, OSError):
-        hf_hub_download(repository, "config.json")  # Beside it; without it the defaults hold.
+        hf_hub_download(repository, TIMM_CONFIG)  # Beside it; without it the defaults hold.
     return path

@@ -4,6 +4,8 @@ A field that is set holds; one that is not is as in the weights that a run start
 default where it starts at random.
 """
 
+import math
+
 from mlp_core.errors import UserError
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.mixer import check_patch_size
@@ -63,15 +65,17 @@ def _sizes(settings: ImageClassificationConfig, start: ModelSpec | None) -> dict
     image_size = settings.data.image_size
     fields = {name: getattr(settings.model, name) for name in SIZE_FIELDS}
     fields = {name: value for name, value in fields.items() if value is not None}
-    sizes = (start.sizes if start else {}) | find_model(settings.model.name)[1] | fields
+    named = find_model(settings.model.name)[1] | fields
+    sizes = (start.sizes if start else {}) | named
     if "patch_size" in sizes:
         try:
             check_patch_size(sizes["patch_size"], (image_size, image_size))
         except UserError as error:
             raise UserError(f"config.data.image_size, config.model.patch_size: {error}") from None
     if start and sizes["patch_size"] == start.patch_size:
-        width = fields.get("tokens_mlp_dim", start.tokens_mlp_dim)
-        if width == start.tokens_mlp_dim:  # It is that at the resolution of the weights.
+        width = named.get("tokens_mlp_dim", start.tokens_mlp_dim)
+        factor = math.isqrt(start.tokens_mlp_dim // width)
+        if start.tokens_mlp_dim == factor**2 * width:  # Theirs, perhaps at a higher resolution.
             sizes["tokens_mlp_dim"] = start.at_image_size(image_size).tokens_mlp_dim
     return sizes
 

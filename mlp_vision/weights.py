@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlp_core.checkpoint import SavedParams
+from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
 from mlp_core.run_directory import RunFiles, has_checkpoint, saved_steps
@@ -26,11 +27,13 @@ from mlp_vision.model_spec import (
     METADATA_KEY,
     TIMM_NUMERICS,
     ModelSpec,
+    read_spec,
     spec_from_json,
 )
 from mlp_vision.weight_layouts import Layout, layout_of, rearrange
 
-TIMM_FILE = "model.safetensors"  # As it is called on the Hugging Face hub.
+TIMM_FILE, TIMM_CONFIG = "model.safetensors", "config.json"  # As the Hugging Face hub has them.
+TIMM_CROP_SHARE = 0.875  # Of a side, as the presets have it.
 SIGMOID_CLASSES = 21_843  # Heads of ImageNet-21k were trained with one sigmoid a class.
 MOST_LINES = 12  # Of mismatches shown one by one.
 
@@ -59,7 +62,8 @@ def open_weights(path: Path) -> Weights:
     """
     if not path.is_dir():
         return _open_file(path)
-    if (path / TIMM_FILE).is_file():
+    path = path.resolve()  # A link to a checkpoint is one.
+    if not has_checkpoint(path) and (path / TIMM_FILE).is_file():
         return _open_file(path / TIMM_FILE)
     return _open_run(path)
 
@@ -76,13 +80,16 @@ def _open_file(path: Path) -> Weights:
     file = open_weight_file(path)
     layout = layout_of(file.headers)
     if layout is None:
-        raise _not_a_mixer(path, file.headers)
+        raise _not_a_mixer(path, file)
     stand_ins = {
         name: np.broadcast_to(np.zeros((), header.dtype), header.shape)  # Shapes without memory.
         for name, header in file.headers.items()
     }
     shapes = {name: array.shape for name, array in rearrange(layout, stand_ins).items()}
-    spec = _spec_of_file(file, layout, shapes)
+    sizes = _read_sizes(shapes)
+    if sizes is None:
+        raise _not_a_mixer(path, file)
+    spec = _spec_of_file(file, layout, sizes)
     _check_shapes(path, shapes, spec)
     return Weights(
         path,
@@ -94,51 +101,60 @@ def _open_file(path: Path) -> Weights:
 
 
 def _open_run(path: Path) -> Weights:
-    if path.name.isdigit() and path.parent.name == "checkpoints":
-        workdir, step = path.parent.parent, int(path.name)
-    elif has_checkpoint(path):
-        workdir, step = path, saved_steps(path)[-1]
+    if path.name.isdigit() and path.parent.name == RunFiles.of(path).checkpoints.name:
+        workdir, steps = path.parent.parent, [int(path.name)]
     else:
+        workdir, steps = path, saved_steps(path)
+    if not steps:
         raise UserError(
             f"{path}: neither the folder of a run with checkpoints in it, nor one with {TIMM_FILE}."
         )
     files = RunFiles.of(workdir)
-    if not files.model.is_file():
-        raise UserError(
-            f"{files.model}: this description of the model is missing; the training command of "
-            "that run writes it again."
-        )
-    spec = spec_from_json(files.model.read_text(), files.model)
-    saved = SavedParams(files.checkpoints / str(step))
-    _check_shapes(path, saved.shapes, spec)
+    spec = read_spec(files.model)
+    step, saved = _newest_whole(files.checkpoints, steps)
+    _check_shapes(files.checkpoints / str(step), saved.shapes, spec)
     return Weights(
         files.checkpoints / str(step),
         f"run {workdir}, step {step:,}",
         spec,
-        check=lambda: None,  # Orbax checks while it reads.
+        check=lambda: saved.read() and None,
         read=saved.read,
     )
 
 
-def _spec_of_file(file: WeightFile, layout: Layout, shapes: Mapping[str, tuple]) -> ModelSpec:
-    sizes = _read_sizes(file.path, shapes)
+def _newest_whole(checkpoints: Path, steps: Sequence[int]) -> tuple[int, SavedParams]:
+    """The newest checkpoint that can be opened; a run that is training may take one away."""
+    problems = []
+    for step in reversed(steps):
+        try:
+            return step, SavedParams(checkpoints / str(step))
+        except UserError as error:
+            problems.append(error)
+            say(f"Note: {error}")
+    raise problems[0]
+
+
+def _spec_of_file(file: WeightFile, layout: Layout, sizes: dict[str, int]) -> ModelSpec:
     described = file.metadata.get(METADATA_KEY)
     if described is not None:
         return dataclasses.replace(spec_from_json(described, file.path), **sizes)
     numerics = GOOGLE_NUMERICS
     if layout.name == "timm":
-        numerics = TIMM_NUMERICS | _read_timm_config(file.path.with_name("config.json"))
+        numerics = TIMM_NUMERICS | _read_timm_config(file.path.with_name(TIMM_CONFIG))
     output = "sigmoid" if sizes["num_classes"] == SIGMOID_CLASSES else "softmax"
     return ModelSpec(**sizes, **numerics, output=output)
 
 
-def _read_sizes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+def _read_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int] | None:
+    """The sizes of the Mixer that parameters of these shapes belong to; None if to none."""
     try:
         patch_size, _, _, hidden_dim = shapes["stem/kernel"]
         tokens, tokens_mlp_dim = shapes["MixerBlock_0/token_mixing/Dense_0/kernel"]
         _, channels_mlp_dim = shapes["MixerBlock_0/channel_mixing/Dense_0/kernel"]
-    except (KeyError, ValueError) as error:
-        raise _not_a_mixer(path, shapes) from error
+    except (KeyError, ValueError):
+        return None
+    if 0 in (patch_size, hidden_dim, tokens, tokens_mlp_dim, channels_mlp_dim):
+        return None
     blocks = {match[1] for name in shapes if (match := re.match(r"MixerBlock_(\d+)/", name))}
     head = shapes.get("head/bias", ())
     return dict(
@@ -153,22 +169,30 @@ def _read_sizes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
 
 
 def _read_timm_config(path: Path) -> dict[str, Any]:
-    """Numerics that the configuration beside a file of timm's settles; nothing without one."""
-    try:
-        config = json.loads(path.read_text())["pretrained_cfg"]
-        mean, std = config["mean"], config["std"]
-        is_default = config["interpolation"] == "bicubic" and config["crop_pct"] == 0.875
-    except (OSError, ValueError, KeyError, TypeError):
+    """Preprocessing that the configuration beside a file of timm's settles; nothing without one.
+
+    Raises:
+        UserError: it cannot be read, or asks for what is not supported.
+    """
+    if not path.is_file():
         return {}
+    try:
+        config = json.loads(path.read_text())
+        config = config.get("pretrained_cfg") or config
+        mean, std = (tuple(map(float, config.get(key, (0.5,) * 3))) for key in ("mean", "std"))
+        value_range = (0 - mean[0]) / std[0], (1 - mean[0]) / std[0]
+        bicubic = config.get("interpolation", "bicubic") == "bicubic"
+        crop_share = float(config.get("crop_pct", TIMM_CROP_SHARE))
+    except (OSError, ValueError, AttributeError, TypeError, IndexError, ArithmeticError) as error:
+        raise UserError(f"{path}: no configuration as timm writes it ({error}).") from error
     if len({*mean}) != 1 or len({*std}) != 1:
         raise UserError(
             f"{path}: these weights see colour channels in ranges of their own (mean {mean}, std "
             f"{std}), which is not supported."
         )
-    return dict(
-        value_range=((0 - mean[0]) / std[0], (1 - mean[0]) / std[0]),
-        eval_preset="timm" if is_default else "resmall_crop",
-    )
+    if crop_share != TIMM_CROP_SHARE:
+        say(f"Note: {path} asks for crop_pct {crop_share}; the preset keeps {TIMM_CROP_SHARE}.")
+    return dict(value_range=value_range, eval_preset="timm" if bicubic else "resmall_crop")
 
 
 def _check_shapes(path: Path, there: Mapping[str, tuple], spec: ModelSpec) -> None:
@@ -192,8 +216,8 @@ def _check_shapes(path: Path, there: Mapping[str, tuple], spec: ModelSpec) -> No
         )
 
 
-def _not_a_mixer(path: Path, names: Mapping[str, object]) -> UserError:
-    some = ", ".join(list(names)[:3]) or "nothing"
+def _not_a_mixer(path: Path, file: WeightFile) -> UserError:
+    some = ", ".join(list(file.headers)[:3]) or "nothing"
     return UserError(
         f"{path}: these are no weights of an MLP-Mixer in Google's layout (stem/kernel, "
         f"MixerBlock_0/token_mixing/Dense_0/kernel) or timm's (blocks.0.mlp_tokens.fc1.weight); "

@@ -58,7 +58,7 @@ def test_stablehlo_takes_pictures_of_any_size_and_gives_the_models_answer(
     np.testing.assert_allclose(answer["logits"], logits, atol=1e-5)
     np.testing.assert_allclose(answer["probabilities"], probabilities(spec, logits), atol=1e-6)
     np.testing.assert_allclose(answer["probabilities"].sum(-1), 1, atol=1e-5)
-    assert spec.to_json() in (tmp_path / "model.json").read_text()
+    assert spec.to_json() in (tmp_path / "model.stablehlo.json").read_text()
 
 
 def test_published_and_timm_files_go_round_without_a_change(tmp_path):
@@ -81,6 +81,15 @@ def test_published_and_timm_files_go_round_without_a_change(tmp_path):
         np.testing.assert_array_equal(there[name], array)
 
 
+@pytest.mark.parametrize("name", ["there.npz", "model.stablehlo"])
+def test_nothing_that_lies_there_is_lost(trained_run, tmp_path, name):
+    kept = tmp_path / ("there.npz" if name == "there.npz" else "model.stablehlo.json")
+    kept.write_text("mine")
+    result = export(f"--weights={trained_run}", f"--output={tmp_path / name}")
+    assert result.returncode == 2 and "is there already; name another file" in result.stderr
+    assert kept.read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     "args, message",
     [
@@ -88,6 +97,7 @@ def test_published_and_timm_files_go_round_without_a_change(tmp_path):
         (["--weights=nope", "--output=x.npz"], "'nope' is neither a file"),
         (["--weights=nope", "--output=x.onnx"], "a file that ends in .npz, .safetensors, .stable"),
         (["--weights=tests", "--output=x.npz"], "neither the folder of a run"),
+        (["--weights=tests/data/mixer_official.npz", "--output=setup.py/x.npz"], "be written"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(args, message):

@@ -80,4 +80,4 @@ def test_what_the_hub_does_not_have_is_told_in_a_sentence(hub, tmp_path):
     run = export(hub, tmp_path, "timm/none", tmp_path / "out.npz")
     assert run.returncode == 2 and "Traceback" not in run.stderr
     assert "hf://timm/none: model.safetensors cannot be fetched" in run.stderr
-    assert "name its folder with --config.init.weights=FOLDER" in run.stderr
+    assert "name the folder of both instead" in run.stderr

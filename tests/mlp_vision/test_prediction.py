@@ -44,7 +44,7 @@ def test_each_picture_gets_its_own_likeliest_classes(loaded, pictures):
     logits = view_logits(spec, spec.create_model(), params, np.asarray(view)[None])
     shares = np.asarray(probabilities(spec, logits))[0]
     assert [label for label, _ in last.best] == list(np.argsort(-shares)[:3])
-    np.testing.assert_allclose([share for _, share in last.best], sorted(shares)[:-4:-1], rtol=1e-4)
+    np.testing.assert_allclose([share for _, share in last.best], sorted(shares)[:-4:-1], rtol=2e-3)
 
 
 def test_sigmoid_probabilities_stand_each_for_itself(loaded):

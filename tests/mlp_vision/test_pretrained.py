@@ -79,6 +79,20 @@ def test_another_model_is_refused_with_the_fields_to_set(weights):
         mlp_vision.load_pretrained(Path(weights), model="mixer_xl")
 
 
+@pytest.mark.parametrize("image_size, width", [(448, 1024), (224, 256), (256, 256)])
+def test_a_models_name_leaves_the_token_mlps_to_the_image_size(tmp_path, image_size, width):
+    path = tmp_path / "s32.npz"
+    write_weight_file(path, made_arrays("mixer_s32", 3, 224))
+    model, _ = mlp_vision.load_pretrained(path, model="mixer_s32", image_size=image_size)
+    assert model.tokens_mlp_dim == width
+
+
+@pytest.mark.parametrize("fields", [{"image_size": 0}, {"image_size": -8}])
+def test_impossible_sizes_are_refused(weights, fields):
+    with pytest.raises(UserError, match="there must be one at least"):
+        mlp_vision.load_pretrained(weights, **fields)
+
+
 def test_missing_and_foreign_arrays_are_named(tmp_path):
     arrays = tiny_arrays()
     arrays["MixerBlock_0/LayerNorm_2/scale"] = arrays.pop("MixerBlock_0/LayerNorm_1/scale")
@@ -178,7 +192,9 @@ def test_published_name_from_a_mirror_folder(tmp_path):
 
 
 def test_mirror_without_the_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="config.init.mirror: there is no .*Mixer-S_32.npz"):
+    with pytest.raises(
+        UserError, match="mirror of the published weights: there is no .*Mixer-S_32.npz"
+    ):
         mlp_vision.load_pretrained("gsam/Mixer-S_32", mirror=str(tmp_path))
 
 

@@ -1,6 +1,8 @@
 """What a configuration leaves open is as in the weights that a run starts from."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from configs import common
 from mlp_core.config import parse_config
@@ -83,3 +85,31 @@ def test_fine_tuning_at_another_size_trains_and_resumes(
     assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 2
     model = open_weights(tmp_path / "run").spec
     assert (model.image_size, model.gelu) == (image_size, "tanh")
+
+
+def test_a_run_whose_classes_have_changed_does_not_go_on(tmp_path):
+    rng = np.random.default_rng(0)
+    data = tmp_path / "data"
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (data / split / name).mkdir(parents=True)
+            for i in range(8):
+                pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(data / split / name / f"{i}.png")
+    config = load(ROOT / "configs" / "mixer_digits.py", "smoke")
+    config.model.update(TINY)
+    config.data.image_size = 32
+    config.data.name = str(data)
+    config.data.train_split = "train"
+    config.data.eval_splits = {"validation": "train[:50%]", "test": "test"}
+    config.train.duration = "2 steps"
+    experiment.train(config, tmp_path / "run")
+    for split in ("train", "test"):
+        (data / split / "cat").rename(data / split / "zebra")
+    with pytest.raises(UserError, match="for other classes than .*: 'zebra' is not among its 2"):
+        experiment.train(config, tmp_path / "run")
+    for split in ("train", "test"):
+        (data / split / "zebra").rename(data / split / "cat")
+    (tmp_path / "run" / "model.json").unlink()
+    with pytest.raises(UserError, match="model.json: the description of the model cannot be read"):
+        experiment.train(config, tmp_path / "run")

@@ -137,14 +137,49 @@ def test_a_run_is_loaded_in_python_by_its_folder(trained_run):
     assert params["head"]["kernel"].any()
 
 
-def test_a_damaged_checkpoint_is_refused_in_a_sentence(trained_run, tmp_path):
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(trained_run, tmp_path, capsys):
     copy = shutil.copytree(trained_run, tmp_path / "copy")
-    for file in (copy / "checkpoints" / "20" / "state").rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"")
+    for step in ("20", "10"):
+        for file in (copy / "checkpoints" / step / "state").rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"")
+        if step == "20":
+            assert open_weights(copy).origin.endswith("step 10")
+            assert "checkpoints/20: no whole checkpoint" in capsys.readouterr().out
     with pytest.raises(UserError, match="checkpoints/20: no whole checkpoint"):
-        open_weights(copy).read()
+        open_weights(copy)
     with pytest.raises(UserError, match="neither the folder of a run with checkpoints"):
+        open_weights(tmp_path)
+
+
+def test_a_run_goes_before_what_was_exported_into_its_folder(trained_run, tmp_path):
+    copy = shutil.copytree(trained_run, tmp_path / "copy")
+    write_weight_file(copy / "model.safetensors", to_timm(tiny_arrays()))
+    assert "step 20" in open_weights(copy).origin
+    (tmp_path / "best").symlink_to(copy / "checkpoints" / "10")
+    assert "step 10" in open_weights(tmp_path / "best").origin
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        ({"mean": [0.0] * 3, "std": [1.0] * 3}, ((0.0, 1.0), "timm")),  # Flat: the older form.
+        ({"pretrained_cfg": {"interpolation": "bilinear"}}, ((-1.0, 1.0), "resmall_crop")),
+        ({"pretrained_cfg": None, "crop_pct": 1.0}, ((-1.0, 1.0), "timm")),
+    ],
+)
+def test_what_timms_configuration_leaves_out_is_as_timm_has_it(tmp_path, config, expected):
+    write_weight_file(tmp_path / "model.safetensors", to_timm(tiny_arrays()))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    spec = open_weights(tmp_path).spec
+    assert (spec.value_range, spec.eval_preset) == expected
+
+
+@pytest.mark.parametrize("config", [{"mean": 0.5}, {"mean": ["a"] * 3}, {"std": [0.0] * 3}, []])
+def test_a_configuration_that_timm_does_not_write_is_refused(tmp_path, config):
+    write_weight_file(tmp_path / "model.safetensors", to_timm(tiny_arrays()))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="no configuration as timm writes it"):
         open_weights(tmp_path)
 
 

@@ -1,0 +1,82 @@
+"""Weights and a data set made ready to go through it: what scoring and feature extraction share."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from mlp_core.config import parse_config
+from mlp_core.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.precision import compute_dtype
+from mlp_core.source import Source
+from mlp_core.task import Params
+from mlp_vision.config import ImageClassificationConfig
+from mlp_vision.datasets.image_dataset import (
+    ImageDataset,
+    check_split,
+    open_image_dataset,
+    open_source,
+)
+from mlp_vision.host_views import EvalView
+from mlp_vision.model_spec import ModelSpec
+from mlp_vision.pretrained import load_params
+from mlp_vision.published_weights import locate_weights, spec_before_fetching
+from mlp_vision.weights import open_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """A model with its parameters on the devices, and the data set to show it."""
+
+    spec: ModelSpec
+    model: nn.Module
+    params: Params
+    dataset: ImageDataset
+    batch_size: int  # Over all devices.
+    mesh: Mesh
+
+    def source(self, split: str) -> Source:
+        """A split's examples; the eval preset is applied to them where they are read, or later."""
+        return open_source(
+            self.dataset, split, EvalView(self.spec.image_size, self.spec.eval_preset)
+        )
+
+
+def open_inference(
+    config: ConfigDict,
+    source: str,
+    splits: Iterable[str],
+    adapt: Callable[[ModelSpec], ModelSpec],
+    check: Callable[[ModelSpec, ImageDataset], None],
+) -> Inference:
+    """Opens data set and weights; the model is that of the weights.
+
+    Args:
+      config: an experiment; it gives data set, batch size and arithmetic.
+      source: weights, see `published_weights.locate_weights`.
+      splits: those that will be read.
+      adapt: makes the wanted model of the weights' own.
+      check: raises UserError if that model does not suit the data set.
+
+    Raises:
+        UserError: weights or data cannot be had, or do not suit.
+    """
+    settings = parse_config(ImageClassificationConfig, config)
+    batch_size, mesh = settings.evaluation.global_batch_size, make_mesh()
+    check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
+    known = spec_before_fetching(source, settings.init.mirror)
+    spec = adapt(known) if known else None
+    dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
+    for split in splits:
+        check_split("split", dataset, split)
+    if spec:
+        check(spec, dataset)
+    weights = open_weights(locate_weights(source, settings.init.mirror))
+    spec = adapt(weights.spec)
+    check(spec, dataset)
+    params = jax.device_put(load_params(weights, spec, "auto"), replicated(mesh))
+    model = spec.create_model(compute_dtype(settings.train.compute_dtype))
+    return Inference(spec, model, params, dataset, batch_size, mesh)

@@ -14,6 +14,7 @@ setup(
         "clu>=0.0.12",
         "flatbuffers>=25.2",  # jax.export serializes with it, without declaring it
         "flax>=0.12.4",
+        "google-crc32c>=1.6",
         "grain>=0.2.16",
         "h5py>=3.14",  # without it TFDS hides its text data sets
         "huggingface_hub>=0.34",

@@ -39,5 +39,6 @@ def get_config(arg: str = ""):
     config.train.global_batch_size = 256
     config.evaluation.every = "1 epoch"
     config.evaluation.best_metric = "validation/top1"
+    config.sweep.train_split = "train"
     config.checkpoint.every = "1 epoch"
     return common.variant(config, arg)

@@ -1,7 +1,7 @@
 """Trains an experiment once for each value of a grid, then the best on the whole training set.
 
 python launch/sweep.py --config=configs/mixer_b16_cifar100.py
-python launch/sweep.py --config=configs/mixer_digits.py --grid=schedule.peak_learning_rate=1e-3,3e-3
+python launch/sweep.py --config=configs/mixer_cifar10_scratch.py --grid=optimizer.weight_decay=0.1,1
 """
 
 import sys

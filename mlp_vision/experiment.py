@@ -118,6 +118,8 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         write_whole(RunFiles.of(workdir).model, spec.to_json() + "\n")
         results = train_loop.train(task, settings, workdir)
         save_results(workdir, results)
+    if not dataset.in_memory and (summary := task.train_source.bad_pictures()):
+        say(f"\n{summary}; others took their place")
     _say_where(RunFiles.of(workdir), results)
     return results
 

@@ -1,7 +1,9 @@
 """Fetches ahead of time what a run will need: the data set, prepared, and published weights."""
 
 import os
+import shlex
 import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from mlp_vision.datasets import tfds_build
 from mlp_vision.datasets.conversion import convert, find_converted
 from mlp_vision.datasets.image_dataset import (
     OWN_BUILDERS,
+    ImageDataset,
+    check_split,
     find_prepared,
     is_folder_of_pictures,
     open_image_dataset,
@@ -56,7 +60,7 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
     if missing:
         raise MissingError("\n".join(missing))
     if flags:
-        say("Everything is here; the run finds it with these flags:\n  " + " ".join(flags))
+        say("Everything is here; the run finds it with these flags:\n  " + shlex.join(flags))
     else:
         say("Everything is here; the run finds it by itself.")
     return flags
@@ -78,9 +82,12 @@ def _check_directory(directory: Path, data: DataConfig) -> None:
 
 def _prepare_dataset(data: DataConfig, directory: Path | None) -> list[str]:
     if is_folder_of_pictures(data.name):
+        _check_splits(data, open_image_dataset(data.name, None))
         say(f"Data set {data.name}: there already, a folder of pictures")
         return []
-    data_dir = data.data_dir if directory is None else str(directory / "tfds")
+    data_dir = data.data_dir and str(Path(data.data_dir).expanduser())
+    if directory is not None:
+        data_dir = str(directory / "tfds")
     found, done = find_prepared(data.name, data_dir), "there already"
     if found is None:
         done = "prepared"
@@ -89,12 +96,20 @@ def _prepare_dataset(data: DataConfig, directory: Path | None) -> list[str]:
     elif found.info.file_format == FileFormat.TFRECORD and find_converted(found) is None:
         done = "converted"
         convert(found)
-    builder = open_image_dataset(data.name, data_dir).builder
+    dataset = open_image_dataset(data.name, data_dir)
+    _check_splits(data, dataset)
+    builder = dataset.builder
     folder = Path(builder.data_path)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     say(f"Data set {builder.info.full_name}: {done}, {size / 2**20:,.1f} MiB in {folder}")
     in_directory = directory is not None and folder.is_relative_to(directory)
     return [f"--config.data.data_dir={data_dir}"] if in_directory else []
+
+
+def _check_splits(data: DataConfig, dataset: ImageDataset) -> None:
+    check_split("config.data.train_split", dataset, data.train_split)
+    for name, split in data.eval_splits.items():
+        check_split(f"config.data.eval_splits.{name}", dataset, split)
 
 
 def _prepare_weights(init: InitConfig, directory: Path | None) -> list[str]:
@@ -137,11 +152,12 @@ def _copy_weights(path: Path, place: Path) -> None:
 
 
 def _copy(source: Path, destination: Path) -> None:
-    """Copies a file, which appears in place only when whole."""
-    part = destination.with_name(destination.name + ".part")
+    """Copies a file, which appears in place only when whole, also where several hosts copy it."""
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, part)
-        os.replace(part, destination)
+        with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
+            part = Path(folder) / destination.name
+            shutil.copyfile(source, part)
+            os.replace(part, destination)
     except OSError as error:
         raise UserError(f"{destination}: cannot be written ({error.strerror}).") from error

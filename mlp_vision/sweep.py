@@ -49,8 +49,13 @@ class Run:
     folder: Path
 
     def results(self) -> dict[str, float] | None:
-        """Its last evaluation; None if it has not reached its end."""
-        return read_results(self.folder, self.config)
+        """Its last evaluation; None if it has not reached its end, or what it left is damaged."""
+        try:
+            results = read_results(self.folder, self.config)
+        except UserError:  # Training it again tells what is wrong.
+            return None
+        metric = self.config.evaluation.best_metric
+        return results if isinstance(results, dict) and metric in results else None
 
 
 def run_sweep(
@@ -129,9 +134,13 @@ def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Pat
     for folder in sorted(set(workdir.iterdir()) - {member.folder for member in members}):
         fields = fields_of(folder.name)
         if fields and RunFiles.of(folder).config.exists():
-            values = read_config(folder)
-            point = {field: value_at(values, field) for field in fields}
-            run = Run(point, at_point(config, point), folder)
+            try:
+                values = read_config(folder)
+                point = {field: value_at(values, field) for field in fields}
+                run = Run(point, at_point(config, point), folder)
+            except (UserError, KeyError, TypeError) as error:
+                _tell(f"Note: {folder} is left out, for it is no member of a sweep ({error})")
+                continue
             check_run_directory(folder, run.config)
             found.append(run)
     return found
@@ -166,7 +175,9 @@ def _run_all(members: list[Run], others: list[Run], workdir: Path) -> bool:
     best = best_of(outcomes := _outcomes(runs, failures))
     if best is not None:
         winner = runs[outcomes.index(best)]
-        if winner.config.sweep.train_split:
+        if not winner.config.sweep.train_split:
+            _tell("\nThere is no final run: config.sweep.train_split names no larger training set.")
+        else:
             final = final_run(winner, workdir)
             _move_another_aside(final)
             where = final.config.data.train_split

@@ -39,12 +39,25 @@ class BadPictures:
                     f"{self._where}: {name} is {reason}; {consequence} ({count} so far)"
                 )
             if count == MOST_LINES:
-                say_from_any_host(f"{self._where}: further bad pictures are not named")
+                say_from_any_host(f"{self._where}: further bad pictures are only counted")
+            elif count > MOST_LINES and f"{count}".strip("0") == "1":  # 100, 1,000 and so on.
+                say_from_any_host(f"{self._where}: {count:,} pictures cannot be read so far")
+
+    def summary(self) -> str:
+        """How many have been met, and some of them; empty where there was none."""
+        if not self._reasons:
+            return ""
+        return f"{self._where}: {self._count()} pictures could not be read: {self._names()}"
 
     def _too_many(self) -> str:
-        names = [f"{name} ({reason})" for name, reason in list(self._reasons.items())[:FEW]]
         return (
-            f"{self._where}: {len(self._reasons):,} of {self._num_examples:,} pictures cannot be "
-            f"read so far, and only {self._limit:,} are let pass: {', '.join(names)}, ...; mend or "
-            "remove them."
+            f"{self._where}: {self._count()} pictures cannot be read so far, and only "
+            f"{self._limit:,} are let pass: {self._names()}; mend or remove them."
         )
+
+    def _count(self) -> str:
+        return f"{len(self._reasons):,} of {self._num_examples:,}"
+
+    def _names(self) -> str:
+        names = [f"{name} ({reason})" for name, reason in list(self._reasons.items())[:FEW]]
+        return ", ".join(names) + (", ..." if len(self._reasons) > FEW else "")

@@ -138,11 +138,14 @@ class TfdsDataset:
             block = range(first, min(first + DECODE_BLOCK, len(records)))
             for i, record in zip(block, records.__getitems__(list(block)), strict=True):
                 try:
-                    images[i] = decode_rgb(record["image"])
+                    picture = decode_rgb(record["image"])
+                    if picture.shape != images.shape[1:]:
+                        raise BadPictureError(f"not of {height} x {width} pixels")
                 except BadPictureError as error:
                     raise UserError(
                         f"{self.name}, split {split}, example {i}: the picture is {error}."
                     ) from error
+                images[i] = picture
                 labels[i] = record["label"]
 
         starts = range(0, len(records), DECODE_BLOCK)
@@ -173,6 +176,7 @@ def open_image_dataset(name: str, data_dir: str | None) -> ImageDataset:
     """
     if is_folder_of_pictures(name):
         return FolderDataset(Path(name).expanduser())
+    data_dir = data_dir and str(Path(data_dir).expanduser())
     builder = _prepared_builder(name, data_dir) or _prepare(name, data_dir)
     dataset = TfdsDataset(name, builder)
     _check_kind(dataset)
@@ -191,11 +195,15 @@ def check_split(field: str, dataset: ImageDataset, split: str) -> None:
         raise
     except (KeyError, ValueError, NotImplementedError) as error:
         raise UserError(
-            f"{field}: {dataset.name} has no split {split!r}; it has "
-            f"{', '.join(dataset.splits)}, and parts of them such as 'train[:98%]'."
+            f"{field}: {dataset.name} has no split {split!r} ({error}); it has "
+            f"{_counted(dataset)}, and parts of them such as 'train[:98%]'."
         ) from error
     if empty:
         raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
+
+
+def _counted(dataset: ImageDataset) -> str:
+    return ", ".join(f"{name} ({dataset.num_examples(name):,})" for name in dataset.splits)
 
 
 def is_folder_of_pictures(name: str) -> bool:
@@ -208,7 +216,7 @@ def is_folder_of_pictures(name: str) -> bool:
     if name in OWN_BUILDERS or _is_tfds_directory(path):
         return False
     if not path.is_dir():
-        if path.is_absolute():
+        if path.is_absolute() or path.is_file():
             raise UserError(f"config.data.name: there is no folder {path}.")
         return False
     for below in sorted(path.iterdir()):
@@ -232,11 +240,16 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
     """
     with damage_told(name):
         if _is_tfds_directory(path := Path(name).expanduser()):
-            return tfds.builder_from_directory(path)
-        try:
-            return read_only_builder.builder_from_files(name, data_dir=data_dir)
-        except tfds.core.DatasetNotFoundError:
-            return None
+            builder = tfds.builder_from_directory(path)
+        else:
+            try:
+                builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
+            except tfds.core.DatasetNotFoundError:
+                return None
+        for file in (file for split in builder.info.splits.values() for file in split.filepaths):
+            if not file.exists():
+                raise UserError(f"config.data.name: {file} is missing; prepare {name} again.")
+    return builder
 
 
 def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
@@ -248,8 +261,9 @@ def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuild
 def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     if name not in OWN_BUILDERS:
         raise MissingError(
-            f"config.data.name: the data set {name!r} is not prepared on this machine, and there "
-            f"is no builder for it here ({', '.join(sorted(OWN_BUILDERS))} have one).\n"
+            f"config.data.name: the data set {name!r} is not prepared on this machine, no folder "
+            f"is called so, and there is no builder for it here ({', '.join(sorted(OWN_BUILDERS))} "
+            "have one).\n"
             "If TFDS has it, prepare it once with TensorFlow, and with the flags of this run:\n"
             '  pip install -e ".[prepare]" && python launch/prepare.py --config=...'
         )

@@ -24,7 +24,10 @@ from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_vision.datasets.image_codec import BadPictureError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".jp2"),
+    *(".tif", ".tiff", ".ppm", ".pgm"),
+)
 VALIDATION_NAMES = ("val", "valid")
 SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
 NAMED = 5  # Folders that a message lists at most.
@@ -82,6 +85,7 @@ class FolderDataset:
             UserError: it is not built as `DATA/SPLIT/CLASS/picture`, or has fewer than two classes,
               or a class without a picture.
         """
+        root = root.absolute()
         self.name = str(root)
         self._root = root
         self._folders = {name: name for name in _subfolders(root)}
@@ -165,17 +169,19 @@ class FolderDataset:
             raise UserError(
                 f"config.data.name: {root} has no class folder. {_expected(self._root)}"
             )
-        unknown = [name for name in classes if name not in self.class_names]
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        unknown = [name for name in classes if name not in labels]
         if unknown:
             raise UserError(
                 f"config.data.name: {root} has class folders that "
                 f"{self._root / self._classes_of} has not: {_listed(unknown)}; rename or remove "
                 "them."
             )
+        others: list[str] = []
         with ThreadPoolExecutor(SCANNING_THREADS) as pool:
             found = list(
                 tqdm(
-                    pool.map(lambda name: list(_pictures(f"{root}/{name}")), classes),
+                    pool.map(lambda name: list(_pictures(f"{root}/{name}", others)), classes),
                     desc=f"listing {root}",
                     total=len(classes),
                     unit="classes",
@@ -184,25 +190,37 @@ class FolderDataset:
                     disable=not sys.stderr.isatty(),
                 )
             )
-        start = len(str(self._root)) + 1
+        start = len(os.path.join(self._root, ""))
         paths = [path[start:] for pictures in found for path in pictures]
-        labels = np.repeat([self.class_names.index(c) for c in classes], [len(p) for p in found])
-        say(f"Found {len(paths):,} pictures of {len(classes):,} classes in {root}")
+        labels = np.repeat([labels[name] for name in classes], [len(p) for p in found])
+        say(
+            f"Found {len(paths):,} pictures of {len(classes):,} classes in {root}"
+            + _passed_over(others)
+        )
         order = sorted(range(len(paths)), key=lambda i: _hash(paths[i]))
         return FolderSplit([paths[i] for i in order], labels[order].astype(np.int32))
 
 
-def _pictures(folder: str) -> Iterator[str]:
-    """Paths of the pictures below `folder`; no file is opened, nor asked for its kind."""
+def _pictures(folder: str, others: list[str]) -> Iterator[str]:
+    """Paths of the pictures below `folder`, by suffix; names of other files go to `others`."""
     for entry in _entries(folder):
         if entry.name.lower().endswith(SUFFIXES):
             yield entry.path
         elif entry.is_dir(follow_symlinks=False):
-            yield from _pictures(entry.path)
+            yield from _pictures(entry.path, others)
+        else:
+            others.append(entry.name)
+
+
+def _passed_over(names: list[str]) -> str:
+    if not names:
+        return ""
+    suffixes = {Path(name).suffix.lower() or "without suffix" for name in names}
+    return f"; {len(names):,} other files are passed over ({_listed(suffixes)})"
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    return sorted(entry.name for entry in _entries(folder) if os.path.isdir(entry.path))
 
 
 def _entries(folder: Path | str) -> Iterator[os.DirEntry]:

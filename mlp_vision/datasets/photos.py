@@ -15,9 +15,8 @@ from mlp_vision.datasets.bad_pictures import BadPictures
 from mlp_vision.datasets.image_codec import BadPictureError, decode_picture
 from mlp_vision.host_views import View
 
-REPLACEMENTS = (
-    20  # Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
-)
+# Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
+REPLACEMENTS = 20
 
 
 class PhotoRecords(Protocol):
@@ -92,6 +91,10 @@ class PhotoSource:
         list(self._pool.map(fill, range(len(indices))))  # The list raises what a thread has met.
         batch = {"image": images, "label": labels}
         return batch | {"mask": mask} if draws is None else batch
+
+    def bad_pictures(self) -> str:
+        """How many pictures could not be read so far, and which; empty where all could."""
+        return self._bad.summary()
 
     def _example(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
         encoded, label = self._records[index]

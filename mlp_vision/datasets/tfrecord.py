@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import tensorflow_datasets as tfds
 
 from mlp_core.errors import UserError
@@ -55,7 +56,7 @@ class TfrecordSource:
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """The serialized examples of a file, one at a time; their checksums are not compared.
+    """The serialized examples of a file, one at a time.
 
     Raises:
         UserError: the file is damaged or cut short.
@@ -69,6 +70,15 @@ def read_records(path: Path) -> Iterator[bytes]:
             if length > size:
                 raise UserError(f"{path}: this TFRecord file is damaged; prepare it again.")
             example = file.read(length)
-            if len(file.read(CHECKSUM_BYTES)) < CHECKSUM_BYTES:
+            checksum = file.read(CHECKSUM_BYTES)
+            if len(checksum) < CHECKSUM_BYTES:
                 raise UserError(f"{path}: this TFRecord file is cut short; prepare it again.")
+            if int.from_bytes(checksum, "little") != _masked_crc(example):
+                raise UserError(f"{path}: an example differs from its checksum; prepare it again.")
             yield example
+
+
+def _masked_crc(data: bytes) -> int:
+    """The CRC-32C of `data`, turned and shifted as the format has it."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

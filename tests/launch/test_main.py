@@ -153,7 +153,10 @@ MISTAKES = {
     "model": ([DIGITS, "--config.model.name=vit"], "no model 'vit'"),
     "split": ([DIGITS, "--config.data.train_split=dev"], "no split 'dev'"),
     "metric": ([DIGITS, "--config.evaluation.best_metric=dev/top1"], "is not measured"),
-    "range": ([DIGITS, "--config.data.value_range=(1.0, 0.0)"], "config.data.value_range: 1.0"),
+    "range": (
+        [DIGITS, "--config.data.value_range=(1.0, 0.0)"],
+        "config.data.value_range: the lower",
+    ),
     "decay": ([DIGITS, "--config.optimizer.weight_decay_pattern=kernel"], "matches no parameter"),
 }
 

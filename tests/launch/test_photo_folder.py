@@ -61,7 +61,9 @@ def test_a_folder_with_odd_and_bad_pictures_is_trained_on_and_evaluated(tmp_path
     for name, reason in reasons.items():
         for split, consequence in (("train", "another takes its place"), ("test", "not scored")):
             lines = [line for line in run.stdout.splitlines() if f"{split}/dog/{name}" in line]
+            lines = [line for line in lines if "could not be read" not in line]  # The summary.
             assert len(lines) == 1 and reason in lines[0] and consequence in lines[0]
+    assert "train: 3 of 31 pictures could not be read: " in run.stdout
     last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert last["step"] == 12
     assert last["test/top1"] * 28 == pytest.approx(round(last["test/top1"] * 28), abs=1e-4)

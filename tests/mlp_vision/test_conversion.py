@@ -19,7 +19,7 @@ from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
 from mlp_vision.datasets import conversion
 from mlp_vision.datasets.conversion import convert, find_converted
-from mlp_vision.datasets.image_dataset import open_image_dataset
+from mlp_vision.datasets.image_dataset import find_prepared, open_image_dataset
 from mlp_vision.datasets.tfrecord import TfrecordSource
 from tests.conftest import ROOT
 
@@ -167,3 +167,22 @@ def test_a_copy_is_made_on_a_file_system_without_locks(tiny, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     assert len(convert(tiny).as_data_source("test")) == 7
+
+
+def test_examples_that_differ_from_their_checksums_are_not_converted(tmp_path):
+    shutil.copytree(TINY, tmp_path / "tiny")
+    shard = next((tmp_path / "tiny").rglob("*train.tfrecord-00000*"))
+    content = bytearray(shard.read_bytes())
+    content[40] ^= 1
+    shard.write_bytes(content)
+    builder = tfds.builder_from_directory(shard.parent)
+    with pytest.raises(UserError, match="an example differs from its checksum"):
+        convert(builder)
+
+
+def test_a_missing_shard_is_told_before_anything_is_read(tmp_path):
+    shutil.copytree(TINY, tmp_path / "tiny")
+    shard = next((tmp_path / "tiny").rglob("*train.tfrecord-00000*"))
+    shard.unlink()
+    with pytest.raises(UserError, match=f"{shard.name} is missing; prepare .* again"):
+        find_prepared(str(shard.parent), None)

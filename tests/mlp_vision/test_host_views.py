@@ -1,9 +1,12 @@
+import resource
+
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from mlp_vision.augmentation import inception_crops
+from mlp_vision.eval_presets import EVAL_PRESETS
 from mlp_vision.host_views import EvalView, TrainView, inception_crop
 from tests.mlp_vision.made_photos import photo
 
@@ -57,3 +60,13 @@ def test_without_a_crop_training_sees_the_whole_picture_squashed():
     image = photo(3)
     view = TrainView(24, "none", 0.1)(image, np.random.default_rng(7))
     np.testing.assert_array_equal(view, EvalView(24, "squash")(image))
+
+
+def test_a_strip_of_a_picture_takes_no_more_memory_than_its_view():
+    strip = Image.new("RGB", (60_000, 1), "red")
+    for preset in EVAL_PRESETS:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        view = EvalView(224, preset)(strip)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < 500_000  # KiB; the whole strip, resized, would be 10 GiB.
+        assert (view == (255, 0, 0)).all()

@@ -49,6 +49,7 @@ def test_data_and_weights_named_by_their_path_stay_where_they_are(tmp_path, caps
         (folder / f"{number}.jpg").write_bytes(picture(number))
     config = mixer_digits.get_config()
     config.data.name = str(tmp_path / "pictures")
+    config.data.eval_splits.test = "train"
     config.init.weights = str(write_tiny(tmp_path / "mine.npz"))
     assert prepare(config, tmp_path / "shared") == []
     output = capsys.readouterr().out

@@ -27,7 +27,7 @@ from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import (
     ImageDataset,
-    check_split,
+    check_splits,
     open_image_dataset,
     open_source,
 )
@@ -179,9 +179,7 @@ def _fetch(
     if missing:
         missing.append("(configs/mixer_digits.py needs no download.)")
         raise MissingError("\n".join(missing))
-    check_split("config.data.train_split", dataset, settings.data.train_split)
-    for name, split in settings.data.eval_splits.items():
-        check_split(f"config.data.eval_splits.{name}", dataset, split)
+    check_splits(dataset, settings.data.train_split, settings.data.eval_splits)
     return dataset, weights
 
 

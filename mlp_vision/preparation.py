@@ -18,8 +18,7 @@ from mlp_vision.datasets import tfds_build
 from mlp_vision.datasets.conversion import convert, find_converted
 from mlp_vision.datasets.image_dataset import (
     OWN_BUILDERS,
-    ImageDataset,
-    check_split,
+    check_splits,
     find_prepared,
     is_folder_of_pictures,
     open_image_dataset,
@@ -82,7 +81,8 @@ def _check_directory(directory: Path, data: DataConfig) -> None:
 
 def _prepare_dataset(data: DataConfig, directory: Path | None) -> list[str]:
     if is_folder_of_pictures(data.name):
-        _check_splits(data, open_image_dataset(data.name, None))
+        dataset = open_image_dataset(data.name, None)
+        check_splits(dataset, data.train_split, data.eval_splits)
         say(f"Data set {data.name}: there already, a folder of pictures")
         return []
     data_dir = data.data_dir and str(Path(data.data_dir).expanduser())
@@ -97,19 +97,13 @@ def _prepare_dataset(data: DataConfig, directory: Path | None) -> list[str]:
         done = "converted"
         convert(found)
     dataset = open_image_dataset(data.name, data_dir)
-    _check_splits(data, dataset)
+    check_splits(dataset, data.train_split, data.eval_splits)
     builder = dataset.builder
     folder = Path(builder.data_path)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     say(f"Data set {builder.info.full_name}: {done}, {size / 2**20:,.1f} MiB in {folder}")
     in_directory = directory is not None and folder.is_relative_to(directory)
     return [f"--config.data.data_dir={data_dir}"] if in_directory else []
-
-
-def _check_splits(data: DataConfig, dataset: ImageDataset) -> None:
-    check_split("config.data.train_split", dataset, data.train_split)
-    for name, split in data.eval_splits.items():
-        check_split(f"config.data.eval_splits.{name}", dataset, split)
 
 
 def _prepare_weights(init: InitConfig, directory: Path | None) -> list[str]:

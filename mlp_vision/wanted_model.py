@@ -82,8 +82,8 @@ def _sizes(settings: ImageClassificationConfig, start: ModelSpec | None) -> dict
 
 def _numerics_set(settings: ImageClassificationConfig) -> dict[str, object]:
     """The numerics that the configuration itself sets."""
-    values = {
-        field: getattr(getattr(settings, group), field)
-        for field, (group, _) in ((f, place.split(".")) for f, place in NUMERIC_FIELDS.items())
-    }
+    values = {}
+    for field, place in NUMERIC_FIELDS.items():
+        group, name = place.split(".")
+        values[field] = getattr(getattr(settings, group), name)
     return {field: value for field, value in values.items() if value is not None}

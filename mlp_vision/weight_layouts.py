@@ -46,7 +46,7 @@ def rearrange(layout: Layout, arrays: Arrays) -> dict[str, np.ndarray]:
 
 def to_timm(arrays: Arrays) -> dict[str, np.ndarray]:
     """Our arrays under timm's names and in PyTorch's axes."""
-    return {_timm_name(name): _timm_axes(name, array) for name, array in arrays.items()}
+    return {_timm_name(name): _timm_axes(array) for name, array in arrays.items()}
 
 
 def _timm_name(name: str) -> str:
@@ -57,10 +57,8 @@ def _timm_name(name: str) -> str:
     return f"{OUTER_PARTS[part]}.{leaf}"
 
 
-def _timm_axes(name: str, array: np.ndarray) -> np.ndarray:
-    if array.ndim == 4:
-        return array.transpose(3, 2, 0, 1)  # HWIO to OIHW.
-    return array.T if array.ndim == 2 else array
+def _timm_axes(array: np.ndarray) -> np.ndarray:
+    return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T  # HWIO to OIHW.
 
 
 def _from_timm_name(name: str) -> str:
@@ -76,9 +74,7 @@ def _from_timm_name(name: str) -> str:
 
 
 def _from_timm_axes(name: str, array: np.ndarray) -> np.ndarray:
-    if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)  # OIHW to HWIO.
-    return array.T if array.ndim == 2 else array
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T  # OIHW to HWIO.
 
 
 def _from_legacy_name(name: str) -> str:

@@ -45,7 +45,7 @@ class Weights:
     path: Path
     origin: str  # In words: "published layout", say.
     spec: ModelSpec
-    check: Callable[[], None]  # Reads through; raises UserError where there is damage.
+    check: Callable[[], object]  # Reads through; raises UserError where there is damage.
     read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
 
 
@@ -117,7 +117,7 @@ def _open_run(path: Path) -> Weights:
         files.checkpoints / str(step),
         f"run {workdir}, step {step:,}",
         spec,
-        check=lambda: saved.read() and None,
+        check=saved.read,
         read=saved.read,
     )
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -200,6 +201,17 @@ def check_split(field: str, dataset: ImageDataset, split: str) -> None:
         ) from error
     if empty:
         raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
+
+
+def check_splits(dataset: ImageDataset, train_split: str, eval_splits: Mapping[str, str]) -> None:
+    """Refuses the splits of a configuration that the data set does not have, or that are empty.
+
+    Raises:
+        UserError: see `check_split`.
+    """
+    check_split("config.data.train_split", dataset, train_split)
+    for name, split in eval_splits.items():
+        check_split(f"config.data.eval_splits.{name}", dataset, split)
 
 
 def _counted(dataset: ImageDataset) -> str:

@@ -161,6 +161,22 @@ MISTAKES = {
 }
 
 
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("    config.seed = sead", "own.py, line 6: NameError: name 'sead' is not defined"),
+        ("    config.sead = (", "own.py, line 6: SyntaxError: '(' was never closed"),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_told_with_its_line(environment, tmp_path, line, message):
+    (tmp_path / "own.py").write_text(
+        'from configs import common\n\n\ndef get_config(arg=""):\n'
+        f"    config = common.get_config()\n{line}\n    return config\n"
+    )
+    run = launch(environment, f"--config={tmp_path / 'own.py'}", timeout=60)
+    assert run.returncode == 2 and message in run.stderr and "Traceback" not in run.stderr
+
+
 @pytest.mark.parametrize("args, message", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_ends_in_a_sentence_and_a_status(environment, tmp_path, args, message):
     run = launch(environment, *args, f"--workdir={tmp_path / 'run'}")

@@ -22,6 +22,8 @@ UPRIGHT = {
 NO_PICTURES = {
     b"<!doctype html": "a web page, not a picture",
     b"<html": "a web page, not a picture",
+    b"<head": "a web page, not a picture",
+    b"<!--": "a web page, not a picture",
     b"<?xml": "a text in XML, not a picture",
     b"<svg": "a drawing in SVG, which cannot be read",
     b"{": "a text in JSON, not a picture",
@@ -128,6 +130,8 @@ def _what_is_wrong(encoded: bytes, error: Exception) -> str:
     for beginning, reason in NO_PICTURES.items():
         if start.startswith(beginning):
             return reason
+    if encoded[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        return "a HEIC picture, which is not read; turn it into JPEG"
     if "truncated" in str(error).lower():
         return "cut short"
     if not isinstance(error, UnidentifiedImageError):

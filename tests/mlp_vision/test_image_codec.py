@@ -111,6 +111,7 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), n
 BAD = {
     "nothing": (b"", "an empty file"),
     "web page": (b"\n<!DOCTYPE html><html>404</html>", "a web page"),
+    "heic": (b"\0\0\0\x24ftypheic\0\0\0\0mif1", "a HEIC picture"),
     "git lfs": (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
     "svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
     "text": (b"not a picture at all", "no picture of a known format"),

@@ -100,7 +100,7 @@ def test_a_sweep_fails_in_part_is_interrupted_goes_on_and_changes_its_mind(start
     os.killpg(process.pid, signal.SIGINT)
     status, stdout, stderr = end(process)
     assert status == 130
-    assert "interrupted; the same command goes on" in stderr and len(stderr.splitlines()) == 1
+    assert stderr.startswith("interrupted") and len(stderr.splitlines()) == 1
     assert f"member 1 of 2: {FIELD}=1e-09 (finished before)" in stdout
     assert not (added / "results.json").exists()
 

@@ -35,6 +35,7 @@ from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.model_spec import ModelSpec, read_spec
 from mlp_vision.pretrained import check_fit, check_sizes
 from mlp_vision.published_weights import locate_weights, spec_before_fetching
+from mlp_vision.resolution import announcement
 from mlp_vision.wanted_model import departures, wanted_spec
 from mlp_vision.weights import Weights, expected_params, open_weights
 
@@ -93,6 +94,8 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     if dry_run:
         if prepared.weights:
             prepared.weights.check()
+            if line := announcement(prepared.weights.spec, prepared.spec):
+                say(line)
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
     settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec

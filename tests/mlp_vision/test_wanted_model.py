@@ -77,8 +77,9 @@ def test_fine_tuning_at_another_size_trains_and_resumes(
     config.init.weights = str(write_tiny(tmp_path / "tiny.npz"))
     config.train.duration = "2 steps"
     config.evaluation.every = config.checkpoint.every = "1 step"
-    experiment.train(config, tmp_path / "run")
-    assert f"32 to {image_size} pixels" in (out := capsys.readouterr().out) and kind in out
+    for dry_run in (True, False):
+        experiment.train(config, tmp_path / "run", dry_run=dry_run)
+        assert f"32 to {image_size} pixels" in (out := capsys.readouterr().out) and kind in out
     (tmp_path / "tiny.npz").unlink()  # A run that goes on needs no weights.
     assert experiment.train(config, tmp_path / "run")
     assert "Nothing is left to do" in capsys.readouterr().out

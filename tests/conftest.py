@@ -1,6 +1,7 @@
 """Eight CPU devices, a cache and data folder of the tests' own, strict ranks."""
 
 import os
+import signal
 import tempfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,11 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = Path(__file__).parent.parent
+
+
+def hear_ctrl_c():
+    """For a process to be interrupted: started in a shell's background, it would not listen."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

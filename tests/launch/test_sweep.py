@@ -10,7 +10,7 @@ import time
 import pytest
 
 from mlp_core.metric_writer import read_metrics
-from tests.conftest import ROOT
+from tests.conftest import ROOT, hear_ctrl_c
 
 HELD_OUT = """
 from ml_collections import ConfigDict
@@ -59,6 +59,7 @@ def start(data_dir, tmp_path_factory):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_ctrl_c,
         )
 
     start.workdir = folder / "sweep"

@@ -19,6 +19,7 @@ class BadPictures:
         self._limit = max(FEW, int(FEW_SHARE * num_examples))
         self._num_examples = num_examples
         self._reasons: dict[str, str] = {}  # By name.
+        self._verdict = ""  # The same for all threads, once there are too many.
         self._lock = threading.Lock()
 
     def add(self, name: str, reason: str, consequence: str) -> None:
@@ -28,12 +29,15 @@ class BadPictures:
             UserError: with it there are more than 5 and more than 1 % of the split.
         """
         with self._lock:
+            if self._verdict:
+                raise UserError(self._verdict)
             if name in self._reasons:
                 return
             self._reasons[name] = reason
             count = len(self._reasons)
             if count > self._limit:
-                raise UserError(self._too_many())
+                self._verdict = self._too_many()
+                raise UserError(self._verdict)
             if count <= MOST_LINES:
                 say_from_any_host(
                     f"{self._where}: {name} is {reason}; {consequence} ({count} so far)"

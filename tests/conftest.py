@@ -1,7 +1,6 @@
 """Eight CPU devices, a cache and data folder of the tests' own, strict ranks."""
 
 import os
-import signal
 import tempfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,9 +16,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 ROOT = Path(__file__).parent.parent
 
 
-def hear_ctrl_c():
-    """For a process to be interrupted: started in a shell's background, it would not listen."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# For the start of a process that is to be interrupted: begun in a shell's background, it is deaf.
+HEAR_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from mlp_core.metric_writer import read_metrics
-from tests.conftest import ROOT, hear_ctrl_c
+from tests.conftest import HEAR_CTRL_C, ROOT
 
 HELD_OUT = """
 from ml_collections import ConfigDict
@@ -52,14 +52,20 @@ def start(data_dir, tmp_path_factory):
     def start(*args):
         config = f"--config={folder / 'held_out.py'}"
         return subprocess.Popen(
-            [sys.executable, "-c", SWEEP, config, f"--workdir={folder / 'sweep'}", *args],
+            [
+                sys.executable,
+                "-c",
+                HEAR_CTRL_C + SWEEP,
+                config,
+                f"--workdir={folder / 'sweep'}",
+                *args,
+            ],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=hear_ctrl_c,
         )
 
     start.workdir = folder / "sweep"

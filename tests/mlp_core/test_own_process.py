@@ -11,7 +11,7 @@ import pytest
 
 from mlp_core.errors import UserError
 from mlp_core.own_process import run_in_own_process
-from tests.conftest import ROOT, hear_ctrl_c
+from tests.conftest import HEAR_CTRL_C, ROOT
 
 
 def answer(number):
@@ -57,12 +57,11 @@ def test_the_process_ends_with_its_parent(how, tmp_path):
         f"run_in_own_process(wait, {str(tmp_path / 'started')!r})"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", HEAR_CTRL_C + code],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=hear_ctrl_c,
     )
     deadline = time.time() + 60
     while not (tmp_path / "started").exists() and time.time() < deadline:

@@ -7,16 +7,11 @@ python launch/evaluate.py --config=configs/mixer_b16_pets.py --weights=pets.npz 
 
 from absl import flags
 
-from launch import command, config_flag
+from launch import command, config_flag, weights_flag
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
-WEIGHTS = flags.DEFINE_string(
-    "weights",
-    None,
-    "A run's folder, a file, a published name, hf://OWNER/NAME or a URL; by default the folder in "
-    "which the config trains, runs/<name of the config file>.",
-)
+flags.adopt_module_key_flags(weights_flag)
 SPLIT = flags.DEFINE_multi_string(
     "split", None, "Such as test or train[:1000]; by default the config's eval_splits. Repeatable."
 )
@@ -25,7 +20,7 @@ SPLIT = flags.DEFINE_multi_string(
 def main() -> None:
     """Evaluates the weights. Numerics and image size are theirs, unless a flag sets them."""
     config, name = config_flag.config_and_name()
-    weights = config_flag.weights_or_run(WEIGHTS.value, name)
+    weights = weights_flag.weights_or_run(name)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.scoring import score
 

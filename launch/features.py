@@ -9,16 +9,11 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag
+from launch import command, config_flag, weights_flag
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
-WEIGHTS = flags.DEFINE_string(
-    "weights",
-    None,
-    "A run's folder, a file, a published name, hf://OWNER/NAME or a URL; by default the folder in "
-    "which the config trains, runs/<name of the config file>.",
-)
+flags.adopt_module_key_flags(weights_flag)
 SPLIT = flags.DEFINE_string("split", "test", "Such as test or train[:1000].")
 LAYERS = flags.DEFINE_list(
     "layers", ["pooled"], "pooled (before the head), or the tokens behind a block: block_0 ..."
@@ -32,7 +27,7 @@ def main() -> None:
     """Extracts the features."""
     config, name = config_flag.config_and_name()
     command.require(OUTPUT)
-    weights = config_flag.weights_or_run(WEIGHTS.value, name)
+    weights = weights_flag.weights_or_run(name)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.features import extract
 

@@ -1,6 +1,7 @@
 """Sets up and runs an image classification experiment: checks, then fetches, then trains."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import flax.linen as nn
@@ -127,11 +128,16 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     return results
 
 
+def in_percent(results: Mapping[str, float]) -> str:
+    """The accuracies of an evaluation, without its losses: "test/top1 99.17 %"."""
+    scores = {name: value for name, value in results.items() if not name.endswith("loss")}
+    return ", ".join(f"{name} {100 * value:.2f} %" for name, value in scores.items())
+
+
 def _say_where(files: RunFiles, results: dict[str, float]) -> None:
     """The end of a run: its score, its files, and what one might do next."""
-    scores = [f"{name} {100 * v:.2f} %" for name, v in results.items() if not name.endswith("loss")]
     say(
-        f"\nDone: {', '.join(scores)}\n"
+        f"\nDone: {in_percent(results)}\n"
         f"Checkpoints  {files.checkpoints}\n"
         f"Metrics      {files.metrics}\n"
         f"TensorBoard  {files.tensorboard} (pip install tensorboard; tensorboard --logdir=...)\n"

@@ -34,7 +34,7 @@ def export(weights: Weights, spec: ModelSpec, output: Path) -> None:
         UserError: see `check_output`; or the weights cannot be read.
     """
     check_output(output)
-    params = load_params(weights, spec, head="keep" if spec.num_classes else "auto")
+    params = load_params(weights, spec, head="auto")
     FORMATS[output.suffix](output, spec, params)
     say(f"Wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)")
 

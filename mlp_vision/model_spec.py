@@ -15,6 +15,7 @@ import pydantic
 from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_vision.mixer import Mixer, check_patch_size
+from mlp_vision.models import SIZE_FIELDS
 
 EvalPresetName = Literal["squash", "resize_crop", "resmall_crop", "timm"]
 Output = Literal["softmax", "sigmoid"]
@@ -62,13 +63,7 @@ class ModelSpec:
     @property
     def sizes(self) -> dict[str, int]:
         """The sizes that the paper's table 1 gives for a model, by field name."""
-        return {
-            name: getattr(self, name)
-            for name in (
-                *("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim"),
-                "channels_mlp_dim",
-            )
-        }
+        return {name: getattr(self, name) for name in SIZE_FIELDS}
 
     @property
     def grid(self) -> int:

@@ -24,7 +24,7 @@ from mlp_vision.datasets.image_dataset import (
     open_image_dataset,
 )
 from mlp_vision.published_weights import HUGGING_FACE, PUBLISHED, locate_weights
-from mlp_vision.weights import TIMM_FILE
+from mlp_vision.weights import TIMM_CONFIG, TIMM_FILE
 
 
 def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
@@ -139,7 +139,7 @@ def _place_in(folder: Path, source: str) -> Path | None:
 
 
 def _copy_weights(path: Path, place: Path) -> None:
-    settings = path.with_name("config.json")  # timm's; only Hugging Face has it.
+    settings = path.with_name(TIMM_CONFIG)
     if path.name == TIMM_FILE and settings.is_file():
         _copy(settings, place.with_name(settings.name))
     _copy(path, place)

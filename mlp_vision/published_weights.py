@@ -15,7 +15,7 @@ from mlp_core.errors import UserError
 from mlp_core.weight_files import open_weight_file
 from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
 from mlp_vision.models import MIXER_SIZES
-from mlp_vision.weights import SIGMOID_CLASSES, TIMM_CONFIG, TIMM_FILE, open_weights
+from mlp_vision.weights import TIMM_CONFIG, TIMM_FILE, open_weights, output_of_head
 
 BASE_URL = "https://storage.googleapis.com/mixer_models"
 HUGGING_FACE = "hf://"
@@ -86,7 +86,7 @@ def spec_before_fetching(source: str, mirror: str | None = None) -> ModelSpec | 
             **GOOGLE_NUMERICS,
             num_classes=file.num_classes,
             image_size=file.image_size,
-            output="sigmoid" if file.num_classes == SIGMOID_CLASSES else "softmax",
+            output=output_of_head(file.num_classes),
         )
     if "://" in source:
         return None

@@ -239,20 +239,15 @@ def _write_report(
     lines = [f"# Sweep {workdir.name}", table(outcomes, metric), f"![{metric}]({PLOT})"]
     if final is not None:
         results = final.results()
-        fate = failures.get(final.folder) if results is None else _in_percent(results)
+        fate = failures.get(final.folder) if results is None else experiment.in_percent(results)
         where, point = final.config.data.train_split, describe(final.point)
         lines.append(f"Final run, trained on `{where}` with {point}: {fate}")
     elif (best := best_of(outcomes)) is not None:
         results = runs[outcomes.index(best)].results()
-        lines.append(f"Best so far, {describe(best.point)}: {_in_percent(results)}")
+        lines.append(f"Best so far, {describe(best.point)}: {experiment.in_percent(results)}")
     text = "\n\n".join(lines) + "\n"
     (workdir / TABLE).write_text(text)
     return text
-
-
-def _in_percent(results: dict[str, float]) -> str:
-    scores = {name: value for name, value in results.items() if not name.endswith("loss")}
-    return ", ".join(f"{name} {100 * value:.2f} %" for name, value in scores.items())
 
 
 def _tell(text: str) -> None:

@@ -27,6 +27,7 @@ from mlp_vision.model_spec import (
     METADATA_KEY,
     TIMM_NUMERICS,
     ModelSpec,
+    Output,
     read_spec,
     spec_from_json,
 )
@@ -66,6 +67,11 @@ def open_weights(path: Path) -> Weights:
     if not has_checkpoint(path) and (path / TIMM_FILE).is_file():
         return _open_file(path / TIMM_FILE)
     return _open_run(path)
+
+
+def output_of_head(num_classes: int) -> Output:
+    """How the logits of a head that others trained become probabilities."""
+    return "sigmoid" if num_classes == SIGMOID_CLASSES else "softmax"
 
 
 def expected_params(model: Mixer, image_size: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -141,8 +147,7 @@ def _spec_of_file(file: WeightFile, layout: Layout, sizes: dict[str, int]) -> Mo
     numerics = GOOGLE_NUMERICS
     if layout.name == "timm":
         numerics = TIMM_NUMERICS | _read_timm_config(file.path.with_name(TIMM_CONFIG))
-    output = "sigmoid" if sizes["num_classes"] == SIGMOID_CLASSES else "softmax"
-    return ModelSpec(**sizes, **numerics, output=output)
+    return ModelSpec(**sizes, **numerics, output=output_of_head(sizes["num_classes"]))
 
 
 def _read_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int] | None:

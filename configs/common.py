@@ -14,17 +14,26 @@ def get_config() -> ConfigDict:
     config.seed = 0  # Of initial parameters, data order and augmentation.
 
     config.model = ConfigDict()
-    config.model.name = "mixer_b16"  # mixer_{s32,s16,s8,b32,b16,l32,l16,h14}; mixer: sizes below.
-    config.model.patch_size = placeholder(int)  # Pixels. These five: None, as the name says.
+    # mixer_{s32,s16,s8,b32,b16,l32,l16,h14}, {gmlp,tmlp,amlp}_{ti16,s16,b16}; or mixer, gmlp, tmlp,
+    # amlp with the sizes below, which are None for: as the name says.
+    config.model.name = "mixer_b16"
+    config.model.patch_size = placeholder(int)  # Pixels.
     config.model.hidden_dim = placeholder(int)  # C, channels of a token.
     config.model.num_blocks = placeholder(int)
-    config.model.tokens_mlp_dim = placeholder(int)  # D_S, hidden width of the token MLP.
-    config.model.channels_mlp_dim = placeholder(int)  # D_C, hidden width of the channel MLP.
+    config.model.tokens_mlp_dim = placeholder(int)  # Mixer: D_S, hidden width of the token MLP.
+    config.model.channels_mlp_dim = placeholder(int)  # Mixer: D_C, that of the channel MLP.
+    config.model.ffn_dim = placeholder(int)  # gMLP: width that a block expands to.
+    config.model.gating = placeholder(str)  # gMLP: split, multiplicative, additive or linear.
+    config.model.spatial_matrix = placeholder(str)  # gMLP: full, or toeplitz for tMLP.
+    config.model.tiny_attention_dim = placeholder(int)  # gMLP: size of aMLP's head; 0: none.
+    config.model.pooling = placeholder(str)  # gMLP: mean, or class_token (with pre-logits).
     config.model.num_classes = placeholder(int)  # None: as many as the data set has.
     config.model.gelu = placeholder(str)  # "tanh" or "erf". None: as in the weights, else tanh.
     config.model.layer_norm_epsilon = placeholder(float)  # None: as in the weights, else 1e-6.
+    config.model.gate_layer_norm_epsilon = placeholder(float)  # gMLP: likewise, inside its gate.
     config.model.dropout_rate = 0.0
     config.model.stochastic_depth = 0.0  # Drop probability of the last block; 0 in the first.
+    config.model.stochastic_depth_rescaled = False  # Whether what is kept is divided by 1 - rate.
 
     config.init = ConfigDict()
     # A published name (imagenet21k/Mixer-B_16, sam/Mixer-B_16, gsam/Mixer-B_16 ...), a model on

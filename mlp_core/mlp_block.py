@@ -40,10 +40,13 @@ class MlpBlock(nn.Module):
 class StochasticDepth(nn.Module):
     """Drops a residual branch for some examples of a batch, in training only.
 
-    As in the released MLP-Mixer training code, what is kept is not rescaled by 1 / (1 - rate).
+    Unless `rescaled`, what is kept stays as it is, as in the released MLP-Mixer training code; else
+    it is divided by 1 - rate (Deep Networks with Stochastic Depth, arXiv:1603.09382, does so in
+    evaluation instead), which keeps its mean.
     """
 
     rate: float
+    rescaled: bool = False
 
     @nn.compact
     def __call__(self, branch: jax.Array, *, train: bool = False) -> jax.Array:
@@ -52,4 +55,9 @@ class StochasticDepth(nn.Module):
             return branch
         shape = branch.shape[:1] + (1,) * (branch.ndim - 1)
         keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
-        return branch * keep
+        return branch * keep / (1 - self.rate) if self.rescaled else branch * keep
+
+
+def depth_rate(last: float, block: int, num_blocks: int) -> float:
+    """The drop probability of a block: 0 in the first, `last` in the last, linear in between."""
+    return last * block / max(num_blocks - 1, 1)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlp_core.config import Fraction, PositiveFloat, PositiveInt, RunConfig, frozen_settings
+from mlp_vision.gmlp_spec import Gating, Pooling, SpatialMatrix
 from mlp_vision.model_spec import EvalPresetName, ValueRange
 
 
@@ -18,11 +19,18 @@ class ModelConfig:
     num_blocks: PositiveInt | None
     tokens_mlp_dim: PositiveInt | None
     channels_mlp_dim: PositiveInt | None
+    ffn_dim: PositiveInt | None
+    gating: Gating | None
+    spatial_matrix: SpatialMatrix | None
+    tiny_attention_dim: Annotated[int, Field(ge=0)] | None
+    pooling: Pooling | None
     num_classes: PositiveInt | None
     gelu: Literal["tanh", "erf"] | None
     layer_norm_epsilon: PositiveFloat | None
+    gate_layer_norm_epsilon: PositiveFloat | None
     dropout_rate: Fraction
     stochastic_depth: Fraction
+    stochastic_depth_rescaled: bool
 
 
 @frozen_settings

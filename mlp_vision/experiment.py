@@ -33,10 +33,11 @@ from mlp_vision.datasets.image_dataset import (
     open_source,
 )
 from mlp_vision.host_views import EvalView, TrainView
-from mlp_vision.model_spec import ModelSpec, read_spec
+from mlp_vision.model_spec import ModelSpec
 from mlp_vision.pretrained import check_fit, check_sizes
 from mlp_vision.published_weights import locate_weights, spec_before_fetching
 from mlp_vision.resolution import announcement
+from mlp_vision.spec_file import read_spec
 from mlp_vision.wanted_model import departures, wanted_spec
 from mlp_vision.weights import Weights, expected_params, open_weights
 
@@ -208,4 +209,5 @@ def _build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Mod
         compute_dtype(settings.train.compute_dtype),
         dropout_rate=settings.model.dropout_rate,
         stochastic_depth=settings.model.stochastic_depth,
+        stochastic_depth_rescaled=settings.model.stochastic_depth_rescaled,
     )

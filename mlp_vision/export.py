@@ -15,8 +15,10 @@ from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
 from mlp_core.weight_files import write_weight_file
 from mlp_vision.classifier import eval_view, probabilities, view_logits
-from mlp_vision.model_spec import ModelSpec, metadata_of
+from mlp_vision.mixer_spec import MixerSpec
+from mlp_vision.model_spec import ModelSpec
 from mlp_vision.pretrained import load_params
+from mlp_vision.spec_file import metadata_of
 from mlp_vision.weight_layouts import to_timm
 from mlp_vision.weights import Weights
 
@@ -26,12 +28,12 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def export(weights: Weights, spec: ModelSpec, output: Path) -> None:
     """Writes the model that `spec` makes of `weights`, in the format that the suffix names.
 
-    `.npz`: arrays named as in Google's files; `.safetensors`: named as in timm. Both also carry
-    `spec`, where other programs do not look. `.stablehlo`: a program, see `to_stablehlo`, with
-    `spec` beside it, in `.stablehlo.json`.
+    `.npz`: arrays under our names, for a Mixer those of Google's files; `.safetensors`: named as in
+    timm. Both also carry `spec`, where other programs do not look. `.stablehlo`: a program, see
+    `to_stablehlo`, with `spec` beside it, in `.stablehlo.json`.
 
     Raises:
-        UserError: see `check_output`; or the weights cannot be read.
+        UserError: see `check_output`; the weights cannot be read, or timm has no such model.
     """
     check_output(output)
     params = load_params(weights, spec, head="auto")
@@ -78,18 +80,17 @@ def _write_npz(output: Path, spec: ModelSpec, params) -> None:
         metadata = metadata_of(dataclasses.replace(spec, class_names=()))
         say("Note: the names of so many classes do not fit into an npz file; they are left out.")
     write_weight_file(output, flatten(params), metadata)
-    if spec.gelu != "tanh":
+    if spec.gelu != "tanh" and isinstance(spec, MixerSpec):
         say("Note: Google's code computes with the tanh form of GELU, this model with erf.")
 
 
 def _write_safetensors(output: Path, spec: ModelSpec, params) -> None:
-    write_weight_file(output, to_timm(flatten(params)), metadata_of(spec))
-    ratios = spec.tokens_mlp_dim / spec.hidden_dim, spec.channels_mlp_dim / spec.hidden_dim
-    say(
-        f"In timm: MlpMixer(num_classes={spec.num_classes}, img_size={spec.image_size}, "
-        f"patch_size={spec.patch_size}, num_blocks={spec.num_blocks}, embed_dim={spec.hidden_dim}, "
-        f"mlp_ratio={ratios}" + (", act_layer='gelu_tanh')" if spec.gelu == "tanh" else ")")
-    )
+    call = spec.in_timm()
+    write_weight_file(output, to_timm(spec.BLOCK, flatten(params)), metadata_of(spec))
+    say(f"In timm: {call}")
+    for field, value in spec.TIMM_NUMERICS.items():
+        if field.endswith("epsilon") and getattr(spec, field) != value:
+            say(f"Note: timm computes with {field}={value}, this model {getattr(spec, field)}.")
 
 
 def _write_stablehlo(output: Path, spec: ModelSpec, params) -> None:

@@ -69,7 +69,7 @@ def extract(
 
     def step(params, images):
         views = eval_view(spec, images) if dataset.in_memory else images
-        return activations(model, params, model_input(spec, model, views), layers)
+        return activations(model, params, model_input(spec, model, views), layers, spec.BLOCK)
 
     step = jax.jit(step, out_shardings=replicated(inference.mesh))
     rows = _rows(step, inference, split)
@@ -104,30 +104,30 @@ def check_layers(spec: ModelSpec, layers: Sequence[str]) -> None:
             )
 
 
-def activations(model: nn.Module, params, images: jax.Array, layers: Sequence[str]) -> dict:
+def activations(
+    model: nn.Module, params, images: jax.Array, layers: Sequence[str], block: str
+) -> dict:
     """Activations by layer: `pooled`, float32 [B, C], before the head; `block_3`, say, [B, S, C].
 
-    `model` is one without a head.
+    `model` is one without a head, whose blocks are called `block`_0, `block`_1 ...
     """
-    wanted = {f"MixerBlock_{match[1]}" for layer in layers if (match := BLOCK.fullmatch(layer))}
+    blocks = {layer: f"{block}_{m[1]}" for layer in layers if (m := BLOCK.fullmatch(layer))}
     pooled, state = model.apply(
         {"params": params},
         images,
-        capture_intermediates=lambda module, _: module.name in wanted,
+        capture_intermediates=lambda module, _: module.name in blocks.values(),
         mutable=["intermediates"],
     )
-    blocks = state.get("intermediates", {})
+    captured = state.get("intermediates", {})
     return {
-        layer: pooled
-        if layer == POOLED
-        else blocks[layer.replace("block", "MixerBlock")]["__call__"][0]
+        layer: pooled if layer == POOLED else captured[blocks[layer]]["__call__"][0]
         for layer in layers
     }
 
 
 def _shapes(spec: ModelSpec, layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Shape of one example's activations by layer."""
-    tokens = (spec.grid**2, spec.hidden_dim)
+    tokens = (spec.num_tokens, spec.hidden_dim)
     return {layer: (spec.hidden_dim,) if layer == POOLED else tokens for layer in layers}
 
 

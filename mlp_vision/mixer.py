@@ -11,8 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.errors import UserError
-from mlp_core.mlp_block import MlpBlock, StochasticDepth
+from mlp_core.mlp_block import MlpBlock, StochasticDepth, depth_rate
+from mlp_vision.heads import linear_head
+from mlp_vision.patches import patch_tokens
 
 
 class MixerBlock(nn.Module):
@@ -24,6 +25,7 @@ class MixerBlock(nn.Module):
     layer_norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0
     drop_path_rate: float = 0.0
+    drop_path_rescaled: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -37,7 +39,8 @@ class MixerBlock(nn.Module):
             return MlpBlock(hidden_dim, self.gelu, self.dropout_rate, self.dtype, name=name)
 
         def branch(y):
-            return StochasticDepth(self.drop_path_rate)(y, train=train)
+            depth = StochasticDepth(self.drop_path_rate, self.drop_path_rescaled)
+            return depth(y, train=train)
 
         y = norm("LayerNorm_0")(x)
         y = y.swapaxes(1, 2)  # [B, C, S]
@@ -65,6 +68,7 @@ class Mixer(nn.Module):
     layer_norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0
     stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
+    stochastic_depth_rescaled: bool = False
     dtype: Any = jnp.float32  # Of the arithmetic; parameters, pooling and head are float32.
 
     @nn.compact
@@ -76,10 +80,7 @@ class Mixer(nn.Module):
         Raises:
             UserError: the patch size does not divide height and width.
         """
-        check_patch_size(self.patch_size, images.shape[1:3])
-        patch = (self.patch_size, self.patch_size)
-        x = nn.Conv(self.hidden_dim, patch, strides=patch, dtype=self.dtype, name="stem")(images)
-        x = x.reshape(x.shape[0], -1, x.shape[-1])  # [B, S, C]
+        x = patch_tokens(images, self.patch_size, self.hidden_dim, self.dtype)  # [B, S, C]
         for i in range(self.num_blocks):
             x = MixerBlock(
                 self.tokens_mlp_dim,
@@ -87,7 +88,8 @@ class Mixer(nn.Module):
                 self.gelu,
                 self.layer_norm_epsilon,
                 self.dropout_rate,
-                self.stochastic_depth * i / max(self.num_blocks - 1, 1),
+                depth_rate(self.stochastic_depth, i, self.num_blocks),
+                self.stochastic_depth_rescaled,
                 self.dtype,
                 name=f"MixerBlock_{i}",
             )(x, train=train)
@@ -95,22 +97,4 @@ class Mixer(nn.Module):
             epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="pre_head_layer_norm"
         )(x)
         x = jnp.mean(x, axis=1, dtype=jnp.float32)  # [B, C]
-        if self.num_classes == 0:
-            return x
-        head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name="head")
-        return head(x)  # [B, K]
-
-
-def check_patch_size(patch_size: int, image_shape: tuple[int, int]) -> None:
-    """Refuses a patch size that does not divide height and width.
-
-    Raises:
-        UserError: names both and the nearest smaller and larger sizes that fit.
-    """
-    if any(side % patch_size for side in image_shape):
-        side = next(side for side in image_shape if side % patch_size)
-        below = max(side // patch_size, 1) * patch_size
-        raise UserError(
-            f"patches of {patch_size} pixels do not divide images of {image_shape[0]} x "
-            f"{image_shape[1]}; {below} or {below + patch_size} pixels would fit."
-        )
+        return linear_head(x, self.num_classes)  # [B, K]

@@ -1,21 +1,18 @@
-"""What must be known beside its parameters to use a model: sizes, numerics, preprocessing.
-
-It travels with the parameters: `model.json` in the folder of a run, metadata in an exported file.
-"""
+"""What must be known beside its parameters to use a model: sizes, numerics, preprocessing."""
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
+import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 import pydantic
 
 from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
-from mlp_vision.mixer import Mixer, check_patch_size
-from mlp_vision.models import SIZE_FIELDS
+from mlp_vision.patches import check_patch_size
 
 EvalPresetName = Literal["squash", "resize_crop", "resmall_crop", "timm"]
 Output = Literal["softmax", "sigmoid"]
@@ -30,10 +27,8 @@ def _rising(value_range: tuple[float, float]) -> tuple[float, float]:
 # Of pixels, as the model sees them.
 ValueRange = Annotated[tuple[float, float], pydantic.AfterValidator(_rising)]
 
-METADATA_KEY = "all_mlp_model"  # In weight files.
-
 # Numerics by the origin of weights. Google's: vision_transformer's models_mixer.py and MLP-Mixer,
-# appendix C; timm's: its mlp_mixer.py and the data configuration of its Mixer weights.
+# appendix C; timm's: its mlp_mixer.py and the data configuration of its weights.
 GOOGLE_NUMERICS = dict(
     gelu="tanh", layer_norm_epsilon=1e-6, eval_preset="resmall_crop", value_range=(-1.0, 1.0)
 )
@@ -41,16 +36,25 @@ TIMM_NUMERICS = dict(
     gelu="erf", layer_norm_epsilon=1e-6, eval_preset="timm", value_range=(-1.0, 1.0)
 )
 
+Arrays = Mapping[str, np.ndarray]
+Shapes = Mapping[str, tuple[int, ...]]
+
 
 @frozen_settings
 class ModelSpec:
-    """A trained model without its parameters."""
+    """A trained model without its parameters; a subclass for each architecture."""
+
+    TITLE: ClassVar[str]  # In words.
+    MODULE: ClassVar[type[nn.Module]]
+    BLOCK: ClassVar[str]  # Blocks are called BLOCK_0, BLOCK_1 ...
+    TOKEN_MIXING: ClassVar[tuple[str, ...]]  # Arrays of a block that depend on the image size.
+    SIZES: ClassVar[tuple[str, ...]]  # Fields that settle the parameters' shapes and their use.
+    NUMERICS: ClassVar[tuple[str, ...]] = ("gelu", "layer_norm_epsilon")  # Fields of MODULE.
+    TIMM_NUMERICS: ClassVar[Mapping[str, Any]] = TIMM_NUMERICS
 
     patch_size: PositiveInt
     hidden_dim: PositiveInt
     num_blocks: PositiveInt
-    tokens_mlp_dim: PositiveInt
-    channels_mlp_dim: PositiveInt
     num_classes: pydantic.NonNegativeInt  # 0 without a head.
     gelu: Literal["tanh", "erf"]
     layer_norm_epsilon: PositiveFloat
@@ -60,32 +64,73 @@ class ModelSpec:
     output: Output  # How logits become probabilities.
     class_names: tuple[str, ...] = ()  # In the order of the logits; empty where not known.
 
+    @classmethod
+    def default_sizes(cls) -> dict[str, Any]:
+        """Those of SIZES that need not be given."""
+        fields = {field.name: field.default for field in dataclasses.fields(cls)}
+        return {n: fields[n] for n in cls.SIZES if fields[n] is not dataclasses.MISSING}
+
+    @classmethod
+    def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
+        """The sizes, `num_classes` and `image_size` that parameters of these shapes have.
+
+        Raises:
+            KeyError, ValueError: they are not those of this architecture.
+        """
+        raise NotImplementedError
+
+    def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
+        """What makes the arrays TOKEN_MIXING of a block those of `wanted`, of another image size.
+
+        Raises:
+            UserError: there is no such change.
+        """
+        raise NotImplementedError
+
+    def resolution_change(self, wanted: Self) -> str:
+        """What `token_mixing_change` does, in a few words."""
+        raise NotImplementedError
+
+    def in_timm(self) -> str:
+        """The call that makes this model in timm.
+
+        Raises:
+            UserError: timm has no such model.
+        """
+        mixer = (
+            f"MlpMixer(num_classes={self.num_classes}, img_size={self.image_size}, "
+            f"patch_size={self.patch_size}, num_blocks={self.num_blocks}, "
+            f"embed_dim={self.hidden_dim}, {self._timm_arguments()}"
+        )
+        return mixer + (", act_layer='gelu_tanh')" if self.gelu == "tanh" else ")")
+
+    def _timm_arguments(self) -> str:
+        raise NotImplementedError
+
     @property
-    def sizes(self) -> dict[str, int]:
-        """The sizes that the paper's table 1 gives for a model, by field name."""
-        return {name: getattr(self, name) for name in SIZE_FIELDS}
+    def sizes(self) -> dict[str, Any]:
+        """What settles the parameters, by field name."""
+        return {name: getattr(self, name) for name in self.SIZES}
 
     @property
     def grid(self) -> int:
-        """Tokens a side."""
+        """Patches a side."""
         return self.image_size // self.patch_size
 
-    def create_model(self, dtype: Any = jnp.float32, **training: Any) -> Mixer:
-        """The model; `training` may set `dropout_rate` and `stochastic_depth`."""
-        return Mixer(
-            num_classes=self.num_classes,
-            gelu=self.gelu,
-            layer_norm_epsilon=self.layer_norm_epsilon,
-            dtype=dtype,
-            **self.sizes,
-            **training,
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the blocks see."""
+        return self.grid**2
+
+    def create_model(self, dtype: Any = jnp.float32, **training: Any) -> nn.Module:
+        """The model; `training` may set rates of dropout and stochastic depth."""
+        numerics = {name: getattr(self, name) for name in self.NUMERICS}
+        return self.MODULE(
+            num_classes=self.num_classes, dtype=dtype, **self.sizes, **numerics, **training
         )
 
-    def at_image_size(self, image_size: int) -> "ModelSpec":
+    def at_image_size(self, image_size: int) -> Self:
         """The same model for images of another size.
-
-        A side longer by a whole factor K widens the token MLP by K squared (MLP-Mixer, section 3);
-        for any other size its width stays.
 
         Raises:
             UserError: the patch size does not divide `image_size`.
@@ -93,13 +138,17 @@ class ModelSpec:
         if image_size < 1:
             raise UserError(f"images of {image_size} pixels: there must be one at least.")
         check_patch_size(self.patch_size, (image_size, image_size))
-        factor, rest = divmod(image_size, self.image_size)
-        widening = factor**2 if rest == 0 else 1
-        return dataclasses.replace(
-            self, image_size=image_size, tokens_mlp_dim=self.tokens_mlp_dim * widening
-        )
+        return dataclasses.replace(self, image_size=image_size)
 
-    def adapted(self, image_size: int | None = None, **numerics: Any) -> "ModelSpec":
+    def sizes_at(self, image_size: int, named: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes of a model that starts from this one, where `named` are asked for."""
+        return self.sizes | named
+
+    def fits(self, wanted: "ModelSpec") -> bool:
+        """Whether these parameters can be made into those of `wanted` by a change of resolution."""
+        return type(self) is type(wanted) and self.sizes == wanted.sizes
+
+    def adapted(self, image_size: int | None = None, **numerics: Any) -> Self:
         """The same model at another image size or with other numerics; None leaves things alone.
 
         Raises:
@@ -120,40 +169,3 @@ class ModelSpec:
     def to_json(self) -> str:
         """As one line of JSON."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
-
-
-def read_spec(file: Path) -> ModelSpec:
-    """Reads the description of a run's model.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{file}: the description of the model cannot be read ({error}); without it the "
-            "checkpoints there cannot be used."
-        ) from error
-    return spec_from_json(text, file)
-
-
-def spec_from_json(text: str, origin: Path) -> ModelSpec:
-    """Reads what `to_json` wrote.
-
-    Raises:
-        UserError: it is something else; names `origin`.
-    """
-    try:
-        return pydantic.TypeAdapter(ModelSpec).validate_json(text)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            f"{origin}: does not describe a model of this project "
-            f"({'.'.join(map(str, first['loc']))}: {first['msg']})."
-        ) from error
-
-
-def metadata_of(spec: ModelSpec) -> Mapping[str, str]:
-    """What an exported weight file says about its model."""
-    return {METADATA_KEY: spec.to_json()}

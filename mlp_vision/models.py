@@ -6,29 +6,28 @@ import flax.linen as nn
 
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import GELU_FORMS
-from mlp_vision.mixer import Mixer
+from mlp_core.spatial_gating import GATINGS, SPATIAL_MATRICES
+from mlp_vision.gmlp import POOLINGS
+from mlp_vision.gmlp_spec import AMLP_FORM, GMLP_SIZES, TMLP_FORM, GmlpSpec
+from mlp_vision.mixer_spec import MIXER_SIZES, MixerSpec
+from mlp_vision.model_spec import ModelSpec
 
-SIZE_FIELDS = ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim")
+ARCHITECTURES: dict[str, type[ModelSpec]] = {"mixer": MixerSpec, "gmlp": GmlpSpec}
 
-# MLP-Mixer, table 1; S/8 is the size of one published weight file.
-MIXER_SIZES = {
-    name: dict(zip(SIZE_FIELDS, sizes, strict=True))
-    for name, sizes in {
-        "s32": (32, 512, 8, 256, 2048),
-        "s16": (16, 512, 8, 256, 2048),
-        "s8": (8, 512, 8, 256, 2048),
-        "b32": (32, 768, 12, 384, 3072),
-        "b16": (16, 768, 12, 384, 3072),
-        "l32": (32, 1024, 24, 512, 4096),
-        "l16": (16, 1024, 24, 512, 4096),
-        "h14": (14, 1280, 32, 640, 5120),
-    }.items()
+# Name: architecture and the fields that the name settles. "mixer", say, leaves all sizes open.
+MODELS: dict[str, tuple[type[ModelSpec], dict[str, Any]]] = {
+    "mixer": (MixerSpec, {}),
+    **{f"mixer_{name}": (MixerSpec, sizes) for name, sizes in MIXER_SIZES.items()},
 }
+for family, form in {"gmlp": {}, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}.items():
+    MODELS[family] = (GmlpSpec, form)
+    MODELS |= {f"{family}_{name}": (GmlpSpec, sizes | form) for name, sizes in GMLP_SIZES.items()}
 
-# Name: module and the fields that the name settles. "mixer" leaves all sizes to the caller.
-MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
-    "mixer": (Mixer, {}),
-    **{f"mixer_{name}": (Mixer, sizes) for name, sizes in MIXER_SIZES.items()},
+CHOICES = {
+    "gelu": GELU_FORMS,
+    "gating": GATINGS,
+    "spatial_matrix": SPATIAL_MATRICES,
+    "pooling": POOLINGS,
 }
 
 
@@ -43,23 +42,25 @@ def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
     Raises:
         UserError: the name or a field is unknown, or a size is missing.
     """
-    module, sizes = find_model(name)
-    fields = sizes | overrides
+    architecture, named = find_model(name)
+    fields = named | overrides
+    module = architecture.MODULE
     known = {field for field in module.__dataclass_fields__ if field not in ("parent", "name")}
     for field in fields.keys() - known:
         raise UserError(
             f"model {name!r} has no field {field!r}; it has {', '.join(sorted(known))}."
         )
-    if fields.get("gelu", "tanh") not in GELU_FORMS:
-        raise UserError(f"gelu={fields['gelu']!r} is none of {', '.join(GELU_FORMS)}.")
-    missing = [field for field in SIZE_FIELDS if field not in fields]
+    for field, choices in CHOICES.items():
+        if field in fields and fields[field] not in choices:
+            raise UserError(f"{field}={fields[field]!r} is none of {', '.join(choices)}.")
+    missing = missing_sizes(architecture, fields)
     if missing:
         raise UserError(f"model {name!r} needs {', '.join(missing)}.")
     return module(num_classes=num_classes, **fields)
 
 
-def find_model(name: str) -> tuple[type[nn.Module], dict[str, Any]]:
-    """The module of a model, and the fields that its name settles.
+def find_model(name: str) -> tuple[type[ModelSpec], dict[str, Any]]:
+    """The architecture of a model, and the fields that its name settles.
 
     Raises:
         UserError: there is no such model.
@@ -67,3 +68,9 @@ def find_model(name: str) -> tuple[type[nn.Module], dict[str, Any]]:
     if name not in MODELS:
         raise UserError(f"there is no model {name!r}; choose from {', '.join(sorted(MODELS))}.")
     return MODELS[name]
+
+
+def missing_sizes(architecture: type[ModelSpec], fields: dict[str, Any]) -> list[str]:
+    """The sizes that must still be given."""
+    there = architecture.default_sizes() | fields
+    return [name for name in architecture.SIZES if name not in there]

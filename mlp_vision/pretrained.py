@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,7 +13,6 @@ from mlp_core.errors import UserError
 from mlp_core.parameters import unflatten
 from mlp_vision import resolution
 from mlp_vision.classes import class_conflict
-from mlp_vision.mixer import Mixer
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.models import find_model
 from mlp_vision.published_weights import locate_weights
@@ -31,8 +31,8 @@ def load_pretrained(
     head: Head = "auto",
     mirror: str | None = None,
     dtype: Any = jnp.float32,
-) -> tuple[Mixer, dict[str, Any]]:
-    """A Mixer with published, exported or trained weights; GELU form and epsilon are theirs.
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A model with published, exported or trained weights; GELU form and epsilon are theirs.
 
     `model.apply({"params": params}, images)` gives logits. Images are float,
     [B, image_size, image_size, 3], in the value range that `describe_weights` tells: from -1 to 1
@@ -53,10 +53,17 @@ def load_pretrained(
     """
     weights = open_weights(locate_weights(str(source), mirror))
     spec = weights.spec.adapted(image_size, num_classes=num_classes)
-    if model is not None:  # The width of the token MLPs goes with the image size.
-        named = find_model(model)[1] | {"tokens_mlp_dim": spec.tokens_mlp_dim}
-        spec = dataclasses.replace(spec, **named)
+    if model is not None:
+        spec = _named(model, weights, spec)
     return spec.create_model(dtype), load_params(weights, spec, head)
+
+
+def _named(model: str, weights: Weights, spec: ModelSpec) -> ModelSpec:
+    """`spec` with the sizes that the name settles, so that a wrong name is told."""
+    architecture, named = find_model(model)
+    if not isinstance(spec, architecture):
+        raise UserError(f"{weights.path}: holds {spec.TITLE}, not {model}.")
+    return dataclasses.replace(spec, **weights.spec.sizes_at(spec.image_size, named))
 
 
 def describe_weights(source: str | Path, mirror: str | None = None) -> ModelSpec:
@@ -121,8 +128,12 @@ def check_sizes(source: str, start: ModelSpec, wanted: ModelSpec) -> None:
     Raises:
         UserError: names `source` and the fields to set.
     """
-    if resolution.fits(start, wanted):
+    if start.fits(wanted):
         return
+    if type(start) is not type(wanted):
+        raise UserError(
+            f"{source}: does not fit the model; it is {start.TITLE}, the model {wanted.TITLE}."
+        )
     right = start.at_image_size(wanted.image_size).sizes
     different = {name: size for name, size in right.items() if wanted.sizes[name] != size}
     fields = ", ".join(f"{name}={size}" for name, size in different.items())

@@ -13,8 +13,8 @@ from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url
 from mlp_core.errors import UserError
 from mlp_core.weight_files import open_weight_file
+from mlp_vision.mixer_spec import MIXER_SIZES, MixerSpec
 from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
-from mlp_vision.models import MIXER_SIZES
 from mlp_vision.weights import TIMM_CONFIG, TIMM_FILE, open_weights, output_of_head
 
 BASE_URL = "https://storage.googleapis.com/mixer_models"
@@ -25,24 +25,24 @@ HUGGING_FACE = "hf://"
 class PublishedFile:
     """A published weight file."""
 
-    model: str  # A name of `mlp_vision.models`.
+    size: str  # A name of `MIXER_SIZES`.
     num_classes: int
     mebibytes: float  # To two digits, as listed.
     image_size: int = 224
 
 
 PUBLISHED = {
-    "imagenet1k/Mixer-B_16": PublishedFile("mixer_b16", 1000, 228.47),
-    "imagenet1k/Mixer-L_16": PublishedFile("mixer_l16", 1000, 794.29),
-    "imagenet21k/Mixer-B_16": PublishedFile("mixer_b16", 21843, 289.61),
-    "imagenet21k/Mixer-L_16": PublishedFile("mixer_l16", 21843, 875.78),
-    "sam/Mixer-B_16": PublishedFile("mixer_b16", 1000, 228.47),
-    "sam/Mixer-B_32": PublishedFile("mixer_b32", 1000, 230.04),
-    "gsam/Mixer-B_16": PublishedFile("mixer_b16", 1000, 228.47),
-    "gsam/Mixer-B_32": PublishedFile("mixer_b32", 1000, 230.04),
-    "gsam/Mixer-S_16": PublishedFile("mixer_s16", 1000, 70.71),
-    "gsam/Mixer-S_32": PublishedFile("mixer_s32", 1000, 72.91),
-    "gsam/Mixer-S_8": PublishedFile("mixer_s8", 1000, 78.79),
+    "imagenet1k/Mixer-B_16": PublishedFile("b16", 1000, 228.47),
+    "imagenet1k/Mixer-L_16": PublishedFile("l16", 1000, 794.29),
+    "imagenet21k/Mixer-B_16": PublishedFile("b16", 21843, 289.61),
+    "imagenet21k/Mixer-L_16": PublishedFile("l16", 21843, 875.78),
+    "sam/Mixer-B_16": PublishedFile("b16", 1000, 228.47),
+    "sam/Mixer-B_32": PublishedFile("b32", 1000, 230.04),
+    "gsam/Mixer-B_16": PublishedFile("b16", 1000, 228.47),
+    "gsam/Mixer-B_32": PublishedFile("b32", 1000, 230.04),
+    "gsam/Mixer-S_16": PublishedFile("s16", 1000, 70.71),
+    "gsam/Mixer-S_32": PublishedFile("s32", 1000, 72.91),
+    "gsam/Mixer-S_8": PublishedFile("s8", 1000, 78.79),
 }
 
 
@@ -77,12 +77,12 @@ def spec_before_fetching(source: str, mirror: str | None = None) -> ModelSpec | 
     """What is known of weights without a download; None where that is nothing.
 
     Raises:
-        UserError: a local file holds no weights of a Mixer.
+        UserError: a local file holds no weights of a model that is known.
     """
     if source in PUBLISHED:
         file = PUBLISHED[source]
-        return ModelSpec(
-            **MIXER_SIZES[file.model.removeprefix("mixer_")],
+        return MixerSpec(
+            **MIXER_SIZES[file.size],
             **GOOGLE_NUMERICS,
             num_classes=file.num_classes,
             image_size=file.image_size,

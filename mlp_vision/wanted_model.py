@@ -4,21 +4,18 @@ A field that is set holds; one that is not is as in the weights that a run start
 default where it starts at random.
 """
 
-import math
+from typing import Any
 
 from mlp_core.errors import UserError
 from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.mixer import check_patch_size
 from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
-from mlp_vision.models import SIZE_FIELDS, find_model
+from mlp_vision.models import ARCHITECTURES, find_model, missing_sizes
+from mlp_vision.patches import check_patch_size
 
 RANDOM_START_NUMERICS = GOOGLE_NUMERICS | {"eval_preset": "squash"}
-NUMERIC_FIELDS = {  # By field of the spec: where the configuration has it.
-    "gelu": "model.gelu",
-    "layer_norm_epsilon": "model.layer_norm_epsilon",
-    "eval_preset": "data.eval_preset",
-    "value_range": "data.value_range",
-}
+PREPROCESSING = ("eval_preset", "value_range")  # In the group `data` of the configuration.
+# What some architecture has, in the group `model`.
+MODEL_FIELDS = {f for a in ARCHITECTURES.values() for f in (*a.SIZES, *a.NUMERICS)}
 
 
 def wanted_spec(
@@ -33,14 +30,15 @@ def wanted_spec(
         UserError: there is no such model, a size is missing, or the patch size does not divide
           the image size.
     """
-    sizes = _sizes(settings, start)
-    missing = [f"config.model.{name}" for name in SIZE_FIELDS if name not in sizes]
+    architecture, sizes = _sizes(settings, start)
+    missing = [f"config.model.{name}" for name in missing_sizes(architecture, sizes)]
     if missing:
         raise UserError(f"the model {settings.model.name!r} needs {', '.join(missing)}.")
-    numerics = {field: getattr(start, field) for field in NUMERIC_FIELDS} if start else {}
-    return ModelSpec(
+    numerics = (*architecture.NUMERICS, *PREPROCESSING)
+    theirs = {name: getattr(start, name) for name in numerics if hasattr(start, name)}
+    return architecture(
         **sizes,
-        **(RANDOM_START_NUMERICS | numerics | _numerics_set(settings)),
+        **(RANDOM_START_NUMERICS | theirs | _numerics_set(settings, architecture)),
         num_classes=num_classes,
         image_size=settings.data.image_size,
         output="softmax",
@@ -54,36 +52,42 @@ def departures(settings: ImageClassificationConfig, start: ModelSpec) -> list[st
     The eval preset is no such number: a recipe may well choose another.
     """
     return [
-        f"Note: config.{NUMERIC_FIELDS[field]}={value}, but the weights were trained with "
-        f"{getattr(start, field)}."
-        for field, value in _numerics_set(settings).items()
+        f"Note: config.{'data' if field in PREPROCESSING else 'model'}.{field}={value}, but the "
+        f"weights were trained with {getattr(start, field)}."
+        for field, value in _numerics_set(settings, type(start)).items()
         if field != "eval_preset" and value != getattr(start, field)
     ]
 
 
-def _sizes(settings: ImageClassificationConfig, start: ModelSpec | None) -> dict[str, int]:
+def _sizes(
+    settings: ImageClassificationConfig, start: ModelSpec | None
+) -> tuple[type[ModelSpec], dict[str, Any]]:
+    """Architecture and sizes, those missing that are not known."""
     image_size = settings.data.image_size
-    fields = {name: getattr(settings.model, name) for name in SIZE_FIELDS}
-    fields = {name: value for name, value in fields.items() if value is not None}
-    named = find_model(settings.model.name)[1] | fields
-    sizes = (start.sizes if start else {}) | named
+    architecture, named = find_model(settings.model.name)
+    own = (*architecture.SIZES, *architecture.NUMERICS)
+    for name in sorted(MODEL_FIELDS - set(own)):
+        if getattr(settings.model, name) is not None:
+            raise UserError(
+                f"config.model.{name}: {architecture.TITLE} has no such field; it has "
+                f"{', '.join(own)}."
+            )
+    fields = {name: getattr(settings.model, name) for name in architecture.SIZES}
+    sizes = named | {name: value for name, value in fields.items() if value is not None}
+    if isinstance(start, architecture):
+        sizes = start.sizes_at(image_size, sizes)
     if "patch_size" in sizes:
         try:
             check_patch_size(sizes["patch_size"], (image_size, image_size))
         except UserError as error:
             raise UserError(f"config.data.image_size, config.model.patch_size: {error}") from None
-    if start and sizes["patch_size"] == start.patch_size:
-        width = named.get("tokens_mlp_dim", start.tokens_mlp_dim)
-        factor = math.isqrt(start.tokens_mlp_dim // width)
-        if start.tokens_mlp_dim == factor**2 * width:  # Theirs, perhaps at a higher resolution.
-            sizes["tokens_mlp_dim"] = start.at_image_size(image_size).tokens_mlp_dim
-    return sizes
+    return architecture, sizes
 
 
-def _numerics_set(settings: ImageClassificationConfig) -> dict[str, object]:
+def _numerics_set(
+    settings: ImageClassificationConfig, architecture: type[ModelSpec]
+) -> dict[str, Any]:
     """The numerics that the configuration itself sets."""
-    values = {}
-    for field, place in NUMERIC_FIELDS.items():
-        group, name = place.split(".")
-        values[field] = getattr(getattr(settings, group), name)
-    return {field: value for field, value in values.items() if value is not None}
+    values = {name: getattr(settings.model, name) for name in architecture.NUMERICS}
+    values |= {name: getattr(settings.data, name) for name in PREPROCESSING}
+    return {name: value for name, value in values.items() if value is not None}

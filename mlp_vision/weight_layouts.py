@@ -1,7 +1,7 @@
-"""Names of a Mixer's parameters in other people's weight files, and how arrays lie there.
+"""Names of parameters in other people's weight files, and how arrays lie there.
 
-Ours are those of the files that Google published. Facts on the other two: timm's mlp_mixer.py;
-the loader of big_vision's first Mixer release, for files that were written before it.
+Ours are, for a Mixer, those of the files that Google published. Facts on the other two: timm's
+mlp_mixer.py; the loader of big_vision's first Mixer release, for files that were written before it.
 """
 
 import dataclasses
@@ -12,13 +12,22 @@ import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
 
-BLOCK_PARTS = {  # Ours: timm's.
-    "LayerNorm_0": "norm1",
-    "LayerNorm_1": "norm2",
-    "token_mixing/Dense_0": "mlp_tokens.fc1",
-    "token_mixing/Dense_1": "mlp_tokens.fc2",
-    "channel_mixing/Dense_0": "mlp_channels.fc1",
-    "channel_mixing/Dense_1": "mlp_channels.fc2",
+BLOCK_PARTS = {  # By the name of a block; ours: timm's.
+    "MixerBlock": {
+        "LayerNorm_0": "norm1",
+        "LayerNorm_1": "norm2",
+        "token_mixing/Dense_0": "mlp_tokens.fc1",
+        "token_mixing/Dense_1": "mlp_tokens.fc2",
+        "channel_mixing/Dense_0": "mlp_channels.fc1",
+        "channel_mixing/Dense_1": "mlp_channels.fc2",
+    },
+    "GmlpBlock": {
+        "norm": "norm",
+        "project_in": "mlp_channels.fc1",
+        "gating/norm": "mlp_channels.gate.norm",
+        "gating/spatial": "mlp_channels.gate.proj",
+        "project_out": "mlp_channels.fc2",
+    },
 }
 OUTER_PARTS = {"stem": "stem.proj", "pre_head_layer_norm": "norm", "head": "head"}
 
@@ -44,37 +53,47 @@ def rearrange(layout: Layout, arrays: Arrays) -> dict[str, np.ndarray]:
     return {name: layout.to_our_axes(name, array) for name, array in renamed.items()}
 
 
-def to_timm(arrays: Arrays) -> dict[str, np.ndarray]:
-    """Our arrays under timm's names and in PyTorch's axes."""
-    return {_timm_name(name): _timm_axes(array) for name, array in arrays.items()}
+def to_timm(block: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Our arrays of a model with such blocks, under timm's names and in PyTorch's axes."""
+    parts = BLOCK_PARTS[block]
+    return {_timm_name(name, parts): _timm_axes(name, array) for name, array in arrays.items()}
 
 
-def _timm_name(name: str) -> str:
+def _timm_name(name: str, block_parts: Mapping[str, str]) -> str:
     part, leaf = name.rsplit("/", 1)
     leaf = "bias" if leaf == "bias" else "weight"
-    if match := re.fullmatch(r"MixerBlock_(\d+)/(.+)", part):
-        return f"blocks.{match[1]}.{BLOCK_PARTS[match[2]]}.{leaf}"
+    if match := re.fullmatch(r"\w+Block_(\d+)/(.+)", part):
+        return f"blocks.{match[1]}.{block_parts[match[2]]}.{leaf}"
     return f"{OUTER_PARTS[part]}.{leaf}"
 
 
-def _timm_axes(array: np.ndarray) -> np.ndarray:
+def _timm_axes(name: str, array: np.ndarray) -> np.ndarray:
+    if name.endswith("gating/spatial/kernel"):  # From the second index to the first, as PyTorch's.
+        return array
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T  # HWIO to OIHW.
 
 
-def _from_timm_name(name: str) -> str:
-    part, _, leaf = name.rpartition(".")
-    block = re.fullmatch(r"blocks\.(\d+)\.(.+)", part)
-    ours = {theirs: ours for ours, theirs in (BLOCK_PARTS if block else OUTER_PARTS).items()}
-    part = ours.get(block[2] if block else part)
-    if part is None:
-        return name
-    weight = "scale" if "norm" in part.lower() else "kernel"
-    prefix = f"MixerBlock_{block[1]}/" if block else ""
-    return f"{prefix}{part}/{weight if leaf == 'weight' else leaf}"
-
-
 def _from_timm_axes(name: str, array: np.ndarray) -> np.ndarray:
+    if name.endswith("gating/spatial/kernel"):
+        return array
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T  # OIHW to HWIO.
+
+
+def _timm_layout(block: str, marker: str) -> Layout:
+    block_parts = {theirs: ours for ours, theirs in BLOCK_PARTS[block].items()}
+    outer_parts = {theirs: ours for ours, theirs in OUTER_PARTS.items()}
+
+    def to_ours(name: str) -> str:
+        part, _, leaf = name.rpartition(".")
+        match = re.fullmatch(r"blocks\.(\d+)\.(.+)", part)
+        ours = block_parts.get(match[2]) if match else outer_parts.get(part)
+        if ours is None:
+            return name
+        weight = "scale" if "norm" in ours.lower() else "kernel"
+        prefix = f"{block}_{match[1]}/" if match else ""
+        return f"{prefix}{ours}/{weight if leaf == 'weight' else leaf}"
+
+    return Layout("timm", marker, to_ours, _from_timm_axes)
 
 
 def _from_legacy_name(name: str) -> str:
@@ -94,6 +113,7 @@ def _from_legacy_axes(name: str, array: np.ndarray) -> np.ndarray:
 
 LAYOUTS = (
     Layout("published", "stem/kernel", lambda name: name, lambda name, array: array),
-    Layout("timm", "stem.proj.weight", _from_timm_name, _from_timm_axes),
+    _timm_layout("GmlpBlock", "blocks.0.mlp_channels.gate.proj.weight"),
+    _timm_layout("MixerBlock", "stem.proj.weight"),
     Layout("legacy", "embedding/kernel", _from_legacy_name, _from_legacy_axes),
 )

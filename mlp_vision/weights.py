@@ -1,16 +1,15 @@
-"""Weights of a Mixer wherever they lie: what they are told by their content, numerics by source.
+"""Weights wherever they lie: architecture and sizes told by content, numerics by source.
 
 Files in the published layout, in the one before it, or in timm's; and checkpoints of our own runs.
 """
 
 import dataclasses
 import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,16 +20,10 @@ from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
 from mlp_core.run_directory import RunFiles, has_checkpoint, saved_steps
 from mlp_core.weight_files import WeightFile, open_weight_file
-from mlp_vision.mixer import Mixer, check_patch_size
-from mlp_vision.model_spec import (
-    GOOGLE_NUMERICS,
-    METADATA_KEY,
-    TIMM_NUMERICS,
-    ModelSpec,
-    Output,
-    read_spec,
-    spec_from_json,
-)
+from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec, Output, Shapes
+from mlp_vision.models import ARCHITECTURES
+from mlp_vision.patches import check_patch_size
+from mlp_vision.spec_file import METADATA_KEY, read_spec, spec_from_json
 from mlp_vision.weight_layouts import Layout, layout_of, rearrange
 
 TIMM_FILE, TIMM_CONFIG = "model.safetensors", "config.json"  # As the Hugging Face hub has them.
@@ -58,8 +51,8 @@ def open_weights(path: Path) -> Weights:
         (its latest checkpoint) or of one checkpoint of it.
 
     Raises:
-        UserError: there are no weights of a Mixer, or they are not whole; each parameter that
-          misses, is foreign or of an impossible shape is named.
+        UserError: there are no weights of a model that is known, or they are not whole; each
+          parameter that misses, is foreign or of an impossible shape is named.
     """
     if not path.is_dir():
         return _open_file(path)
@@ -74,7 +67,7 @@ def output_of_head(num_classes: int) -> Output:
     return "sigmoid" if num_classes == SIGMOID_CLASSES else "softmax"
 
 
-def expected_params(model: Mixer, image_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+def expected_params(model: nn.Module, image_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of the parameters of `model` at `image_size` pixels, by name."""
     images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     check_patch_size(model.patch_size, (image_size, image_size))
@@ -86,16 +79,16 @@ def _open_file(path: Path) -> Weights:
     file = open_weight_file(path)
     layout = layout_of(file.headers)
     if layout is None:
-        raise _not_a_mixer(path, file)
+        raise _unknown(path, file)
     stand_ins = {
         name: np.broadcast_to(np.zeros((), header.dtype), header.shape)  # Shapes without memory.
         for name, header in file.headers.items()
     }
     shapes = {name: array.shape for name, array in rearrange(layout, stand_ins).items()}
-    sizes = _read_sizes(shapes)
-    if sizes is None:
-        raise _not_a_mixer(path, file)
-    spec = _spec_of_file(file, layout, sizes)
+    architecture, sizes = _architecture_and_sizes(shapes)
+    if architecture is None:
+        raise _unknown(path, file)
+    spec = _spec_of_file(file, layout, architecture, sizes)
     _check_shapes(path, shapes, spec)
     return Weights(
         path,
@@ -140,37 +133,42 @@ def _newest_whole(checkpoints: Path, steps: Sequence[int]) -> tuple[int, SavedPa
     raise problems[0]
 
 
-def _spec_of_file(file: WeightFile, layout: Layout, sizes: dict[str, int]) -> ModelSpec:
+def _spec_of_file(
+    file: WeightFile, layout: Layout, architecture: type[ModelSpec], sizes: dict[str, Any]
+) -> ModelSpec:
     described = file.metadata.get(METADATA_KEY)
     if described is not None:
-        return dataclasses.replace(spec_from_json(described, file.path), **sizes)
+        spec = spec_from_json(described, file.path)
+        if not isinstance(spec, architecture):
+            raise UserError(
+                f"{file.path}: its description is that of {spec.TITLE}, its arrays are those of "
+                f"{architecture.TITLE}."
+            )
+        return dataclasses.replace(spec, **sizes)
     numerics = GOOGLE_NUMERICS
     if layout.name == "timm":
-        numerics = TIMM_NUMERICS | _read_timm_config(file.path.with_name(TIMM_CONFIG))
-    return ModelSpec(**sizes, **numerics, output=output_of_head(sizes["num_classes"]))
+        config = _read_timm_config(file.path.with_name(TIMM_CONFIG))
+        numerics = architecture.TIMM_NUMERICS | config
+    return architecture(**sizes, **numerics, output=output_of_head(sizes["num_classes"]))
 
 
-def _read_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int] | None:
-    """The sizes of the Mixer that parameters of these shapes belong to; None if to none."""
-    try:
-        patch_size, _, _, hidden_dim = shapes["stem/kernel"]
-        tokens, tokens_mlp_dim = shapes["MixerBlock_0/token_mixing/Dense_0/kernel"]
-        _, channels_mlp_dim = shapes["MixerBlock_0/channel_mixing/Dense_0/kernel"]
-    except (KeyError, ValueError):
-        return None
-    if 0 in (patch_size, hidden_dim, tokens, tokens_mlp_dim, channels_mlp_dim):
-        return None
-    blocks = {match[1] for name in shapes if (match := re.match(r"MixerBlock_(\d+)/", name))}
-    head = shapes.get("head/bias", ())
-    return dict(
-        patch_size=patch_size,
-        hidden_dim=hidden_dim,
-        num_blocks=len(blocks),
-        tokens_mlp_dim=tokens_mlp_dim,
-        channels_mlp_dim=channels_mlp_dim,
-        num_classes=head[0] if len(head) == 1 else 0,
-        image_size=patch_size * math.isqrt(tokens),
-    )
+def _architecture_and_sizes(shapes: Shapes) -> tuple[type[ModelSpec] | None, dict[str, Any]]:
+    """The model that parameters of these shapes belong to, as far as shapes tell; None if to none.
+
+    Sizes as those of a spec, with `num_classes` and `image_size`.
+    """
+    if any(0 in shape for shape in shapes.values()):
+        return None, {}
+    for architecture in ARCHITECTURES.values():
+        try:
+            sizes = architecture.sizes_in(shapes)
+        except (KeyError, ValueError):
+            continue
+        blocks = {name.split("/")[0] for name in shapes if name.startswith(architecture.BLOCK)}
+        head = shapes.get("head/bias", ())
+        classes = head[0] if len(head) == 1 else 0
+        return architecture, sizes | {"num_blocks": len(blocks), "num_classes": classes}
+    return None, {}
 
 
 def _read_timm_config(path: Path) -> dict[str, Any]:
@@ -216,15 +214,16 @@ def _check_shapes(path: Path, there: Mapping[str, tuple], spec: ModelSpec) -> No
         if len(problems) > len(shown):
             shown.append(f"and {len(problems) - len(shown)} more")
         raise UserError(
-            f"{path}: these are not the whole weights of an MLP-Mixer, or they hold more:\n  "
+            f"{path}: these are not the whole weights of {spec.TITLE}, or they hold more:\n  "
             + "\n  ".join(shown)
         )
 
 
-def _not_a_mixer(path: Path, file: WeightFile) -> UserError:
+def _unknown(path: Path, file: WeightFile) -> UserError:
     some = ", ".join(list(file.headers)[:3]) or "nothing"
     return UserError(
-        f"{path}: these are no weights of an MLP-Mixer in Google's layout (stem/kernel, "
-        f"MixerBlock_0/token_mixing/Dense_0/kernel) or timm's (blocks.0.mlp_tokens.fc1.weight); "
-        f"the file holds {some} ..."
+        f"{path}: these are no weights of an MLP-Mixer or gMLP, neither in Google's layout "
+        "(stem/kernel, MixerBlock_0/token_mixing/Dense_0/kernel) nor in timm's "
+        "(blocks.0.mlp_tokens.fc1.weight, blocks.0.mlp_channels.gate.proj.weight); the file holds "
+        f"{some} ..."
     )

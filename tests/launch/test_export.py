@@ -64,7 +64,7 @@ def test_stablehlo_takes_pictures_of_any_size_and_gives_the_models_answer(
 def test_published_and_timm_files_go_round_without_a_change(tmp_path):
     arrays = tiny_arrays()
     write_tiny(tmp_path / "google.npz")
-    write_weight_file(tmp_path / "timm.safetensors", to_timm(arrays))
+    write_weight_file(tmp_path / "timm.safetensors", to_timm("MixerBlock", arrays))
     assert export(
         f"--weights={tmp_path / 'google.npz'}", f"--output={tmp_path / 'a.safetensors'}"
     ).returncode == 0  # fmt: skip

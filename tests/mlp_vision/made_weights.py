@@ -38,3 +38,4 @@ def write_tiny(path, num_classes: int = 10):
 
 
 TINY = dict(patch_size=8, hidden_dim=32, num_blocks=2, tokens_mlp_dim=24, channels_mlp_dim=64)
+TINY_GMLP = dict(patch_size=8, hidden_dim=32, num_blocks=2, ffn_dim=48)

@@ -23,7 +23,7 @@ CONFIG = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear", "cro
 @pytest.fixture
 def hub(tmp_path):
     """The address of a hub with one repository."""
-    write_weight_file(tmp_path / "m.safetensors", to_timm(tiny_arrays()))
+    write_weight_file(tmp_path / "m.safetensors", to_timm("MixerBlock", tiny_arrays()))
     files = {
         f"/{REPOSITORY}/resolve/main/model.safetensors": (tmp_path / "m.safetensors").read_bytes(),
         f"/{REPOSITORY}/resolve/main/config.json": json.dumps({"pretrained_cfg": CONFIG}).encode(),

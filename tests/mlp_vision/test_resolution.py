@@ -7,7 +7,7 @@ import mlp_vision
 from mlp_core.errors import UserError
 from mlp_core.parameters import unflatten
 from mlp_core.weight_files import write_weight_file
-from mlp_vision import resolution
+from mlp_vision import mixer_resolution, resolution
 from mlp_vision.weights import open_weights
 from tests.mlp_vision.made_weights import made_arrays, tiny_arrays, write_tiny
 
@@ -48,7 +48,7 @@ def test_logits_at_a_whole_factor_are_the_mean_over_the_tiles(weights, factor):
 def test_without_the_tile_permutation_they_are_not(weights, monkeypatch):
     spec = weights.spec.at_image_size(64)
     monkeypatch.setattr(
-        resolution,
+        mixer_resolution,
         "token_places",
         lambda grid, factor: np.arange((grid * factor) ** 2).reshape(factor**2, grid**2),
     )
@@ -92,7 +92,7 @@ def test_resampling_to_the_same_grid_changes_nothing():
     block = "MixerBlock_0/token_mixing"
     arrays = tiny_arrays()
     mlp = [arrays[f"{block}/Dense_{i}/{leaf}"] for i in (0, 1) for leaf in ("kernel", "bias")]
-    for old, new in zip(mlp, resolution.resample_token_mlp(*mlp, 4, 4), strict=True):
+    for old, new in zip(mlp, mixer_resolution.resample_token_mlp(*mlp, 4, 4), strict=True):
         np.testing.assert_allclose(new, old, rtol=1e-6)
 
 
@@ -101,7 +101,7 @@ def test_resampled_weights_are_those_of_a_resized_picture():
 
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal((16, 5)).astype(np.float32)
-    new, *_ = resolution.resample_token_mlp(
+    new, *_ = mixer_resolution.resample_token_mlp(
         kernel, np.zeros(5), np.zeros((5, 16)), np.zeros(16), 4, 6
     )
     for unit in range(5):

@@ -13,7 +13,7 @@ import pytest
 import mlp_vision
 from mlp_core.errors import UserError
 from mlp_core.weight_files import open_weight_file, write_weight_file
-from mlp_vision.model_spec import metadata_of
+from mlp_vision.spec_file import metadata_of
 from mlp_vision.weight_layouts import to_timm
 from mlp_vision.weights import open_weights
 from tests.conftest import ROOT
@@ -60,7 +60,7 @@ def test_layouts_are_told_by_content_and_hold_the_same_parameters(tmp_path):
     }
     write_weight_file(files["published"], arrays)
     write_weight_file(files["legacy"], legacy(arrays))
-    write_weight_file(files["timm"], to_timm(arrays))
+    write_weight_file(files["timm"], to_timm("MixerBlock", arrays))
     for layout, path in files.items():
         nameless = path.rename(tmp_path / layout)  # No suffix helps.
         weights = open_weights(nameless)
@@ -74,7 +74,7 @@ def test_layouts_are_told_by_content_and_hold_the_same_parameters(tmp_path):
 
 
 def test_the_configuration_beside_timm_weights_sets_their_preprocessing(tmp_path):
-    write_weight_file(tmp_path / "model.safetensors", to_timm(tiny_arrays()))
+    write_weight_file(tmp_path / "model.safetensors", to_timm("MixerBlock", tiny_arrays()))
     config = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear", "crop_pct": 0.875}
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": config}))
     spec = open_weights(tmp_path).spec
@@ -114,7 +114,7 @@ def test_a_pickle_is_refused_whatever_it_is_called(tmp_path):
 
 def test_safetensors_cut_short_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
-    write_weight_file(path, to_timm(tiny_arrays()))
+    write_weight_file(path, to_timm("MixerBlock", tiny_arrays()))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match="damaged, or cut short"):
         open_weights(path)
@@ -154,7 +154,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(trained_run, t
 
 def test_a_run_goes_before_what_was_exported_into_its_folder(trained_run, tmp_path):
     copy = shutil.copytree(trained_run, tmp_path / "copy")
-    write_weight_file(copy / "model.safetensors", to_timm(tiny_arrays()))
+    write_weight_file(copy / "model.safetensors", to_timm("MixerBlock", tiny_arrays()))
     assert "step 20" in open_weights(copy).origin
     (tmp_path / "best").symlink_to(copy / "checkpoints" / "10")
     assert "step 10" in open_weights(tmp_path / "best").origin
@@ -169,7 +169,7 @@ def test_a_run_goes_before_what_was_exported_into_its_folder(trained_run, tmp_pa
     ],
 )
 def test_what_timms_configuration_leaves_out_is_as_timm_has_it(tmp_path, config, expected):
-    write_weight_file(tmp_path / "model.safetensors", to_timm(tiny_arrays()))
+    write_weight_file(tmp_path / "model.safetensors", to_timm("MixerBlock", tiny_arrays()))
     (tmp_path / "config.json").write_text(json.dumps(config))
     spec = open_weights(tmp_path).spec
     assert (spec.value_range, spec.eval_preset) == expected
@@ -177,7 +177,7 @@ def test_what_timms_configuration_leaves_out_is_as_timm_has_it(tmp_path, config,
 
 @pytest.mark.parametrize("config", [{"mean": 0.5}, {"mean": ["a"] * 3}, {"std": [0.0] * 3}, []])
 def test_a_configuration_that_timm_does_not_write_is_refused(tmp_path, config):
-    write_weight_file(tmp_path / "model.safetensors", to_timm(tiny_arrays()))
+    write_weight_file(tmp_path / "model.safetensors", to_timm("MixerBlock", tiny_arrays()))
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="no configuration as timm writes it"):
         open_weights(tmp_path)
@@ -185,7 +185,7 @@ def test_a_configuration_that_timm_does_not_write_is_refused(tmp_path, config):
 
 def test_safetensors_hold_torchs_names_axes_and_mark(tmp_path):
     arrays = tiny_arrays()
-    write_weight_file(tmp_path / "m.safetensors", to_timm(arrays))
+    write_weight_file(tmp_path / "m.safetensors", to_timm("MixerBlock", arrays))
     there = open_weight_file(tmp_path / "m.safetensors")
     golden = open_weight_file(DATA / "mixer_timm.safetensors")
     assert there.headers.keys() == golden.headers.keys()

@@ -1,0 +1,56 @@
+"""The block of gMLP, tMLP and aMLP (Pay Attention to MLPs, section 2 and figures 1 and 6).
+
+Shapes: B batch, S tokens, C channels of a token, E = `ffn_dim`.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mlp_core.mlp_block import GELU_FORMS, StochasticDepth
+from mlp_core.spatial_gating import SpatialGatingUnit
+from mlp_core.tiny_attention import TinyAttention
+
+
+class GmlpBlock(nn.Module):
+    """Normalise, expand, GELU, spatial gating unit, project back; one skip around all of it.
+
+    A Toeplitz spatial matrix makes it tMLP, tiny attention aMLP.
+    """
+
+    ffn_dim: int
+    gating: str = "split"  # One of `spatial_gating.GATINGS`.
+    spatial_matrix: str = "full"  # Or "toeplitz".
+    tiny_attention_dim: int = 0  # Size of the head; 0: no attention.
+    gelu: str = "tanh"
+    layer_norm_epsilon: float = 1e-6
+    gate_layer_norm_epsilon: float = 1e-6
+    dropout_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    drop_path_rescaled: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps [B, S, C] to [B, S, C]; `ffn_dim` must be even where the gating splits it."""
+        drop = nn.Dropout(self.dropout_rate, deterministic=not train)
+        y = nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="norm")(x)
+        attention = None
+        if self.tiny_attention_dim:
+            gate_dim = self.ffn_dim // 2 if self.gating == "split" else self.ffn_dim
+            attention = TinyAttention(
+                self.tiny_attention_dim, gate_dim, self.dtype, name="tiny_attention"
+            )(y)
+        z = nn.Dense(self.ffn_dim, dtype=self.dtype, name="project_in")(y)  # [B, S, E]
+        z = drop(GELU_FORMS[self.gelu](z))
+        z = SpatialGatingUnit(
+            self.gating,
+            self.spatial_matrix,
+            self.gate_layer_norm_epsilon,
+            self.dtype,
+            name="gating",
+        )(z, attention)  # [B, S, E / 2] where the gating splits, else [B, S, E]
+        y = drop(nn.Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z))  # [B, S, C]
+        return x + StochasticDepth(self.drop_path_rate, self.drop_path_rescaled)(y, train=train)

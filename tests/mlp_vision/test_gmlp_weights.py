@@ -1,0 +1,97 @@
+"""gMLP's weights go out to files and come back."""
+
+import numpy as np
+import pytest
+
+from mlp_core.errors import UserError
+from mlp_core.weight_files import open_weight_file, write_weight_file
+from mlp_vision.export import export
+from mlp_vision.gmlp_spec import GmlpSpec
+from mlp_vision.mixer_spec import MixerSpec
+from mlp_vision.model_spec import GOOGLE_NUMERICS
+from mlp_vision.spec_file import metadata_of
+from mlp_vision.weights import open_weights
+from tests.conftest import ROOT
+from tests.mlp_vision.made_weights import TINY, TINY_GMLP, made_arrays, tiny_arrays
+
+GOLDEN = ROOT / "tests" / "data" / "gmlp_timm.safetensors"
+FORMS = [
+    dict(gating="linear"),
+    dict(gating="additive"),
+    dict(gating="multiplicative", spatial_matrix="toeplitz"),
+    dict(tiny_attention_dim=8),
+    dict(pooling="class_token"),
+]
+
+
+def spec_of(**form):
+    return GmlpSpec(
+        **TINY_GMLP, **form, **GOOGLE_NUMERICS, num_classes=10, image_size=32, output="softmax"
+    )
+
+
+def write(path, **form):
+    arrays = made_arrays("gmlp", 10, 32, **TINY_GMLP, **form)
+    write_weight_file(path, arrays, metadata_of(spec_of(**form)))
+    return path
+
+
+def test_timms_file_comes_out_again_as_it_went_in(tmp_path, capsys):
+    weights = open_weights(GOLDEN)
+    export(weights, weights.spec, tmp_path / "again.safetensors")
+    theirs, ours = (open_weight_file(p).read() for p in (GOLDEN, tmp_path / "again.safetensors"))
+    assert theirs.keys() == ours.keys()
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(ours[name], array)
+    said = capsys.readouterr().out
+    assert "block_layer=SpatialGatingBlock, mlp_layer=GatedMlp" in said and "Note" not in said
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_every_form_comes_back_from_npz(tmp_path, form):
+    weights = open_weights(write(tmp_path / "gmlp.npz", **form))
+    assert weights.spec == spec_of(**form)
+    export(weights, weights.spec, tmp_path / "again.npz")
+    again = open_weights(tmp_path / "again.npz")
+    assert again.spec == weights.spec
+    for name, array in weights.read().items():
+        np.testing.assert_array_equal(again.read()[name], array)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_forms_that_timm_lacks_are_not_written_for_it(tmp_path, form):
+    weights = open_weights(write(tmp_path / "gmlp.npz", **form))
+    with pytest.raises(UserError, match=f"timm has no gMLP with {next(iter(form))}="):
+        export(weights, weights.spec, tmp_path / "timm.safetensors")
+    assert not (tmp_path / "timm.safetensors").exists()
+
+
+def test_other_epsilons_than_timms_are_told(tmp_path, capsys):
+    weights = open_weights(write(tmp_path / "gmlp.npz"))
+    export(weights, weights.spec, tmp_path / "timm.safetensors")
+    note = "timm computes with gate_layer_norm_epsilon=1e-05, this model 1e-06"
+    assert note in capsys.readouterr().out
+
+
+def test_sizes_are_told_by_the_arrays_where_nothing_describes_them(tmp_path):
+    form = dict(spatial_matrix="toeplitz", tiny_attention_dim=8, pooling="class_token")
+    write_weight_file(tmp_path / "bare.npz", made_arrays("gmlp", 10, 32, **TINY_GMLP, **form))
+    assert open_weights(tmp_path / "bare.npz").spec.sizes == spec_of(**form).sizes
+
+
+def test_a_gating_that_cannot_be_told_is_refused(tmp_path):
+    arrays = made_arrays("gmlp", 10, 32, **TINY_GMLP, gating="additive")
+    write_weight_file(tmp_path / "bare.npz", arrays)
+    with pytest.raises(UserError, match="not the whole weights of gMLP"):
+        open_weights(tmp_path / "bare.npz")
+
+
+def test_a_description_of_another_architecture_is_refused(tmp_path):
+    sizes = TINY | dict(num_classes=10, image_size=32, output="softmax")
+    metadata = metadata_of(MixerSpec(**sizes, **GOOGLE_NUMERICS))
+    arrays = made_arrays("gmlp", 10, 32, **TINY_GMLP)
+    write_weight_file(tmp_path / "odd.npz", arrays, metadata)
+    with pytest.raises(UserError, match="description is that of MLP-Mixer"):
+        open_weights(tmp_path / "odd.npz")
+    write_weight_file(tmp_path / "right.npz", tiny_arrays(), metadata)
+    assert open_weights(tmp_path / "right.npz").spec.TITLE == "MLP-Mixer"

@@ -112,7 +112,10 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
             name: open_source(dataset, split, eval_view)
             for name, split in settings.data.eval_splits.items()
         },
-        views_on_host=not dataset.in_memory,
+        train_views_on_host=not dataset.in_memory,
+        eval_views_on_host=not dataset.in_memory,
+        label_smoothing=settings.loss.label_smoothing,
+        head_bias=settings.loss.head_bias,
         weights=prepared.weights,
         head=settings.init.head,
     )

@@ -43,7 +43,7 @@ def wanted_spec(
         **(RANDOM_START_NUMERICS | numerics | _numerics_set(settings)),
         num_classes=num_classes,
         image_size=settings.data.image_size,
-        output="softmax",
+        output=settings.loss.name,
         class_names=class_names,
     )
 

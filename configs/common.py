@@ -49,6 +49,11 @@ def get_config() -> ConfigDict:
     config.augment.crop_min_area = 0.05  # Inception: least share of the picture that is kept.
     config.augment.crop_padding = 4  # Pad: black pixels a side, of which a random crop keeps some.
     config.augment.flip = False  # Left to right, with probability 1/2.
+    # "none", "randaugment", "autoaugment_imagenet" or "autoaugment_cifar10"; on the host.
+    config.augment.policy = "none"
+    config.augment.randaugment_layers = 2  # Operations a picture.
+    config.augment.randaugment_magnitude = 15.0  # Of each, out of 10.
+    config.augment.random_erasing = 0.0  # Probability that a box of a picture becomes noise.
     config.augment.mixup_alpha = 0.0  # Weights are drawn from Beta(alpha, alpha); 0: no mixup.
     config.augment.cutmix_alpha = 0.0  # Areas are drawn from Beta(alpha, alpha); 0: no CutMix.
     config.augment.cutmix_probability = 0.5  # Of CutMix for a batch, where mixup is on as well.

@@ -17,6 +17,7 @@ from mlp_vision.losses import class_shares, cross_entropies
 from mlp_vision.mixing import mix
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.pretrained import Head, check_fit, load_params
+from mlp_vision.random_erasing import random_erasing
 from mlp_vision.weights import Weights
 
 ACCURACIES = ("top1", "top5")
@@ -70,7 +71,7 @@ class ImageClassification:
         `label` becomes shares of the classes, float32 [B, K], where pictures are mixed.
         """
         views, labels = self.train_views, batch["label"]
-        *_, mix_rng = jax.random.split(rng, 3)  # The first two are those of the views.
+        *_, erase_rng, mix_rng = jax.random.split(rng, 4)  # The first two are those of the views.
         images = augmentation.train_views(
             rng,
             batch["image"],
@@ -80,6 +81,8 @@ class ImageClassification:
             padding=views.crop_padding,
             flip=views.flip,
         )
+        if views.random_erasing > 0:
+            images = random_erasing(erase_rng, images, views.random_erasing)
         if views.mixes:
             images, labels = mix(
                 mix_rng,

@@ -64,6 +64,10 @@ class AugmentConfig:
     crop_min_area: Annotated[float, Field(gt=0, le=1)]
     crop_padding: PositiveInt
     flip: bool
+    policy: Literal["none", "randaugment", "autoaugment_imagenet", "autoaugment_cifar10"]
+    randaugment_layers: PositiveInt
+    randaugment_magnitude: Annotated[float, Field(ge=0, le=30)]
+    random_erasing: Probability
     mixup_alpha: NonNegativeFloat
     cutmix_alpha: NonNegativeFloat
     cutmix_probability: Probability

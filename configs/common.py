@@ -54,9 +54,23 @@ def get_config() -> ConfigDict:
     config.data.value_range = placeholder(tuple)
 
     config.augment = ConfigDict()
-    config.augment.crop = "none"  # "inception" or "none".
-    config.augment.crop_min_area = 0.05  # Least share of the picture that a crop keeps.
+    config.augment.crop = "none"  # "inception", "pad" or "none".
+    config.augment.crop_min_area = 0.05  # Inception: least share of the picture that is kept.
+    config.augment.crop_padding = 4  # Pad: black pixels a side, of which a random crop keeps some.
     config.augment.flip = False  # Left to right, with probability 1/2.
+    # "none", "randaugment", "autoaugment_imagenet" or "autoaugment_cifar10"; on the host.
+    config.augment.policy = "none"
+    config.augment.randaugment_layers = 2  # Operations a picture.
+    config.augment.randaugment_magnitude = 15.0  # Of each, out of 10.
+    config.augment.random_erasing = 0.0  # Probability that a box of a picture becomes noise.
+    config.augment.mixup_alpha = 0.0  # Weights are drawn from Beta(alpha, alpha); 0: no mixup.
+    config.augment.cutmix_alpha = 0.0  # Areas are drawn from Beta(alpha, alpha); 0: no CutMix.
+    config.augment.cutmix_probability = 0.5  # Of CutMix for a batch, where mixup is on as well.
+
+    config.loss = ConfigDict()
+    config.loss.name = "softmax"  # "softmax", or "sigmoid": a yes or no for each class, summed.
+    config.loss.label_smoothing = 0.0  # Part of a label that is spread over all classes.
+    config.loss.head_bias = 0.0  # Of a new head; about -ln(classes), as -6.9, goes with sigmoid.
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adamw"  # "sgd" or "adamw".

@@ -54,8 +54,7 @@ def make_train_step(
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
-        rng = jax.random.fold_in(jax.random.key(seed), state.step)
-        augment_rng, model_rng = jax.random.split(rng)
+        augment_rng, model_rng = step_rngs(seed, state.step)
         batch = task.augment(batch, augment_rng)
         scalars, grads = _mean_gradient(task, state.params, batch, model_rng, grad_accum_steps)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -71,6 +70,12 @@ def make_train_step(
         return TrainState(state.step + 1, params, opt_state, ema_params), scalars
 
     return train_step
+
+
+def step_rngs(seed: int, step: jax.Array | int) -> tuple[jax.Array, jax.Array]:
+    """All randomness of a step on the device: the keys of augmentation and of the model."""
+    augment_rng, model_rng = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
+    return augment_rng, model_rng
 
 
 def _mean_gradient(

@@ -6,7 +6,6 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 from clu import metrics
 
 from mlp_core.source import Source
@@ -14,8 +13,11 @@ from mlp_core.task import Batch, Params
 from mlp_vision import augmentation
 from mlp_vision.classifier import eval_view, model_input, view_logits
 from mlp_vision.config import AugmentConfig
+from mlp_vision.losses import class_shares, cross_entropies
+from mlp_vision.mixing import mix
 from mlp_vision.model_spec import ModelSpec
-from mlp_vision.pretrained import Head, load_params
+from mlp_vision.pretrained import Head, check_fit, load_params
+from mlp_vision.random_erasing import random_erasing
 from mlp_vision.weights import Weights
 
 ACCURACIES = ("top1", "top5")
@@ -32,59 +34,89 @@ class ClassificationMetrics(metrics.Collection):
 
 @dataclasses.dataclass(frozen=True)
 class ImageClassification:
-    """Pictures with one label each: softmax cross-entropy, top-1 and top-5 accuracy."""
+    """Pictures with one label each: cross-entropy, top-1 and top-5 accuracy.
+
+    The loss is that of `spec.output`, softmax or sigmoid.
+    """
 
     spec: ModelSpec
     model: nn.Module
     train_views: AugmentConfig
     train_source: Source
     eval_sources: dict[str, Source]
-    views_on_host: bool = False  # Pictures arrive N x N, cropped.
+    train_views_on_host: bool = False  # Pictures arrive N x N, cropped.
+    eval_views_on_host: bool = False
+    label_smoothing: float = 0.0
+    head_bias: float = 0.0  # Of a new head.
     weights: Weights | None = None  # To start from; None for random parameters.
     head: Head = "auto"
 
     def init_params(self, rng: jax.Array) -> Params:
-        """Random initial parameters; the head is zero."""
+        """Random initial parameters; the head is zero but for its bias."""
         size = self.spec.image_size
-        return self.model.init(rng, jnp.zeros((1, size, size, 3)))["params"]
+        params = self.model.init(rng, jnp.zeros((1, size, size, 3)))["params"]
+        return self._with_head_bias(params)
 
     def published_params(self) -> Params | None:
         """Parameters from the weights to start from, or None."""
-        return None if self.weights is None else load_params(self.weights, self.spec, self.head)
+        if self.weights is None:
+            return None
+        params = load_params(self.weights, self.spec, self.head)
+        keeps_head = check_fit(self.weights, self.spec, self.head)
+        return params if keeps_head else self._with_head_bias(params)
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
-        """Random views of uint8 pictures, in the model's value range."""
+        """Random views of uint8 pictures, in the model's value range.
+
+        `label` becomes shares of the classes, float32 [B, K], where pictures are mixed.
+        """
+        views, labels = self.train_views, batch["label"]
+        *_, erase_rng, mix_rng = jax.random.split(rng, 4)  # The first two are those of the views.
         images = augmentation.train_views(
             rng,
             batch["image"],
             self.spec.image_size,
-            crop="none" if self.views_on_host else self.train_views.crop,
-            min_area=self.train_views.crop_min_area,
-            flip=self.train_views.flip,
+            crop="none" if self.train_views_on_host else views.crop,
+            min_area=views.crop_min_area,
+            padding=views.crop_padding,
+            flip=views.flip,
         )
-        return {
-            "image": model_input(self.spec, self.model, images),
-            "label": batch["label"],
-        }
+        if views.random_erasing > 0:
+            images = random_erasing(erase_rng, images, views.random_erasing)
+        if views.mixes:
+            images, labels = mix(
+                mix_rng,
+                images,
+                class_shares(labels, self.spec.num_classes),
+                mixup_alpha=views.mixup_alpha,
+                cutmix_alpha=views.cutmix_alpha,
+                cutmix_probability=views.cutmix_probability,
+            )
+        return {"image": model_input(self.spec, self.model, images), "label": labels}
 
     def loss(self, params: Params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
-        """Mean softmax cross-entropy, and the share of right answers."""
+        """Mean cross-entropy, and the share of pictures whose main class comes first."""
         logits = self.model.apply(
             {"params": params}, batch["image"], train=True, rngs={"dropout": rng}
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        right = logits.argmax(-1) == batch["label"]
+        shares = class_shares(batch["label"], self.spec.num_classes, self.label_smoothing)
+        losses = cross_entropies(self.spec.output, logits, shares)
+        right = logits.argmax(-1) == shares.argmax(-1)
         return losses.mean(), {"top1": right.mean()}
 
     def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics:
         """Loss, top-1 and top-5 of a host batch under the configured eval preset."""
-        return score_batch(self.spec, self.model, self.views_on_host, params, batch)
+        return score_batch(self.spec, self.model, self.eval_views_on_host, params, batch)
+
+    def _with_head_bias(self, params: Params) -> Params:
+        head = params["head"]
+        return params | {"head": head | {"bias": head["bias"] + self.head_bias}}
 
 
 def score_batch(
     spec: ModelSpec, model: nn.Module, views_on_host: bool, params: Params, batch: Batch
 ) -> ClassificationMetrics:
-    """Loss, top-1 and top-5 of a host batch.
+    """Loss, top-1 and top-5 of a host batch; the loss is that of `spec.output`.
 
     With `views_on_host` its pictures are N x N already, as the eval preset cuts them.
     """
@@ -94,7 +126,7 @@ def score_batch(
     logits = view_logits(spec, model, params, images)
     _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
     return ClassificationMetrics.single_from_model_output(
-        loss=optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+        loss=cross_entropies(spec.output, logits, class_shares(labels, spec.num_classes)),
         top1=(logits.argmax(-1) == labels).astype(jnp.float32),
         top5=(best == labels[:, None]).any(-1).astype(jnp.float32),
         mask=batch["mask"].astype(bool),

@@ -4,9 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mlp_core.config import Fraction, PositiveFloat, PositiveInt, RunConfig, frozen_settings
+from mlp_core.config import (
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    RunConfig,
+    frozen_settings,
+)
 from mlp_vision.gmlp_spec import Gating, Pooling, SpatialMatrix
-from mlp_vision.model_spec import EvalPresetName, ValueRange
+from mlp_vision.model_spec import EvalPresetName, Output, ValueRange
+
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 @frozen_settings
@@ -59,9 +68,31 @@ class DataConfig:
 class AugmentConfig:
     """Training's random views."""
 
-    crop: Literal["inception", "none"]
+    crop: Literal["inception", "pad", "none"]
     crop_min_area: Annotated[float, Field(gt=0, le=1)]
+    crop_padding: PositiveInt
     flip: bool
+    policy: Literal["none", "randaugment", "autoaugment_imagenet", "autoaugment_cifar10"]
+    randaugment_layers: PositiveInt
+    randaugment_magnitude: Annotated[float, Field(ge=0, le=30)]
+    random_erasing: Probability
+    mixup_alpha: NonNegativeFloat
+    cutmix_alpha: NonNegativeFloat
+    cutmix_probability: Probability
+
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures are mixed, and labels with them."""
+        return self.mixup_alpha > 0 or self.cutmix_alpha > 0
+
+
+@frozen_settings
+class LossConfig:
+    """What training minimises, and where the logits start."""
+
+    name: Output
+    label_smoothing: Fraction
+    head_bias: float
 
 
 @frozen_settings
@@ -81,4 +112,5 @@ class ImageClassificationConfig(RunConfig):
     init: InitConfig
     data: DataConfig
     augment: AugmentConfig
+    loss: LossConfig
     sweep: SweepConfig

@@ -34,6 +34,7 @@ from mlp_vision.datasets.image_dataset import (
 )
 from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.model_spec import ModelSpec
+from mlp_vision.policies import make_policy
 from mlp_vision.pretrained import check_fit, check_sizes
 from mlp_vision.published_weights import locate_weights, spec_before_fetching
 from mlp_vision.resolution import announcement
@@ -64,7 +65,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     saved, start = read_spec(RunFiles.of(workdir).model) if resumes else None, None
     if init.weights and not resumes:
         start = spec_before_fetching(init.weights, init.mirror)
-    _check(settings, start, saved)
+    check_before_fetching(settings, start, saved)
     dataset, weights_path = _fetch(settings, needs_weights=not resumes)
     plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
     make_schedule(settings.schedule, plan.total, plan.warmup)
@@ -72,7 +73,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     spec = saved or wanted_spec(
         settings,
         weights.spec if weights else None,
-        _num_classes(settings, dataset),
+        num_classes(settings, dataset),
         tuple(dataset.class_names),
     )
     if saved:
@@ -101,22 +102,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
     settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
-    augment = settings.augment
-    train_view = TrainView(spec.image_size, augment.crop, augment.crop_min_area)
-    eval_view = EvalView(spec.image_size, spec.eval_preset)
-    task = ImageClassification(
-        spec=spec,
-        model=_build_model(settings, spec),
-        train_views=augment,
-        train_source=open_source(dataset, settings.data.train_split, train_view, settings.seed),
-        eval_sources={
-            name: open_source(dataset, split, eval_view)
-            for name, split in settings.data.eval_splits.items()
-        },
-        views_on_host=not dataset.in_memory,
-        weights=prepared.weights,
-        head=settings.init.head,
-    )
+    task = build_task(settings, dataset, spec, prepared.weights)
     with locked(workdir):
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
@@ -127,6 +113,41 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         say(f"\n{summary}; others took their place")
     _say_where(RunFiles.of(workdir), results)
     return results
+
+
+def build_task(
+    settings: ImageClassificationConfig,
+    dataset: ImageDataset,
+    spec: ModelSpec,
+    weights: Weights | None = None,
+) -> ImageClassification:
+    """The task that a run trains: model, augmentation, loss, and the data of all its splits.
+
+    Raises:
+        UserError: data cannot be read.
+    """
+    augment, data = settings.augment, settings.data
+    policy = make_policy(augment.policy, augment.randaugment_layers, augment.randaugment_magnitude)
+    train_view = TrainView(
+        spec.image_size, augment.crop, augment.crop_min_area, augment.crop_padding, policy
+    )
+    eval_view = EvalView(spec.image_size, spec.eval_preset)
+    on_host = policy is not None or not dataset.in_memory
+    return ImageClassification(
+        spec=spec,
+        model=_build_model(settings, spec),
+        train_views=augment,
+        train_source=open_source(dataset, data.train_split, train_view, settings.seed, on_host),
+        eval_sources={
+            name: open_source(dataset, split, eval_view) for name, split in data.eval_splits.items()
+        },
+        train_views_on_host=on_host,
+        eval_views_on_host=not dataset.in_memory,
+        label_smoothing=settings.loss.label_smoothing,
+        head_bias=settings.loss.head_bias,
+        weights=weights,
+        head=settings.init.head,
+    )
 
 
 def in_percent(results: Mapping[str, float]) -> str:
@@ -147,11 +168,21 @@ def _say_where(files: RunFiles, results: dict[str, float]) -> None:
     )
 
 
-def _check(
-    settings: ImageClassificationConfig, start: ModelSpec | None, saved: ModelSpec | None
+def check_before_fetching(
+    settings: ImageClassificationConfig, start: ModelSpec | None, saved: ModelSpec | None = None
 ) -> None:
-    """What can be known to be wrong before anything is fetched."""
+    """What can be known to be wrong before anything is fetched.
+
+    Args:
+      settings: the experiment.
+      start: the weights that it starts from, as far as they are known.
+      saved: the model of a checkpoint that it goes on from.
+
+    Raises:
+        UserError: names the field.
+    """
     train_loop.check_batch_sizes(settings)
+    _check_padding(settings)
     if saved or start or not settings.init.weights:  # Else the weights settle what is not known.
         spec = saved or wanted_spec(settings, start, num_classes=1)
         if start:
@@ -169,6 +200,16 @@ def _check(
         raise UserError(
             f"config.evaluation.best_metric: {settings.evaluation.best_metric!r} is not measured; "
             f"choose from {', '.join(names)}."
+        )
+
+
+def _check_padding(settings: ImageClassificationConfig) -> None:
+    """Refuses a padding that could leave nothing of a picture."""
+    padding, size = settings.augment.crop_padding, settings.data.image_size
+    if settings.augment.crop == "pad" and padding >= size:
+        raise UserError(
+            f"config.augment.crop_padding: a crop may lie in {padding} pixels of black, nothing of "
+            f"a picture of {size} in it; {size - 1} at most."
         )
 
 
@@ -193,15 +234,19 @@ def _fetch(
     return dataset, weights
 
 
-def _num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> int:
-    """The width of the head: the data set's classes, unless the configuration asks for more."""
-    num_classes = settings.model.num_classes or dataset.num_classes
-    if num_classes < dataset.num_classes:
+def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> int:
+    """The width of the head: the data set's classes, unless the configuration asks for more.
+
+    Raises:
+        UserError: it asks for fewer.
+    """
+    wanted = settings.model.num_classes or dataset.num_classes
+    if wanted < dataset.num_classes:
         raise UserError(
-            f"config.model.num_classes: {num_classes} is too few for {dataset.name}, which has "
+            f"config.model.num_classes: {wanted} is too few for {dataset.name}, which has "
             f"{dataset.num_classes} classes; leave it unset."
         )
-    return num_classes
+    return wanted
 
 
 def _build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mlp_vision.augmentation import ASPECT_RATIOS, CROP_ATTEMPTS
 from mlp_vision.eval_presets import EVAL_PRESETS
+from mlp_vision.policies import Policy
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -26,14 +27,24 @@ class View(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class TrainView:
-    """Training's view: a random crop ("inception"), or the whole picture squashed ("none")."""
+    """Training's view: a random crop, then what `policy` makes of it.
+
+    Crops are "inception" of at least `crop_min_area`; "pad", the whole picture squashed and moved
+    by up to `crop_padding` pixels, black outside; or "none", squashed.
+    """
 
     image_size: int
     crop: str
     crop_min_area: float
+    crop_padding: int
+    policy: Policy | None = None
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
         """A random view of `image`, resized bilinearly with antialiasing."""
+        view = self._cut(image, rng)
+        return np.asarray(self.policy(view, rng) if self.policy else view)
+
+    def _cut(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         box = None
         if self.crop == "inception":
             top, left, height, width = inception_crop(
@@ -41,7 +52,11 @@ class TrainView:
             )
             box = (left, top, left + width, top + height)
         shape = (self.image_size, self.image_size)
-        return np.asarray(image.resize(shape, Image.Resampling.BILINEAR, box=box))
+        cut = image.resize(shape, Image.Resampling.BILINEAR, box=box)
+        if self.crop == "pad":
+            left, top = rng.integers(-self.crop_padding, self.crop_padding + 1, 2).tolist()
+            cut = cut.crop((left, top, left + self.image_size, top + self.image_size))
+        return cut
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,8 @@ from mlp_core.mesh import replicated
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import score_batch
 from mlp_vision.inference import open_inference
-from mlp_vision.wanted_model import NUMERIC_FIELDS
-
-IMAGE_SIZE_FIELD = "data.image_size"
+from mlp_vision.model_spec import ModelSpec
+from mlp_vision.wanted_model import numeric_places
 
 
 def score(
@@ -36,13 +35,16 @@ def score(
     Raises:
         UserError: weights or data cannot be had, or are not for the same classes.
     """
-    wanted = {field: fields_set.get(place) for field, place in NUMERIC_FIELDS.items()}
-    wanted["image_size"] = fields_set.get(IMAGE_SIZE_FIELD)
+
+    def adapt(spec: ModelSpec) -> ModelSpec:
+        places = numeric_places(type(spec)) | {"image_size": "data.image_size"}
+        return spec.adapted(**{field: fields_set.get(place) for field, place in places.items()})
+
     inference = open_inference(
         config,
         source,
         splits.values(),
-        adapt=lambda spec: spec.adapted(**wanted),
+        adapt,
         check=lambda spec, dataset: check_classes(source, spec, dataset),
     )
     spec, model, dataset = inference.spec, inference.model, inference.dataset

@@ -4,6 +4,7 @@ A field that is set holds; one that is not is as in the weights that a run start
 default where it starts at random.
 """
 
+import operator
 from typing import Any
 
 from mlp_core.errors import UserError
@@ -13,8 +14,7 @@ from mlp_vision.models import ARCHITECTURES, find_model, missing_sizes
 from mlp_vision.patches import check_patch_size
 
 RANDOM_START_NUMERICS = GOOGLE_NUMERICS | {"eval_preset": "squash"}
-PREPROCESSING = ("eval_preset", "value_range")  # In the group `data` of the configuration.
-# What some architecture has, in the group `model`.
+# What some architecture has, in the configuration's group `model`.
 MODEL_FIELDS = {f for a in ARCHITECTURES.values() for f in (*a.SIZES, *a.NUMERICS)}
 
 
@@ -34,14 +34,14 @@ def wanted_spec(
     missing = [f"config.model.{name}" for name in missing_sizes(architecture, sizes)]
     if missing:
         raise UserError(f"the model {settings.model.name!r} needs {', '.join(missing)}.")
-    numerics = (*architecture.NUMERICS, *PREPROCESSING)
+    numerics = numeric_places(architecture)
     theirs = {name: getattr(start, name) for name in numerics if hasattr(start, name)}
     return architecture(
         **sizes,
         **(RANDOM_START_NUMERICS | theirs | _numerics_set(settings, architecture)),
         num_classes=num_classes,
         image_size=settings.data.image_size,
-        output="softmax",
+        output=settings.loss.name,
         class_names=class_names,
     )
 
@@ -51,12 +51,19 @@ def departures(settings: ImageClassificationConfig, start: ModelSpec) -> list[st
 
     The eval preset is no such number: a recipe may well choose another.
     """
+    places = numeric_places(type(start))
     return [
-        f"Note: config.{'data' if field in PREPROCESSING else 'model'}.{field}={value}, but the "
-        f"weights were trained with {getattr(start, field)}."
+        f"Note: config.{places[field]}={value}, but the weights were trained with "
+        f"{getattr(start, field)}."
         for field, value in _numerics_set(settings, type(start)).items()
         if field != "eval_preset" and value != getattr(start, field)
     ]
+
+
+def numeric_places(architecture: type[ModelSpec]) -> dict[str, str]:
+    """Where the configuration has the numerics and the preprocessing of a spec, by its fields."""
+    places = {name: f"model.{name}" for name in architecture.NUMERICS}
+    return places | {name: f"data.{name}" for name in ("eval_preset", "value_range")}
 
 
 def _sizes(
@@ -88,6 +95,8 @@ def _numerics_set(
     settings: ImageClassificationConfig, architecture: type[ModelSpec]
 ) -> dict[str, Any]:
     """The numerics that the configuration itself sets."""
-    values = {name: getattr(settings.model, name) for name in architecture.NUMERICS}
-    values |= {name: getattr(settings.data, name) for name in PREPROCESSING}
+    values = {
+        name: operator.attrgetter(place)(settings)
+        for name, place in numeric_places(architecture).items()
+    }
     return {name: value for name, value in values.items() if value is not None}

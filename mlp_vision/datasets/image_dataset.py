@@ -18,6 +18,7 @@ from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
 from mlp_core.file_lock import one_at_a_time
 from mlp_core.source import Source
+from mlp_vision.datasets.array_views import ArrayViews
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.conversion import find_converted
 from mlp_vision.datasets.digits import Digits
@@ -51,17 +52,21 @@ class ImageDataset(Protocol):
         """How many examples a split such as "train[:98%]" has; ValueError or KeyError if none."""
 
 
-def open_source(dataset: ImageDataset, split: str, view: View, seed: int = 0) -> Source:
+def open_source(
+    dataset: ImageDataset, split: str, view: View, seed: int = 0, on_host: bool = False
+) -> Source:
     """The examples of a split, as `image`, uint8, and `label`, int32 [B].
 
     Where `dataset.in_memory`, pictures come as they are, [B, H, W, 3], and their views are made on
-    the device. Else they come as `view` cuts them, [B, N, N, 3], drawn by `seed` in training.
+    the device. Else, or for training `on_host`, they come as `view` cuts them, [B, N, N, 3], drawn
+    by `seed` in training.
 
     Raises:
         UserError: a file cannot be read, or an example has no label.
     """
     if dataset.in_memory:
-        return dataset.load(split)
+        pictures = dataset.load(split)
+        return ArrayViews(pictures, view, seed) if on_host else pictures
     return PhotoSource(f"{dataset.name}, {split}", dataset.records(split), view, seed)
 
 

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from configs import common
 from mlp_core.config import parse_config
 from mlp_core.grid import at_point, parse_grid
 from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
 from mlp_core.plan import Plan
 from mlp_vision import experiment
-from mlp_vision.config import AugmentConfig, ImageClassificationConfig
+from mlp_vision.config import AugmentConfig, ImageClassificationConfig, LossConfig
 from mlp_vision.models import create_model
 from mlp_vision.sweep import Run, final_run
 from tests.conftest import ROOT
@@ -129,7 +130,10 @@ def test_the_fine_tuning_recipe_is_the_published_one(size, data):
     assert settings.data.image_size == 224
     assert settings.model.name == f"mixer_{size}" and settings.init.head == "reset"
     assert settings.init.weights == f"imagenet21k/Mixer-{size[0].upper()}_16"
-    assert settings.augment == AugmentConfig(crop="inception", crop_min_area=0.05, flip=True)
+    inception = {"crop": "inception", "crop_min_area": 0.05, "flip": True}
+    defaults = common.get_config()
+    assert settings.augment == parse_config(AugmentConfig, defaults.augment.to_dict() | inception)
+    assert settings.loss == parse_config(LossConfig, defaults.loss)
     assert settings.train.global_batch_size == 512
     assert settings.optimizer.name == "sgd" and settings.optimizer.momentum == 0.9
     assert settings.optimizer.momentum_dtype == "bfloat16"

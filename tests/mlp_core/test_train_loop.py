@@ -27,7 +27,7 @@ def settings(**changes) -> RunConfig:
     config.schedule.peak_learning_rate = 0.3
     config.update_from_flattened_dict(changes)
     values = config.to_dict()
-    for group in ("model", "init", "data", "augment", "sweep"):
+    for group in ("model", "init", "data", "augment", "loss", "sweep"):
         del values[group]
     return parse_config(RunConfig, values)
 

@@ -107,6 +107,30 @@ def test_inception_crop_heights_are_uniform():
     assert counts.max() / counts.min() < 1.15
 
 
+@pytest.mark.parametrize("padding", [1, 4])
+def test_pad_and_crop_cuts_anywhere_out_of_a_black_frame(padding):
+    image = picture(12, 12)
+    moved = augmentation.pad_and_crop(RNG, jnp.asarray(image)[None].repeat(500, axis=0), padding)
+    framed = Image.new("RGB", (12 + 2 * padding,) * 2)
+    framed.paste(Image.fromarray(image), (padding, padding))
+    offsets = range(2 * padding + 1)
+    cuts = [framed.crop((x, y, x + 12, y + 12)) for x in offsets for y in offsets]
+    possible = {np.asarray(cut).tobytes() for cut in cuts}
+    seen = [np.asarray(view).tobytes() for view in moved]
+    assert set(seen) <= possible and len(set(seen)) > 0.9 * len(possible)
+    assert max(map(seen.count, set(seen))) < 5 * len(seen) / len(possible)
+
+
+def test_a_padded_view_is_squashed_first():
+    views = augmentation.train_views(
+        RNG, picture(20, 30)[None], 12, crop="pad", min_area=1.0, padding=2, flip=False
+    )
+    squashed = augmentation.eval_view(picture(20, 30)[None], 12, "squash")[0]
+    framed = np.pad(squashed, ((2, 2), (2, 2), (0, 0)))
+    cuts = [framed[y : y + 12, x : x + 12] for x in range(5) for y in range(5)]
+    assert sum(np.allclose(views[0], cut) for cut in cuts) == 1
+
+
 def test_flips_mirror_about_half_of_the_pictures():
     images = jnp.asarray(picture(4, 6)[None].repeat(200, axis=0))
     flipped = augmentation.random_flip(RNG, images)
@@ -117,7 +141,12 @@ def test_flips_mirror_about_half_of_the_pictures():
 
 def test_views_follow_their_key_and_differ_between_pictures():
     views = functools.partial(
-        augmentation.train_views, image_size=8, crop="inception", min_area=0.05, flip=True
+        augmentation.train_views,
+        image_size=8,
+        crop="inception",
+        min_area=0.05,
+        padding=1,
+        flip=True,
     )
     images = jnp.asarray(picture(16, 16)[None].repeat(8, axis=0))
     np.testing.assert_array_equal(views(RNG, images), views(RNG, images))

@@ -45,7 +45,7 @@ def test_a_picture_that_no_crop_fits_is_taken_whole():
 
 def test_a_training_view_is_a_crop_resized():
     image = photo(3)
-    view = TrainView(24, "inception", 0.1)(image, np.random.default_rng(7))
+    view = TrainView(24, "inception", 0.1, 4)(image, np.random.default_rng(7))
     top, left, height, width = inception_crop(
         np.random.default_rng(7), image.height, image.width, 0.1
     )
@@ -58,7 +58,7 @@ def test_a_training_view_is_a_crop_resized():
 
 def test_without_a_crop_training_sees_the_whole_picture_squashed():
     image = photo(3)
-    view = TrainView(24, "none", 0.1)(image, np.random.default_rng(7))
+    view = TrainView(24, "none", 0.1, 4)(image, np.random.default_rng(7))
     np.testing.assert_array_equal(view, EvalView(24, "squash")(image))
 
 

@@ -13,7 +13,7 @@ from mlp_vision.datasets.photos import PhotoSource
 from mlp_vision.host_views import EvalView, TrainView
 from tests.mlp_vision.made_photos import BAD_FILES, encoded, photo
 
-TRAIN = TrainView(16, "inception", 0.2)
+TRAIN = TrainView(16, "inception", 0.2, 4)
 EVAL = EvalView(16, "resmall_crop")
 
 

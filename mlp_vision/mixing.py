@@ -1,0 +1,79 @@
+"""Mixup and CutMix: each picture of a batch mixed with its neighbour, on the device.
+
+One draw holds for the whole batch, and the partner of a row is the row before it, the last one for
+the first, as in google-research/big_vision.
+Shapes: B batch, N pixels a side, K classes.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def mix(
+    rng: jax.Array,
+    images: jax.Array,
+    shares: jax.Array,
+    *,
+    mixup_alpha: float,
+    cutmix_alpha: float,
+    cutmix_probability: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Mixes pictures [B, N, N, 3] and the shares of their classes [B, K], both float.
+
+    An alpha of 0 switches its way of mixing off. Where both are on, a batch goes through CutMix
+    with `cutmix_probability`, else through mixup.
+    """
+    switch_rng, rng = jax.random.split(rng)
+    if mixup_alpha == 0:
+        return cutmix(rng, images, shares, cutmix_alpha)
+    if cutmix_alpha == 0:
+        return mixup(rng, images, shares, mixup_alpha)
+    return jax.lax.cond(
+        jax.random.bernoulli(switch_rng, cutmix_probability),
+        lambda: cutmix(rng, images, shares, cutmix_alpha),
+        lambda: mixup(rng, images, shares, mixup_alpha),
+    )
+
+
+def mixup(
+    rng: jax.Array, images: jax.Array, shares: jax.Array, alpha: float
+) -> tuple[jax.Array, jax.Array]:
+    """Blends pictures and shares, by a weight from Beta(alpha, alpha) (arXiv:1710.09412).
+
+    As in big_vision a picture's own weight is the larger one, so that it is half at least.
+    """
+    own = jax.random.beta(rng, alpha, alpha)
+    own = jnp.maximum(own, 1 - own)
+    return _blend(own, images), _blend(own, shares)
+
+
+def cutmix(
+    rng: jax.Array, images: jax.Array, shares: jax.Array, alpha: float
+) -> tuple[jax.Array, jax.Array]:
+    """Replaces a box of each picture by its partner's (arXiv:1905.04899).
+
+    The box has the picture's aspect ratio and an area from Beta(alpha, alpha), around a point drawn
+    anywhere, and is cut off at the border. Shares of the classes are those of the pixels that
+    remain.
+    """
+    boxes = box_mask(rng, images.shape[1], alpha)  # [N, N]
+    mixed = jnp.where(boxes[None, :, :, None], _partners(images), images)
+    return mixed, _blend(1 - boxes.mean(), shares)
+
+
+def box_mask(rng: jax.Array, size: int, alpha: float) -> jax.Array:
+    """Where CutMix puts the partner's pixels: bool [N, N], N being `size`."""
+    area_rng, centre_rng = jax.random.split(rng)
+    side = jnp.floor(size * jnp.sqrt(jax.random.beta(area_rng, alpha, alpha))).astype(jnp.int32)
+    first = jax.random.randint(centre_rng, (2,), 0, size) - side // 2
+    places = jnp.arange(size)[None]
+    rows, columns = (places >= first[:, None]) & (places < (first + side)[:, None])  # [N] each
+    return rows[:, None] & columns[None]
+
+
+def _partners(rows: jax.Array) -> jax.Array:
+    return jnp.roll(rows, 1, axis=0)
+
+
+def _blend(own: jax.Array, rows: jax.Array) -> jax.Array:
+    return own * rows + (1 - own) * _partners(rows)

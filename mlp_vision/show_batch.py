@@ -1,0 +1,205 @@
+"""A picture of what augmentation yields: a real training batch, through the real pipeline."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from mlp_core.config import parse_config
+from mlp_core.console import say
+from mlp_core.errors import UserError
+from mlp_core.input_pipeline import TrainOrder, train_batches
+from mlp_core.plan import Plan
+from mlp_core.train_step import step_rngs
+from mlp_vision.classifier import eval_view
+from mlp_vision.config import AugmentConfig, ImageClassificationConfig
+from mlp_vision.datasets.image_dataset import (
+    ImageDataset,
+    check_splits,
+    open_image_dataset,
+    open_source,
+)
+from mlp_vision.experiment import build_task, check_before_fetching, num_classes
+from mlp_vision.host_views import EvalView
+from mlp_vision.losses import class_shares
+from mlp_vision.model_spec import ModelSpec
+from mlp_vision.published_weights import locate_weights, spec_before_fetching
+from mlp_vision.wanted_model import wanted_spec
+from mlp_vision.weights import open_weights
+
+CELL_INCHES = 1.35
+LONGEST_NAME = 22  # Letters that fit under a picture.
+
+
+def show_batch(
+    config: ConfigDict, name: str, output: Path, rows: int, columns: int, step: int
+) -> None:
+    """Draws the first pictures of the batch that step `step` trains on, with their labels.
+
+    They are those of the run itself: same examples, same random draws. A last row has the first of
+    them as evaluation sees them.
+
+    Args:
+      config: an experiment.
+      name: what to call it.
+      output: the PNG to write.
+      rows: of training pictures; fewer where the batch is smaller.
+      columns: pictures a row.
+      step: from 0 on.
+
+    Raises:
+        UserError: something in the configuration or the data is wrong, there is no such step, or
+          the output cannot be written.
+    """
+    _check_output(output)
+    settings = parse_config(ImageClassificationConfig, config)
+    dataset, spec = _open(settings)
+    batch_size, split = settings.train.global_batch_size, settings.data.train_split
+    num_steps = Plan.of(settings, dataset.num_examples(split)).total
+    if step >= num_steps:
+        raise UserError(f"--step={step}: the run's steps are 0 to {num_steps - 1:,}.")
+    count = min(rows * columns, batch_size)
+    views, shares = _training_views(settings, dataset, spec, step, count)
+    indices = TrainOrder(dataset.num_examples(split), batch_size, settings.seed).batch(step)
+    plain, labels = _evaluation_views(dataset, spec, split, indices[: min(columns, count)])
+    names = dataset.class_names
+    figure = _draw(
+        f"{name}: {count:,} of the {batch_size:,} pictures of step {step:,}\n"
+        f"{in_words(settings.augment)}",
+        views,
+        [_in_shares(row, names) for row in shares],
+        f"The first of these examples as evaluation sees them: preset {spec.eval_preset}",
+        plain,
+        [_shortened(names[label]) for label in labels],
+        columns,
+    )
+    _write(figure, output)
+    say(f"Wrote {output}: {count:,} training pictures, and {len(plain)} as evaluation sees them")
+
+
+def in_words(augment: AugmentConfig) -> str:
+    """What is switched on, such as "crop inception (5 % or more), flip, mixup 0.5"."""
+    crop = {
+        "inception": f"crop inception ({100 * augment.crop_min_area:g} % or more)",
+        "pad": f"crop pad ({augment.crop_padding} pixels)",
+        "none": "no crop",
+    }[augment.crop]
+    policy = augment.policy
+    if policy == "randaugment":
+        policy += f" ({augment.randaugment_layers} at {augment.randaugment_magnitude:g})"
+    parts = {
+        crop: True,
+        policy: augment.policy != "none",
+        "flip": augment.flip,
+        f"random erasing {augment.random_erasing:g}": augment.random_erasing > 0,
+        f"mixup {augment.mixup_alpha:g}": augment.mixup_alpha > 0,
+        f"CutMix {augment.cutmix_alpha:g}": augment.cutmix_alpha > 0,
+    }
+    return ", ".join(part for part, is_on in parts.items() if is_on)
+
+
+def _open(settings: ImageClassificationConfig) -> tuple[ImageDataset, ModelSpec]:
+    """The data set and the model's description, which may be that of weights."""
+    init, data, start = settings.init, settings.data, None
+    if init.weights:
+        start = spec_before_fetching(init.weights, init.mirror)
+    check_before_fetching(settings, start)
+    dataset = open_image_dataset(data.name, data.data_dir)
+    check_splits(dataset, data.train_split, data.eval_splits)
+    if init.weights and start is None:
+        start = open_weights(locate_weights(init.weights, init.mirror)).spec
+    spec = wanted_spec(settings, start, num_classes(settings, dataset), tuple(dataset.class_names))
+    return dataset, spec
+
+
+def _training_views(
+    settings: ImageClassificationConfig,
+    dataset: ImageDataset,
+    spec: ModelSpec,
+    step: int,
+    count: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `count` pictures, from 0 to 1, and the shares of their classes."""
+    task = build_task(settings, dataset, spec)
+    batch = next(
+        train_batches(
+            task.train_source, settings.train.global_batch_size, settings.seed, step, step + 1
+        )
+    )
+    augmented = jax.jit(task.augment)(batch, step_rngs(settings.seed, step)[0])
+    low, high = spec.value_range
+    views = np.asarray(augmented["image"][:count], np.float32)
+    shares = class_shares(augmented["label"][:count], spec.num_classes)
+    return ((views - low) / (high - low)).clip(0, 1), np.asarray(shares)
+
+
+def _evaluation_views(
+    dataset: ImageDataset, spec: ModelSpec, split: str, indices: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of a split, from 0 to 1, and their labels."""
+    view = EvalView(spec.image_size, spec.eval_preset)
+    batch = open_source(dataset, split, view).gather(indices)
+    images = jax.numpy.asarray(batch["image"])
+    views = eval_view(spec, images) if dataset.in_memory else images
+    return np.asarray(views) / 255, batch["label"]
+
+
+def _in_shares(shares: np.ndarray, names: Sequence[str]) -> str:
+    """The name of a label, or those of a mixture with their shares, a line each."""
+    classes = [c for c in np.argsort(-shares, kind="stable") if shares[c] > 0]
+    if len(classes) == 1:
+        return _shortened(names[classes[0]])
+    return "\n".join(f"{_shortened(names[c])} {shares[c]:.2f}" for c in classes)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _draw(
+    title: str,
+    views: np.ndarray,
+    labels: Sequence[str],
+    second_title: str,
+    plain: np.ndarray,
+    plain_labels: Sequence[str],
+    columns: int,
+) -> Figure:
+    rows = -(-len(views) // columns)
+    width, height = max(columns, 4) * CELL_INCHES, (rows + 1) * (CELL_INCHES + 0.3) + 1
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    above, below = figure.subfigures(2, height_ratios=[rows + 0.3, 1.2])
+    for part, part_title, pictures, texts, part_rows in (
+        (above, title, views, labels, rows),
+        (below, second_title, plain, plain_labels, 1),
+    ):
+        part.suptitle(part_title, fontsize=9)
+        cells = part.subplots(part_rows, columns, squeeze=False).ravel()
+        for cell in cells[len(pictures) :]:
+            cell.set_axis_off()
+        for cell, picture, text in zip(cells, pictures, texts, strict=False):
+            cell.imshow(picture, interpolation="nearest", vmin=0, vmax=1)
+            cell.set(xticks=[], yticks=[])
+            cell.set_xlabel(text, fontsize=6.5)
+    return figure
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix.lower() != ".png":
+        raise UserError(f"--output={output}: name a file that ends in .png.")
+    if output.exists():
+        raise UserError(f"--output={output}: something lies there; name another.")
+
+
+def _write(figure: Figure, output: Path) -> None:
+    temporary = output.with_name(f".{output.name}.tmp")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(temporary, format="png")
+        os.replace(temporary, output)
+    except OSError as error:
+        raise UserError(f"--output={output}: cannot be written ({error.strerror}).") from error

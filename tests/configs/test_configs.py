@@ -13,7 +13,7 @@ from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
 from mlp_core.plan import Plan
 from mlp_vision import experiment
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig, LossConfig
-from mlp_vision.models import create_model
+from mlp_vision.models import create_model, find_model
 from mlp_vision.sweep import Run, final_run
 from tests.conftest import ROOT
 
@@ -39,6 +39,7 @@ FINE_TUNING = {  # TFDS name, steps, warm-up, train, validation, test, all of tr
         "resmall_crop"
     ),
 }  # fmt: skip
+NUM_EXAMPLES = {"imagenet2012": 1_268_355, "imagenet21k": 14_000_000}  # For training.
 
 
 def load(path, arg=""):
@@ -60,7 +61,7 @@ def test_config_builds_model_schedule_and_optimizer(path):
     size = settings.data.image_size
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-    plan = Plan.of(settings, 50_000)
+    plan = Plan.of(settings, NUM_EXAMPLES.get(settings.data.name, 50_000))
     schedule = make_schedule(settings.schedule, plan.total, plan.warmup)
     jax.eval_shape(make_optimizer(settings.optimizer, schedule).init, params)
     check_weight_decay(settings.optimizer, params)
@@ -73,7 +74,9 @@ def test_smoke_version_trains_two_steps_on_made_data(path, tmp_path, data_dir):
     config.data.data_dir = data_dir
     config.train.duration = "2 steps"
     config.model.hidden_dim = 16  # The width alone is what costs time.
-    config.model.channels_mlp_dim = 16
+    for name in ("channels_mlp_dim", "ffn_dim"):
+        if name in find_model(config.model.name)[0].SIZES:
+            config.model[name] = 16
     results = experiment.train(config, tmp_path)
     metrics = {f"{s}/{m}" for s in ("validation", "test") for m in ("loss", "top1", "top5")}
     assert set(results) == metrics
@@ -151,3 +154,78 @@ def test_at_448_pixels_only_resolution_crop_and_memory_differ():
     large.data.image_size, large.data.eval_preset = 224, "resmall_crop"
     large.train.grad_accum_steps = small.train.grad_accum_steps
     assert large == small
+
+
+# Table 4 of MLP-Mixer: magnitude, mixup; and big_vision's for what the paper leaves open.
+IMAGENET_SCRATCH = {
+    "mixer_b16_imagenet_scratch": (15.0, 0.5, -6.9),
+    "mixer_l16_imagenet_scratch": (15.0, 0.5, -6.9),
+    "mixer_b16_imagenet21k": (10.0, 0.2, -10.0),
+    "mixer_l16_imagenet21k": (20.0, 0.5, -10.0),
+}
+
+
+@pytest.mark.parametrize("name", IMAGENET_SCRATCH)
+def test_pre_training_is_the_papers(name):
+    settings = parse_config(ImageClassificationConfig, load(ROOT / "configs" / f"{name}.py"))
+    magnitude, mixup, head_bias = IMAGENET_SCRATCH[name]
+    assert settings.model.name == name[:9]
+    augment, optimizer, schedule = settings.augment, settings.optimizer, settings.schedule
+    assert (augment.policy, augment.randaugment_layers) == ("randaugment", 2)
+    assert (augment.randaugment_magnitude, augment.mixup_alpha) == (magnitude, mixup)
+    assert (augment.crop, augment.flip, augment.cutmix_alpha) == ("inception", True, 0)
+    assert (settings.loss.name, settings.loss.head_bias) == ("sigmoid", head_bias)
+    assert settings.model.stochastic_depth == 0.1 and settings.model.dropout_rate == 0
+    assert (optimizer.name, optimizer.beta1, optimizer.beta2) == ("adamw", 0.9, 0.999)
+    assert (optimizer.weight_decay, optimizer.clip_global_norm) == (0.1, 1.0)
+    assert (schedule.name, schedule.peak_learning_rate) == ("linear", 1e-3)
+    assert str(schedule.warmup.amount) == "10000.0" and settings.train.global_batch_size == 4096
+    assert settings.train.duration.amount == 300 and settings.train.duration.unit == "epochs"
+
+
+@pytest.mark.parametrize(
+    "size, epochs, rate",
+    [
+        *[("s32", 5, 3e-3), ("s16", 5, 3e-3), ("b32", 7, 3e-3), ("b16", 7, 3e-3)],
+        *[("l32", 7, 1e-3), ("l16", 14, 1e-3), ("h14", 14, 1e-3)],
+    ],
+)
+def test_the_settings_for_large_data_are_the_papers(size, epochs, rate):
+    path = ROOT / "configs" / "mixer_large_data.py"
+    settings = parse_config(ImageClassificationConfig, load(path, size))
+    assert settings.model.name == f"mixer_{size}"
+    assert settings.schedule.peak_learning_rate == rate
+    assert settings.train.duration.amount == epochs
+    assert settings.optimizer.weight_decay == 0.03
+    assert (settings.augment.policy, settings.augment.mixes) == ("none", False)
+    assert settings.model.stochastic_depth == 0
+    assert load(path, f"{size},smoke").train.duration == "20 steps"
+
+
+@pytest.mark.parametrize("size, survival", [("ti16", 1.0), ("s16", 0.95), ("b16", 0.8)])
+def test_gmlps_recipe_is_the_papers(size, survival):
+    settings = parse_config(
+        ImageClassificationConfig, load(ROOT / "configs" / f"gmlp_{size}_imagenet.py")
+    )
+    augment, optimizer, schedule = settings.augment, settings.optimizer, settings.schedule
+    assert settings.model.name == f"gmlp_{size}"
+    assert settings.model.stochastic_depth == pytest.approx(1 - survival)
+    assert (augment.policy, augment.random_erasing) == ("autoaugment_imagenet", 0)
+    assert (augment.mixup_alpha, augment.cutmix_alpha) == (0.8, 1.0)
+    assert augment.cutmix_probability == 0.5 and settings.loss.label_smoothing == 0.1
+    assert (optimizer.epsilon, optimizer.weight_decay) == (1e-6, 0.05)
+    assert (schedule.name, schedule.peak_learning_rate) == ("cosine", 1e-3)
+    assert settings.train.global_batch_size == 4096 and settings.train.ema_decay == 0
+
+
+@pytest.mark.parametrize("model", ["mixer", "gmlp"])
+@pytest.mark.parametrize("data", ["cifar10", "cifar100", "pets"])
+@pytest.mark.parametrize("recipe", ["scratch", "strong"])
+def test_small_pictures_keep_the_sizes_of_the_comparison(model, data, recipe):
+    path = ROOT / "configs" / f"{model}_{data}_{recipe}.py"
+    settings = parse_config(ImageClassificationConfig, load(path))
+    sizes, size = settings.model, settings.data.image_size
+    assert (size, (size // sizes.patch_size) ** 2, sizes.hidden_dim) == (32, 64, 256)
+    width = {"mixer": (256, 1024, None), "gmlp": (None, None, 1024)}[model]
+    assert (sizes.tokens_mlp_dim, sizes.channels_mlp_dim, sizes.ffn_dim) == width
+    assert settings.augment.mixes == (recipe == "strong")

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from PIL import Image
 
 from mlp_core.array_source import ArraySource
@@ -30,27 +29,7 @@ def test_views_are_those_of_seed_and_draw():
     assert (batch["image"] != other["image"]).any()
 
 
-@pytest.mark.parametrize("threads", [2, 8])
-def test_batches_do_not_depend_on_the_number_of_threads(threads):
-    alone = batches(ArrayViews(SOURCE, VIEW, 0, num_threads=1))
-    together = batches(ArrayViews(SOURCE, VIEW, 0, num_threads=threads))
-    assert len(alone) == len(together) == 5
-    for one, other in zip(alone, together, strict=True):
-        assert one.keys() == other.keys() == {"image", "label"}
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
-
-
 def test_a_run_that_goes_on_sees_the_views_it_would_have_seen():
     whole, rest = batches(ArrayViews(SOURCE, VIEW, 0)), batches(ArrayViews(SOURCE, VIEW, 0), 3)
     for one, other in zip(whole[3:], rest, strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])
-
-
-def test_the_error_of_a_view_is_not_lost():
-    def broken(image, rng):
-        raise MemoryError("no room")
-
-    broken.image_size = 16
-    with pytest.raises(MemoryError, match="no room"):
-        ArrayViews(SOURCE, broken, 0).gather(np.arange(30), np.arange(30))

@@ -34,6 +34,7 @@ OPERATIONS = {
     "cutout": operations.cutout,
     "solarize_add": operations.solarize_add,
 }
+NAMES = tuple(OPERATIONS)
 
 Amounts = Mapping[str, Callable[[float], Any]]  # What a level means, by operation.
 
@@ -95,8 +96,6 @@ class RandAugment:
             image = OPERATIONS[name](image, RANDAUGMENT_AMOUNTS[name](self.magnitude), rng)
         return image
 
-
-NAMES = tuple(OPERATIONS)
 
 # The paper's range. The released 250 pixels of 224 push a picture out of itself.
 _IMAGENET_AMOUNTS: Amounts = RANDAUGMENT_AMOUNTS | {

@@ -1,5 +1,6 @@
 """A picture of what augmentation yields: a real training batch, through the real pipeline."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,7 +125,8 @@ def _training_views(
     count: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first `count` pictures, from 0 to 1, and the shares of their classes."""
-    task = build_task(settings, dataset, spec)
+    trains_only = dataclasses.replace(settings.data, eval_splits={})  # Reads no more than it needs.
+    task = build_task(dataclasses.replace(settings, data=trains_only), dataset, spec)
     batch = next(
         train_batches(
             task.train_source, settings.train.global_batch_size, settings.seed, step, step + 1

@@ -1,34 +1,27 @@
-"""Pictures in memory, each cut and changed on the host, by threads, for training.
+"""Pictures in memory, each cut and changed on the host, for training.
 
 Shapes: B batch, H and W pixels of the source, N pixels a side of the model's input.
 """
-
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 
 from mlp_core.array_source import ArraySource
-from mlp_vision.datasets.photos import available_cores
 from mlp_vision.host_views import View
-
-ROWS_A_TASK = 32  # Small pictures take less time than handing one to a thread.
 
 
 class ArrayViews:
     """A `Source` of `image`, uint8 [B, N, N, 3], and `label`, over pictures of [B, H, W, 3].
 
-    What is random about a view is drawn from (seed, draw) alone.
+    What is random about a view is drawn from (seed, draw) alone. There are no threads here: on such
+    small pictures they wait for Python's lock, and two are slower than one.
     """
 
-    def __init__(
-        self, pictures: ArraySource, view: View, seed: int, num_threads: int | None = None
-    ):
-        """Makes views of `pictures` with as many threads as there are cores."""
+    def __init__(self, pictures: ArraySource, view: View, seed: int):
+        """Makes views of `pictures`."""
         self._pictures = pictures
         self._view = view
         self._seed = seed
-        self._pool = ThreadPoolExecutor(num_threads or available_cores(), "view")
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -39,11 +32,7 @@ class ArrayViews:
         batch = self._pictures.gather(indices)
         size = self._view.image_size
         views = np.empty((len(indices), size, size, 3), np.uint8)
-
-        def fill(first: int) -> None:
-            for row in range(first, min(first + ROWS_A_TASK, len(indices))):
-                rng = np.random.default_rng((self._seed, int(draws[row])))
-                views[row] = self._view(Image.fromarray(batch["image"][row]), rng)
-
-        list(self._pool.map(fill, range(0, len(indices), ROWS_A_TASK)))  # Raises a thread's error.
+        for row, (picture, draw) in enumerate(zip(batch["image"], draws.tolist(), strict=True)):
+            rng = np.random.default_rng((self._seed, draw))
+            views[row] = self._view(Image.fromarray(picture), rng)
         return batch | {"image": views}

@@ -59,7 +59,7 @@ class PhotoSource:
         self._seed = seed
         self._bad = BadPictures(where, len(records))
         self._where = where
-        self._pool = ThreadPoolExecutor(num_threads or available_cores(), "decode")
+        self._pool = ThreadPoolExecutor(num_threads or _available_cores(), "decode")
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -112,6 +112,6 @@ class PhotoSource:
         raise UserError(f"{self._where}: {REPLACEMENTS} pictures in a row cannot be read.")
 
 
-def available_cores() -> int:
+def _available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

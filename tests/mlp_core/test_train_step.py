@@ -16,9 +16,10 @@ from mlp_vision.wanted_model import wanted_spec
 from tests.mlp_core.quadratic import Quadratic
 
 
-def image_task():
+def image_task(**augment):
     """A small Mixer on made 16-pixel pictures, with random crops and flips."""
     config = common.get_config()
+    config.augment.update(augment)
     config.data.image_size = 16
     config.augment.crop = "inception"
     config.augment.flip = True
@@ -70,18 +71,23 @@ def assert_close(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
 
 
-@pytest.mark.parametrize("grad_accum_steps", [2, 8])
-def test_accumulation_gives_the_update_of_one_big_batch(grad_accum_steps):
-    whole, scalars = train(image_task())
-    parts, part_scalars = train(image_task(), grad_accum_steps=grad_accum_steps)
+MIXING = {"mixup_alpha": 0.5, "cutmix_alpha": 1.0, "random_erasing": 0.5}
+
+
+@pytest.mark.parametrize("grad_accum_steps, augment", [(2, {}), (8, {}), (4, MIXING)])
+def test_accumulation_gives_the_update_of_one_big_batch(grad_accum_steps, augment):
+    task = image_task(**augment)
+    whole, scalars = train(task)
+    parts, part_scalars = train(task, grad_accum_steps=grad_accum_steps)
     assert_close(parts.params, whole.params)
     assert_close(part_scalars, scalars)
 
 
-@pytest.mark.parametrize("grad_accum_steps", [1, 2])
-def test_eight_devices_train_as_one(grad_accum_steps):
-    one, scalars = train(image_task())
-    eight, eight_scalars = train(image_task(), devices=8, grad_accum_steps=grad_accum_steps)
+@pytest.mark.parametrize("grad_accum_steps, augment", [(1, {}), (2, {}), (2, MIXING)])
+def test_eight_devices_train_as_one(grad_accum_steps, augment):
+    task = image_task(**augment)
+    one, scalars = train(task)
+    eight, eight_scalars = train(task, devices=8, grad_accum_steps=grad_accum_steps)
     assert len(eight.params["stem"]["kernel"].sharding.device_set) == 8
     assert_close(eight.params, one.params)
     assert_close(eight_scalars, scalars)

@@ -8,6 +8,7 @@ from PIL import Image
 from mlp_vision.augmentation import inception_crops
 from mlp_vision.eval_presets import EVAL_PRESETS
 from mlp_vision.host_views import EvalView, TrainView, inception_crop
+from mlp_vision.policies import RandAugment
 from tests.mlp_vision.made_photos import photo
 
 
@@ -60,6 +61,25 @@ def test_without_a_crop_training_sees_the_whole_picture_squashed():
     image = photo(3)
     view = TrainView(24, "none", 0.1, 4)(image, np.random.default_rng(7))
     np.testing.assert_array_equal(view, EvalView(24, "squash")(image))
+
+
+def test_a_padded_view_is_squashed_and_moved():
+    image = photo(3)
+    squashed = np.asarray(image.resize((24, 24), Image.Resampling.BILINEAR))
+    framed = np.pad(squashed, ((3, 3), (3, 3), (0, 0)))
+    possible = {framed[y : y + 24, x : x + 24].tobytes() for x in range(7) for y in range(7)}
+    view, rng = TrainView(24, "pad", 0.1, 3), np.random.default_rng(0)
+    seen = {view(image, rng).tobytes() for _ in range(400)}
+    assert len(possible) == 49 and seen == possible
+
+
+def test_a_policy_works_on_the_view_with_the_draws_that_follow_those_of_the_crop():
+    policy, image = RandAugment(2, 15), photo(3)
+    rng, again = np.random.default_rng(7), np.random.default_rng(7)
+    view = TrainView(24, "inception", 0.1, 4, policy)(image, rng)
+    cut = Image.fromarray(TrainView(24, "inception", 0.1, 4)(image, again))
+    np.testing.assert_array_equal(view, policy(cut, again))
+    assert (view != np.asarray(cut)).any()
 
 
 def test_a_strip_of_a_picture_takes_no_more_memory_than_its_view():

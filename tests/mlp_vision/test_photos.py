@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import io
 
@@ -11,6 +12,7 @@ from mlp_vision.datasets.image_codec import decode_picture
 from mlp_vision.datasets.image_dataset import open_image_dataset, open_source
 from mlp_vision.datasets.photos import PhotoSource
 from mlp_vision.host_views import EvalView, TrainView
+from mlp_vision.policies import RandAugment
 from tests.mlp_vision.made_photos import BAD_FILES, encoded, photo
 
 TRAIN = TrainView(16, "inception", 0.2, 4)
@@ -48,8 +50,10 @@ def assert_same(a, b):
             np.testing.assert_array_equal(one[name], other[name])
 
 
-def test_a_batch_is_the_same_with_one_thread_and_with_eight():
-    sources = [PhotoSource("made", Photos(20, bad=[3]), TRAIN, 0, threads) for threads in (1, 8)]
+@pytest.mark.parametrize("policy", [None, RandAugment(2, 15)], ids=str)
+def test_a_batch_is_the_same_with_one_thread_and_with_eight(policy):
+    view = dataclasses.replace(TRAIN, policy=policy)
+    sources = [PhotoSource("made", Photos(20, bad=[3]), view, 0, threads) for threads in (1, 8)]
     assert_same(*map(batches, sources))
 
 

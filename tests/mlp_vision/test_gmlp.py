@@ -127,3 +127,28 @@ def test_names_of_relatives_settle_their_form():
 def test_the_golden_file_has_the_names_that_timm_writes():
     names = open_weight_file(DATA / "gmlp_timm.safetensors").headers
     assert "blocks.0.mlp_channels.gate.proj.weight" in names
+
+
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_stochastic_depth_drops_whole_blocks_of_some_examples(rescaled):
+    model = tiny(stochastic_depth=0.5, stochastic_depth_rescaled=rescaled)
+    params = {"params": unflatten(made_arrays("gmlp", 10, 32, **TINY_GMLP))}
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
+    images = np.repeat(image, 64, axis=0)
+    train = model.apply(params, images, train=True, rngs={"dropout": jax.random.key(0)})
+    assert (
+        len(np.unique(np.asarray(train).round(3), axis=0)) == 2
+    )  # The first never, the last does.
+    whole = np.asarray(model.apply(params, image))
+    kept_is_whole = np.isclose(train, whole, atol=1e-4).all(axis=1).any()
+    assert kept_is_whole == (not rescaled)
+
+
+def test_dropout_acts_in_training_only():
+    model = tiny(dropout_rate=0.5)
+    params = {"params": unflatten(made_arrays("gmlp", 10, 32, **TINY_GMLP))}
+    images = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
+    evaluated = model.apply(params, images)
+    np.testing.assert_array_equal(evaluated, tiny().apply(params, images))
+    trained = model.apply(params, images, train=True, rngs={"dropout": jax.random.key(0)})
+    assert np.abs(trained - evaluated).max() > 1e-3

@@ -18,7 +18,6 @@ GATINGS = {
     "additive": lambda bypass, gate: bypass + gate,  # Z + f(Z)
     "linear": lambda bypass, gate: gate,  # f(Z)
 }
-SPATIAL_MATRICES = ("full", "toeplitz")
 
 # "Near zero" is all that the paper says; this is timm's number.
 near_zero = nn.initializers.normal(1e-6)

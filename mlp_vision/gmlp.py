@@ -16,8 +16,6 @@ from mlp_core.mlp_block import depth_rate
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
 
-POOLINGS = ("mean", "class_token")
-
 
 class Gmlp(nn.Module):
     """Patches, gMLP blocks, LayerNorm, pooling, linear head.

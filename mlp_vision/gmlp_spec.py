@@ -76,6 +76,21 @@ class GmlpSpec(ModelSpec):
         """Tokens that the blocks see, the class token among them."""
         return self.grid**2 + (self.pooling == "class_token")
 
+    def fits(self, wanted: ModelSpec) -> bool:
+        """As the base class.
+
+        Raises:
+            UserError: a model with both a Toeplitz matrix and a class token is to change its
+              resolution.
+        """
+        is_mixed_up = (self.spatial_matrix, self.pooling) == ("toeplitz", "class_token")
+        if is_mixed_up and self.image_size != wanted.image_size:
+            raise UserError(
+                "a gMLP with a Toeplitz matrix and a class token cannot change its resolution: "
+                "the distance to the class token is that to a patch, too."
+            )
+        return super().fits(wanted)
+
     def _timm_arguments(self) -> str:
         defaults = self.default_sizes()
         other = [
@@ -95,16 +110,7 @@ class GmlpSpec(ModelSpec):
         )
 
     def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
-        """See `ModelSpec.token_mixing_change`.
-
-        Raises:
-            UserError: the model has both a Toeplitz matrix and a class token.
-        """
-        if (self.spatial_matrix, self.pooling) == ("toeplitz", "class_token"):
-            raise UserError(
-                "a gMLP with a Toeplitz matrix and a class token cannot change its resolution: "
-                "the distance to the class token is that to a patch, too."
-            )
+        """See `ModelSpec.token_mixing_change`."""
         changes = {"full": resample_spatial_matrix, "toeplitz": resample_toeplitz_vector}
         change = changes[self.spatial_matrix]
         return lambda kernel, bias: change(kernel, bias, self.grid, wanted.grid)

@@ -82,8 +82,7 @@ class ModelSpec:
     def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
         """What makes the arrays TOKEN_MIXING of a block those of `wanted`, of another image size.
 
-        Raises:
-            UserError: there is no such change.
+        `wanted` is one that `fits`.
         """
         raise NotImplementedError
 

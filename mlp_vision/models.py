@@ -1,14 +1,20 @@
 """Models by name: the sizes of the papers, every field of which may be overridden."""
 
-from typing import Any
+from typing import Any, get_args
 
 import flax.linen as nn
 
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import GELU_FORMS
-from mlp_core.spatial_gating import GATINGS, SPATIAL_MATRICES
-from mlp_vision.gmlp import POOLINGS
-from mlp_vision.gmlp_spec import AMLP_FORM, GMLP_SIZES, TMLP_FORM, GmlpSpec
+from mlp_vision.gmlp_spec import (
+    AMLP_FORM,
+    GMLP_SIZES,
+    TMLP_FORM,
+    Gating,
+    GmlpSpec,
+    Pooling,
+    SpatialMatrix,
+)
 from mlp_vision.mixer_spec import MIXER_SIZES, MixerSpec
 from mlp_vision.model_spec import ModelSpec
 
@@ -25,9 +31,9 @@ for family, form in {"gmlp": {}, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}.items():
 
 CHOICES = {
     "gelu": GELU_FORMS,
-    "gating": GATINGS,
-    "spatial_matrix": SPATIAL_MATRICES,
-    "pooling": POOLINGS,
+    "gating": get_args(Gating),
+    "spatial_matrix": get_args(SpatialMatrix),
+    "pooling": get_args(Pooling),
 }
 
 

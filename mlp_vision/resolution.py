@@ -18,11 +18,7 @@ def announcement(start: ModelSpec, wanted: ModelSpec) -> str:
 def change_resolution(
     arrays: Mapping[str, np.ndarray], start: ModelSpec, wanted: ModelSpec
 ) -> dict[str, np.ndarray]:
-    """Parameters of `start` by name as those of `wanted`, which must fit.
-
-    Raises:
-        UserError: there is no such change for this form of model.
-    """
+    """Parameters of `start` by name as those of `wanted`, which must fit."""
     if start.image_size == wanted.image_size:
         return dict(arrays)
     change = start.token_mixing_change(wanted)

@@ -98,7 +98,7 @@ class GmlpSpec(ModelSpec):
         ]
         if other:
             raise UserError(f"timm has no gMLP with {', '.join(other)}; an npz file holds any.")
-        ratio = self.ffn_dim / self.hidden_dim
+        ratio = self._timm_ratio(self.ffn_dim)
         return f"mlp_ratio={ratio}, block_layer=SpatialGatingBlock, mlp_layer=GatedMlp"
 
     def resolution_change(self, wanted: Self) -> str:

@@ -100,7 +100,7 @@ class MixerSpec(ModelSpec):
         return any(super(MixerSpec, spec).fits(wanted) for spec in candidates)
 
     def _timm_arguments(self) -> str:
-        ratios = self.tokens_mlp_dim / self.hidden_dim, self.channels_mlp_dim / self.hidden_dim
+        ratios = self._timm_ratio(self.tokens_mlp_dim), self._timm_ratio(self.channels_mlp_dim)
         return f"mlp_ratio={ratios}"
 
     def resolution_change(self, wanted: Self) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -72,7 +73,7 @@ class ModelSpec:
 
     @classmethod
     def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
-        """The sizes, `num_classes` and `image_size` that parameters of these shapes have.
+        """The sizes but `num_blocks`, and the `image_size`, of parameters of these shapes.
 
         Raises:
             KeyError, ValueError: they are not those of this architecture.
@@ -96,15 +97,21 @@ class ModelSpec:
         Raises:
             UserError: timm has no such model.
         """
-        mixer = (
+        activation = ", act_layer=GELUTanh" if self.gelu == "tanh" else ""
+        return (
             f"MlpMixer(num_classes={self.num_classes}, img_size={self.image_size}, "
             f"patch_size={self.patch_size}, num_blocks={self.num_blocks}, "
-            f"embed_dim={self.hidden_dim}, {self._timm_arguments()}"
+            f"embed_dim={self.hidden_dim}, {self._timm_arguments()}{activation})"
         )
-        return mixer + (", act_layer='gelu_tanh')" if self.gelu == "tanh" else ")")
 
     def _timm_arguments(self) -> str:
         raise NotImplementedError
+
+    def _timm_ratio(self, width: int) -> float:
+        """What timm multiplies the channels by, then truncates, to get `width`."""
+        ratio = width / self.hidden_dim
+        truncated = int(self.hidden_dim * ratio)
+        return ratio if truncated == width else math.nextafter(ratio, math.inf)
 
     @property
     def sizes(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_weight_files_of_a_run_hold_its_arrays_and_its_numerics(trained_run, tmp
     for name, array in trained.items():
         np.testing.assert_array_equal(exported[name], array)
     if suffix == "safetensors":
-        assert "act_layer='gelu_tanh'" in result.stdout
+        assert "act_layer=GELUTanh" in result.stdout
 
 
 @pytest.mark.parametrize("height, width", [(32, 32), (50, 37)])

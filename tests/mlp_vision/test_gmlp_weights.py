@@ -1,5 +1,8 @@
 """gMLP's weights go out to files and come back."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 
@@ -56,6 +59,14 @@ def test_every_form_comes_back_from_npz(tmp_path, form):
     assert again.spec == weights.spec
     for name, array in weights.read().items():
         np.testing.assert_array_equal(again.read()[name], array)
+
+
+def test_timm_makes_the_widths_of_the_model_from_the_ratios_it_is_told():
+    for hidden_dim in (56, 88, 128):
+        for width in range(16, 2000, 16):
+            spec = dataclasses.replace(spec_of(), hidden_dim=hidden_dim, ffn_dim=width)
+            ratio = float(re.search(r"mlp_ratio=([^,]+),", spec.in_timm())[1])
+            assert int(hidden_dim * ratio) == width  # As timm's SpatialGatingBlock computes it.
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)

@@ -37,12 +37,13 @@ def spec_from_json(text: str, origin: Path) -> ModelSpec:
     """
     try:
         values = json.loads(text)
-        architecture = ARCHITECTURES[values["architecture"]]
+        # Descriptions older than gMLP here name no architecture.
+        architecture = ARCHITECTURES[values.get("architecture", "mixer")]
         return pydantic.TypeAdapter(architecture).validate_json(text)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
     raise UserError(f"{origin}: does not describe a model of this project ({reason}).")
 

@@ -22,8 +22,9 @@ GMLP_SIZES = {
     name: dict(patch_size=16, hidden_dim=hidden_dim, num_blocks=30, ffn_dim=6 * hidden_dim)
     for name, hidden_dim in {"ti16": 128, "s16": 256, "b16": 512}.items()
 }
-TMLP_FORM = {"spatial_matrix": "toeplitz"}
-AMLP_FORM = {"tiny_attention_dim": 64}
+GMLP_FORM = {"spatial_matrix": "full", "tiny_attention_dim": 0}
+TMLP_FORM = {"spatial_matrix": "toeplitz", "tiny_attention_dim": 0}
+AMLP_FORM = {"tiny_attention_dim": 64}  # With either matrix.
 
 
 @frozen_settings
@@ -76,21 +77,6 @@ class GmlpSpec(ModelSpec):
         """Tokens that the blocks see, the class token among them."""
         return self.grid**2 + (self.pooling == "class_token")
 
-    def fits(self, wanted: ModelSpec) -> bool:
-        """As the base class.
-
-        Raises:
-            UserError: a model with both a Toeplitz matrix and a class token is to change its
-              resolution.
-        """
-        is_mixed_up = (self.spatial_matrix, self.pooling) == ("toeplitz", "class_token")
-        if is_mixed_up and self.image_size != wanted.image_size:
-            raise UserError(
-                "a gMLP with a Toeplitz matrix and a class token cannot change its resolution: "
-                "the distance to the class token is that to a patch, too."
-            )
-        return super().fits(wanted)
-
     def _timm_arguments(self) -> str:
         defaults = self.default_sizes()
         other = [
@@ -100,6 +86,21 @@ class GmlpSpec(ModelSpec):
             raise UserError(f"timm has no gMLP with {', '.join(other)}; an npz file holds any.")
         ratio = self._timm_ratio(self.ffn_dim)
         return f"mlp_ratio={ratio}, block_layer=SpatialGatingBlock, mlp_layer=GatedMlp"
+
+    def at_image_size(self, image_size: int) -> Self:
+        """The same model for images of another size.
+
+        Raises:
+            UserError: the patch size does not divide `image_size`, or the model has both a Toeplitz
+              matrix and a class token.
+        """
+        form = self.spatial_matrix, self.pooling
+        if form == ("toeplitz", "class_token") and image_size != self.image_size:
+            raise UserError(
+                "a gMLP with a Toeplitz matrix and a class token cannot change its resolution: "
+                "the distance to the class token is that to a patch, too."
+            )
+        return super().at_image_size(image_size)
 
     def resolution_change(self, wanted: Self) -> str:
         """See `ModelSpec.resolution_change`."""

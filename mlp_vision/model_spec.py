@@ -139,7 +139,8 @@ class ModelSpec:
         """The same model for images of another size.
 
         Raises:
-            UserError: the patch size does not divide `image_size`.
+            UserError: the patch size does not divide `image_size`, or a model of this form cannot
+              change its resolution.
         """
         if image_size < 1:
             raise UserError(f"images of {image_size} pixels: there must be one at least.")
@@ -158,7 +159,7 @@ class ModelSpec:
         """The same model at another image size or with other numerics; None leaves things alone.
 
         Raises:
-            UserError: the patch size does not divide `image_size`.
+            UserError: see `at_image_size`.
         """
         changes = {name: value for name, value in numerics.items() if value is not None}
         resized = self if image_size is None else self.at_image_size(image_size)

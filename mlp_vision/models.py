@@ -8,6 +8,7 @@ from mlp_core.errors import UserError
 from mlp_core.mlp_block import GELU_FORMS
 from mlp_vision.gmlp_spec import (
     AMLP_FORM,
+    GMLP_FORM,
     GMLP_SIZES,
     TMLP_FORM,
     Gating,
@@ -25,7 +26,7 @@ MODELS: dict[str, tuple[type[ModelSpec], dict[str, Any]]] = {
     "mixer": (MixerSpec, {}),
     **{f"mixer_{name}": (MixerSpec, sizes) for name, sizes in MIXER_SIZES.items()},
 }
-for family, form in {"gmlp": {}, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}.items():
+for family, form in {"gmlp": GMLP_FORM, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}.items():
     MODELS[family] = (GmlpSpec, form)
     MODELS |= {f"{family}_{name}": (GmlpSpec, sizes | form) for name, sizes in GMLP_SIZES.items()}
 

@@ -126,15 +126,15 @@ def check_sizes(source: str, start: ModelSpec, wanted: ModelSpec) -> None:
     """Refuses a model that the weights of `start` cannot be made to fit.
 
     Raises:
-        UserError: names `source` and the fields to set.
+        UserError: names `source` and the fields to set; or see `ModelSpec.at_image_size`.
     """
-    if start.fits(wanted):
-        return
     if type(start) is not type(wanted):
         raise UserError(
             f"{source}: does not fit the model; it is {start.TITLE}, the model {wanted.TITLE}."
         )
     right = start.at_image_size(wanted.image_size).sizes
+    if start.fits(wanted):
+        return
     different = {name: size for name, size in right.items() if wanted.sizes[name] != size}
     fields = ", ".join(f"{name}={size}" for name, size in different.items())
     raise UserError(f"{source}: does not fit the model; it needs a model with {fields}.")

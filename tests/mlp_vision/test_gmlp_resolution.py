@@ -1,16 +1,19 @@
 """gMLP's spatial projections follow a change of image size."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import mlp_vision
 from mlp_core.errors import UserError
-from mlp_core.parameters import unflatten
+from mlp_core.parameters import flatten
 from mlp_core.toeplitz import toeplitz_matrix
 from mlp_core.weight_files import write_weight_file
 from mlp_vision.gmlp_resolution import resample_spatial_matrix, resample_toeplitz_vector
 from mlp_vision.gmlp_spec import GmlpSpec
 from mlp_vision.model_spec import GOOGLE_NUMERICS
+from mlp_vision.pretrained import check_sizes
 from mlp_vision.spec_file import metadata_of
 from mlp_vision.weights import open_weights
 from tests.mlp_vision.made_weights import TINY_GMLP, made_arrays
@@ -107,15 +110,24 @@ def test_weights_load_at_another_image_size_and_say_so(tmp_path, capsys, form):
     model, params = mlp_vision.load_pretrained(path, image_size=48)
     assert "resampled from 4 x 4 tokens to 6 x 6" in capsys.readouterr().out
     images = np.random.default_rng(0).uniform(-1, 1, (2, 48, 48, 3)).astype(np.float32)
-    larger = np.asarray(model.apply({"params": params}, images))
-    weights = open_weights(path)
-    small = weights.spec.create_model()
-    shrunk = images.reshape(2, 6, 8, 6, 8, 3)[:, :4, :, :4].reshape(2, 32, 32, 3)
-    smaller = np.asarray(small.apply({"params": unflatten(weights.read())}, shrunk))
-    assert larger.shape == smaller.shape and np.isfinite(larger).all()
+    assert np.isfinite(model.apply({"params": params}, images)).all()
+    before, after = open_weights(path).read(), flatten(params)
+    resample = {"full": resample_spatial_matrix, "toeplitz": resample_toeplitz_vector}
+    for block in range(TINY_GMLP["num_blocks"]):
+        names = [f"GmlpBlock_{block}/gating/spatial/{leaf}" for leaf in ("kernel", "bias")]
+        old = (before.pop(name) for name in names)
+        for name, expected in zip(names, resample[form["spatial_matrix"]](*old, 4, 6), strict=True):
+            np.testing.assert_array_equal(after.pop(name), expected)
+    assert before.keys() == after.keys()
+    for name, array in before.items():  # Nothing else knows the number of tokens.
+        np.testing.assert_array_equal(after[name], array)
 
 
-def test_a_toeplitz_matrix_with_a_class_token_cannot(tmp_path):
+def test_a_toeplitz_matrix_with_a_class_token_cannot_and_is_refused_unread(tmp_path):
     path = write(tmp_path / "gmlp.npz", spatial_matrix="toeplitz", pooling="class_token")
+    mlp_vision.load_pretrained(path, image_size=32)
     with pytest.raises(UserError, match="cannot change its resolution"):
         mlp_vision.load_pretrained(path, image_size=64)
+    spec = open_weights(path).spec
+    with pytest.raises(UserError, match="cannot change its resolution"):
+        check_sizes("weights", spec, dataclasses.replace(spec, image_size=64))

@@ -1,7 +1,9 @@
 """gMLP's weights go out to files and come back."""
 
 import dataclasses
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from mlp_vision.export import export
 from mlp_vision.gmlp_spec import GmlpSpec
 from mlp_vision.mixer_spec import MixerSpec
 from mlp_vision.model_spec import GOOGLE_NUMERICS
-from mlp_vision.spec_file import metadata_of
+from mlp_vision.pretrained import load_pretrained
+from mlp_vision.spec_file import metadata_of, spec_from_json
 from mlp_vision.weights import open_weights
 from tests.conftest import ROOT
 from tests.mlp_vision.made_weights import TINY, TINY_GMLP, made_arrays, tiny_arrays
@@ -95,6 +98,32 @@ def test_a_gating_that_cannot_be_told_is_refused(tmp_path):
     write_weight_file(tmp_path / "bare.npz", arrays)
     with pytest.raises(UserError, match="not the whole weights of gMLP"):
         open_weights(tmp_path / "bare.npz")
+
+
+@pytest.mark.parametrize(
+    "form, fitting, others",
+    [
+        ({}, "gmlp", ("tmlp", "amlp")),
+        (dict(spatial_matrix="toeplitz"), "tmlp", ("gmlp", "amlp")),
+        (dict(tiny_attention_dim=64), "amlp", ("gmlp", "tmlp")),
+    ],
+)
+def test_weights_load_under_the_name_of_their_own_family_alone(tmp_path, form, fitting, others):
+    path = write(tmp_path / "gmlp.npz", **form)
+    load_pretrained(path, model=fitting)
+    for name in others:
+        with pytest.raises(UserError, match="it needs a model with (spatial_matrix|tiny_att)"):
+            load_pretrained(path, model=name)
+
+
+def test_a_description_without_an_architecture_is_that_of_a_mixer():
+    sizes = TINY | dict(num_classes=10, image_size=32, output="softmax")
+    spec = MixerSpec(**sizes, **GOOGLE_NUMERICS)
+    older = {n: value for n, value in json.loads(spec.to_json()).items() if n != "architecture"}
+    assert spec_from_json(json.dumps(older), Path("model.json")) == spec
+    for text in ("[]", "1", '{"architecture": "vit"}', '{"architecture": []}'):
+        with pytest.raises(UserError, match="does not describe a model of this project"):
+            spec_from_json(text, Path("model.json"))
 
 
 def test_a_description_of_another_architecture_is_refused(tmp_path):

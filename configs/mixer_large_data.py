@@ -30,8 +30,9 @@ SETTINGS = {
 
 def get_config(arg: str = ""):
     """The experiment; `arg` may be a size, "smoke", or both with a comma between them."""
-    sizes = [word for word in arg.split(",") if word in SETTINGS] or ["b16"]
-    rest = [word for word in arg.split(",") if word not in SETTINGS]
-    epochs, peak_learning_rate = SETTINGS[sizes[0]]
-    config = mixer_pretraining.large_data(f"mixer_{sizes[0]}", epochs, peak_learning_rate)
-    return common.variant(config, ",".join(rest))
+    size, _, rest = ("b16", "", arg) if arg in ("", "smoke") else arg.partition(",")
+    if size not in SETTINGS:
+        raise ValueError(f"there is no size {size!r}; choose from {', '.join(SETTINGS)}")
+    epochs, peak_learning_rate = SETTINGS[size]
+    config = mixer_pretraining.large_data(f"mixer_{size}", epochs, peak_learning_rate)
+    return common.variant(config, rest)

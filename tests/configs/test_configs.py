@@ -3,7 +3,6 @@
 import importlib.util
 
 import jax
-import jax.numpy as jnp
 import pytest
 
 from configs import common
@@ -13,8 +12,10 @@ from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
 from mlp_core.plan import Plan
 from mlp_vision import experiment
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig, LossConfig
-from mlp_vision.models import create_model, find_model
+from mlp_vision.models import find_model
 from mlp_vision.sweep import Run, final_run
+from mlp_vision.wanted_model import wanted_spec
+from mlp_vision.weights import expected_params
 from tests.conftest import ROOT
 
 MODULES = sorted((ROOT / "configs").glob("*.py"))
@@ -52,15 +53,8 @@ def load(path, arg=""):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_builds_model_schedule_and_optimizer(path):
     settings = parse_config(ImageClassificationConfig, load(path))
-    sizes = {
-        name: value
-        for name, value in vars(settings.model).items()
-        if name.endswith(("_dim", "_size", "_blocks")) and value is not None
-    }
-    model = create_model(settings.model.name, 10, **sizes)
-    size = settings.data.image_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    model = wanted_spec(settings, start=None, num_classes=10).create_model()
+    params = expected_params(model, settings.data.image_size)
     plan = Plan.of(settings, NUM_EXAMPLES.get(settings.data.name, 50_000))
     schedule = make_schedule(settings.schedule, plan.total, plan.warmup)
     jax.eval_shape(make_optimizer(settings.optimizer, schedule).init, params)
@@ -202,6 +196,14 @@ def test_the_settings_for_large_data_are_the_papers(size, epochs, rate):
     assert load(path, f"{size},smoke").train.duration == "20 steps"
 
 
+@pytest.mark.parametrize(
+    "arg, message", [("l61", "no size 'l61'; choose from s32"), ("l16,b16", "no variant 'b16'")]
+)
+def test_a_size_for_large_data_that_there_is_not_is_told(arg, message):
+    with pytest.raises(ValueError, match=message):
+        load(ROOT / "configs" / "mixer_large_data.py", arg)
+
+
 @pytest.mark.parametrize("size, survival", [("ti16", 1.0), ("s16", 0.95), ("b16", 0.8)])
 def test_gmlps_recipe_is_the_papers(size, survival):
     settings = parse_config(
@@ -213,9 +215,13 @@ def test_gmlps_recipe_is_the_papers(size, survival):
     assert (augment.policy, augment.random_erasing) == ("autoaugment_imagenet", 0)
     assert (augment.mixup_alpha, augment.cutmix_alpha) == (0.8, 1.0)
     assert augment.cutmix_probability == 0.5 and settings.loss.label_smoothing == 0.1
+    assert (optimizer.name, optimizer.beta1, optimizer.beta2) == ("adamw", 0.9, 0.999)
     assert (optimizer.epsilon, optimizer.weight_decay) == (1e-6, 0.05)
+    assert optimizer.clip_global_norm == 1 and settings.model.dropout_rate == 0
     assert (schedule.name, schedule.peak_learning_rate) == ("cosine", 1e-3)
     assert settings.train.global_batch_size == 4096 and settings.train.ema_decay == 0
+    plan = Plan.of(settings, NUM_EXAMPLES["imagenet2012"])
+    assert (plan.total, plan.warmup) == (round(300 * 1_268_355 / 4096), 10_000)
 
 
 @pytest.mark.parametrize("model", ["mixer", "gmlp"])

@@ -16,6 +16,10 @@ from mlp_core.mlp_block import depth_rate
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
 
+# Not zero as in ViT: LayerNorm leaves zeros what they are, and gates only multiply them, so that
+# nothing of a picture would reach the token, and no gradient anything but the bias of the head.
+class_token_init = nn.initializers.normal(0.02)
+
 
 class Gmlp(nn.Module):
     """Patches, gMLP blocks, LayerNorm, pooling, linear head.
@@ -57,7 +61,7 @@ class Gmlp(nn.Module):
             raise UserError(f"ffn_dim={self.ffn_dim} cannot be split in halves; make it even.")
         x = patch_tokens(images, self.patch_size, self.hidden_dim, self.dtype)  # [B, S, C]
         if self.pooling == "class_token":
-            token = self.param("class_token", nn.initializers.zeros, (1, 1, self.hidden_dim))
+            token = self.param("class_token", class_token_init, (1, 1, self.hidden_dim))
             token = jnp.broadcast_to(token, (x.shape[0], 1, self.hidden_dim))
             x = jnp.concatenate([token.astype(x.dtype), x], axis=1)  # [B, 1 + S, C]
         for i in range(self.num_blocks):

@@ -37,7 +37,6 @@ TIMM_NUMERICS = dict(
     gelu="erf", layer_norm_epsilon=1e-6, eval_preset="timm", value_range=(-1.0, 1.0)
 )
 
-Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
 
 

@@ -1,7 +1,9 @@
 """gMLP for images: published counts, timm's numbers, and what its options change."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import mlp_vision
@@ -95,6 +97,29 @@ def test_a_fresh_model_has_a_zero_head_and_a_headless_one_gives_features():
     assert not np.any(params["head"]["kernel"])
     del params["head"]
     assert create_model("gmlp", 0, **TINY_GMLP).apply({"params": params}, images).shape == (2, 32)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "class_token"])
+def test_a_fresh_model_learns_to_tell_pictures_apart(pooling):
+    model = tiny(pooling=pooling)
+    images = jax.random.normal(jax.random.key(1), (20, 32, 32, 3))
+    labels = jnp.arange(20) % 10
+    params = model.init(jax.random.key(0), images)["params"]
+    optimizer = optax.adam(3e-3)
+
+    def loss(params):
+        out = model.apply({"params": params}, images)
+        return optax.softmax_cross_entropy_with_integer_labels(out, labels).mean()
+
+    @jax.jit
+    def step(params, state):
+        updates, state = optimizer.update(jax.grad(loss)(params), state)
+        return optax.apply_updates(params, updates), state
+
+    state = optimizer.init(params)
+    for _ in range(60):
+        params, state = step(params, state)
+    assert loss(params) < 0.5  # Of 2.3 at first.
 
 
 def test_an_odd_width_cannot_be_split():

@@ -10,8 +10,10 @@ run by this project, since JFT-300M is not public.
 Cost in the paper, in core-days of a TPU v3: 10, 30, 50, 80, 120, 450 and 1,010.
 
     python launch/main.py --config=configs/mixer_large_data.py:l16 --config.data.name=/data/mine \
-        --config.data.train_split=train \
+        --config.data.train_split=train --config.loss.head_bias=-8.5 \
         --config.data.eval_splits="{'validation': 'validation', 'test': 'test'}"
+
+A head bias of -ln(classes), -8.5 for 5,000, makes all classes equally unlikely at first.
 """
 
 from configs import common, mixer_pretraining

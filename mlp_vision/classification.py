@@ -71,9 +71,9 @@ class ImageClassification:
         `label` becomes shares of the classes, float32 [B, K], where pictures are mixed.
         """
         views, labels = self.train_views, batch["label"]
-        *_, erase_rng, mix_rng = jax.random.split(rng, 4)  # The first two are those of the views.
+        views_rng, erase_rng, mix_rng = jax.random.split(rng, 3)
         images = augmentation.train_views(
-            rng,
+            views_rng,
             batch["image"],
             self.spec.image_size,
             crop="none" if self.train_views_on_host else views.crop,

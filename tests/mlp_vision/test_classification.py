@@ -62,17 +62,17 @@ def test_a_run_with_everything_on_goes_on_bit_for_bit(config, tmp_path):
     assert np.abs(whole["params"]["head"]["kernel"]).max() > 0
 
 
-def test_pictures_are_augmented_alike_where_nothing_new_is_switched_on():
+def test_mixing_and_erasing_come_on_top_of_the_views():
     task = image_task()
     batch = a_batch(task)
+    views_rng, *_ = jax.random.split(RNG, 3)
     views = augmentation.train_views(
-        RNG, batch["image"], 16, crop="inception", min_area=0.05, padding=4, flip=True
+        views_rng, batch["image"], 16, crop="inception", min_area=0.05, padding=4, flip=True
     )
     expected = augmentation.to_value_range(views, (-1.0, 1.0))
     augmented = task.augment(batch, RNG)
     np.testing.assert_array_equal(augmented["image"], expected)
     np.testing.assert_array_equal(augmented["label"], batch["label"])
-    # Mixing and erasing come on top of the same views.
     mixed = with_views(task, mixup_alpha=0.5).augment(batch, RNG)
     own = mixed["label"][np.arange(16), batch["label"]].min()
     blend = own * expected + (1 - own) * np.roll(expected, 1, axis=0)

@@ -1,4 +1,4 @@
-"""From pictures of any size to N x N, on the host, with Pillow: training's crops, eval presets.
+"""From pictures of any size to N x N, on the host: training's crops, eval presets.
 
 What can be done after that, flips and value range, is done on the device.
 """
@@ -10,18 +10,23 @@ import numpy as np
 from PIL import Image
 
 from mlp_vision.augmentation import ASPECT_RATIOS, CROP_ATTEMPTS
+from mlp_vision.datasets.pictures import Box, Picture
 from mlp_vision.eval_presets import EVAL_PRESETS
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 class View(Protocol):
-    """Cuts an RGB picture to uint8 [N, N, 3]; what is random about it comes from `rng`."""
+    """Cuts a picture to uint8 [N, N, 3]; what is random about it comes from `rng`."""
 
     image_size: int
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator | None) -> np.ndarray:
-        """The view of `image`; `rng` is None in evaluation."""
+    def __call__(self, picture: Picture, rng: np.random.Generator | None) -> np.ndarray:
+        """The view of `picture`; `rng` is None in evaluation.
+
+        Raises:
+            BadPictureError: the picture cannot be decoded.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,28 +37,27 @@ class TrainView:
     crop: str
     crop_min_area: float
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
-        """A random view of `image`, resized bilinearly with antialiasing."""
-        box = None
-        if self.crop == "inception":
-            top, left, height, width = inception_crop(
-                rng, image.height, image.width, self.crop_min_area
-            )
-            box = (left, top, left + width, top + height)
-        shape = (self.image_size, self.image_size)
-        return np.asarray(image.resize(shape, Image.Resampling.BILINEAR, box=box))
+    def __call__(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:
+        """A random view of `picture`."""
+        return self._cut(picture, rng)
+
+    def _cut(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:
+        if self.crop == "none":
+            return EvalView(self.image_size, "squash")(picture)
+        box = inception_crop(rng, picture.height, picture.width, self.crop_min_area)
+        return picture.cropped(box, self.image_size)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalView:
-    """The view of one of the presets of `mlp_vision.eval_presets`."""
+    """The view of one of the presets of `mlp_vision.eval_presets`, with Pillow's pixels."""
 
     image_size: int
     preset: str
 
-    def __call__(self, image: Image.Image, rng: None = None) -> np.ndarray:
+    def __call__(self, picture: Picture, rng: None = None) -> np.ndarray:
         """The same view whatever `rng`."""
-        preset, size = EVAL_PRESETS[self.preset], self.image_size
+        image, preset, size = picture.decoded(), EVAL_PRESETS[self.preset], self.image_size
         shorter = min(image.size)
         width, left = preset.span(image.width, shorter, size)
         height, top = preset.span(image.height, shorter, size)
@@ -64,10 +68,8 @@ class EvalView:
         return np.asarray(image.resize((size, size), FILTERS[preset.resampling], box=box))
 
 
-def inception_crop(
-    rng: np.random.Generator, height: int, width: int, min_area: float
-) -> tuple[int, int, int, int]:
-    """A random crop box as top, left, height and width, in whole pixels.
+def inception_crop(rng: np.random.Generator, height: int, width: int, min_area: float) -> Box:
+    """A random crop box.
 
     Drawn like those of `augmentation.inception_crops`, for one picture.
     """
@@ -85,4 +87,4 @@ def inception_crop(
         crop_height, crop_width = height, width
     top = int(rng.integers(height - crop_height + 1))
     left = int(rng.integers(width - crop_width + 1))
-    return top, left, crop_height, crop_width
+    return Box(top, left, crop_height, crop_width)

@@ -12,7 +12,8 @@ import numpy as np
 
 from mlp_core.errors import UserError
 from mlp_vision.datasets.bad_pictures import BadPictures
-from mlp_vision.datasets.image_codec import BadPictureError, decode_picture
+from mlp_vision.datasets.image_codec import BadPictureError
+from mlp_vision.datasets.pictures import open_picture
 from mlp_vision.host_views import View
 
 # Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
@@ -59,7 +60,8 @@ class PhotoSource:
         self._seed = seed
         self._bad = BadPictures(where, len(records))
         self._where = where
-        self._pool = ThreadPoolExecutor(num_threads or _available_cores(), "decode")
+        self._num_threads = num_threads or _available_cores()
+        self._pool = ThreadPoolExecutor(self._num_threads, "decode")
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -88,7 +90,13 @@ class PhotoSource:
                 self._bad.add(self._records.name(index), str(error), "it is not scored")
 
         fill = for_evaluation if draws is None else for_training
-        list(self._pool.map(fill, range(len(indices))))  # The list raises what a thread has met.
+        rows = iter(range(len(indices)))  # Shared: whoever is done takes the next.
+
+        def fill_rows(_: int) -> None:
+            for row in rows:
+                fill(row)
+
+        list(self._pool.map(fill_rows, range(self._num_threads)))  # Raises what a thread has met.
         batch = {"image": images, "label": labels}
         return batch | {"mask": mask} if draws is None else batch
 
@@ -98,7 +106,7 @@ class PhotoSource:
 
     def _example(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
         encoded, label = self._records[index]
-        return self._view(decode_picture(encoded), rng), label
+        return self._view(open_picture(encoded), rng), label
 
     def _training_example(self, index: int, draw: int) -> tuple[np.ndarray, int]:
         rng = np.random.default_rng((self._seed, draw))

@@ -4,7 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mlp_core.config import Fraction, PositiveFloat, PositiveInt, RunConfig, frozen_settings
+from mlp_core.config import (
+    DataConfig,
+    Fraction,
+    PositiveFloat,
+    PositiveInt,
+    RunConfig,
+    frozen_settings,
+)
 from mlp_vision.model_spec import EvalPresetName, ValueRange
 
 
@@ -35,7 +42,7 @@ class InitConfig:
 
 
 @frozen_settings
-class DataConfig:
+class ImageDataConfig(DataConfig):
     """Which pictures, and how the model sees them."""
 
     name: str
@@ -71,6 +78,6 @@ class ImageClassificationConfig(RunConfig):
     task: Literal["image_classification"]
     model: ModelConfig
     init: InitConfig
-    data: DataConfig
+    data: ImageDataConfig
     augment: AugmentConfig
     sweep: SweepConfig

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_vision.datasets.bad_pictures import BadPictures
+from mlp_vision.datasets.bad_pictures import BadPictures, MetPictures
 from mlp_vision.datasets.image_codec import BadPictureError
 from mlp_vision.datasets.pictures import open_picture
 from mlp_vision.host_views import View
@@ -99,6 +99,29 @@ class PhotoSource:
         list(self._pool.map(fill_rows, range(self._num_threads)))  # Raises what a thread has met.
         batch = {"image": images, "label": labels}
         return batch | {"mask": mask} if draws is None else batch
+
+    def findings(self) -> list[tuple[str, str, str]]:
+        """In a worker's copy: the bad pictures met since this was last called."""
+        return self._bad.taken()
+
+    def take_note(self, findings: list[tuple[str, str, str]]) -> None:
+        """In the original: tells the bad pictures that a copy has met.
+
+        Raises:
+            UserError: there are more than can be let pass.
+        """
+        for finding in findings:
+            self._bad.add(*finding)
+
+    def __getstate__(self) -> dict:
+        """For a worker: one thread, since workers are many, and no verdict on bad pictures."""
+        kept = {name: value for name, value in vars(self).items() if name != "_pool"}
+        return kept | {"_num_threads": 1, "_bad": MetPictures()}
+
+    def __setstate__(self, state: dict) -> None:
+        """Starts a copy's thread."""
+        vars(self).update(state)
+        self._pool = ThreadPoolExecutor(self._num_threads, "decode")
 
     def bad_pictures(self) -> str:
         """How many pictures could not be read so far, and which; empty where all could."""

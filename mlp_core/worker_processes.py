@@ -82,6 +82,7 @@ def batches_of_workers(
                 waiting.append(start(number + SLOTS))
             yield batch, said
     except BrokenProcessPool:
+        pool.shutdown()  # After that it is known how each one ended.
         raise UserError(_how_one_ended(workers)) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -135,8 +136,8 @@ def _how_one_ended(workers: set[multiprocessing.Process]) -> str:
     codes = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
     code = next((code for code in codes if code != -signal.SIGTERM), -signal.SIGTERM)
     how = f"ended with status {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
-    hint = " (memory may have run out; fewer workers need less)" if code == -signal.SIGKILL else ""
+    hint = " (memory may have run out)" if code == -signal.SIGKILL else ""
     return (
-        f"config.data.num_workers: a worker process that reads data {how}{hint}; the same command "
-        "goes on from the last checkpoint."
+        f"config.data.num_workers: a worker process that reads data {how}{hint}; the same command, "
+        "with as many workers or fewer, goes on from the last checkpoint."
     )

@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         mean_bytes = _write_pictures(Path(folder), options)
         servers = {}
-        for road in ROADS:
+        for road in options.roads.split(","):
             python = options.tf_python if road == "tf_data" else sys.executable
             server = _Server(python, road, folder, options)
             if server.works:
@@ -64,7 +64,7 @@ def main() -> None:
         figures[f"{road}_cpu_seconds_per_1000"] = summary(
             [turn[road]["cpu_seconds_per_1000"] for turn in turns]
         )
-    for road in ("threads", "workers"):
+    for road in {"threads", "workers"} & servers.keys():
         if "tf_data" in servers:
             figures[f"{road}_over_tf_data"] = summary(
                 [turn[road]["per_second"] / turn["tf_data"]["per_second"] for turn in turns]
@@ -84,6 +84,7 @@ def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small numbers: shows that it runs")
     parser.add_argument("--pictures", type=Path, help="a folder of photographs to use")
+    parser.add_argument("--roads", default=",".join(ROADS), help="which to take")
     parser.add_argument("--tf_python", default=sys.executable, help="a Python with TensorFlow")
     parser.add_argument("--num_pictures", type=int, default=512, help="JPEGs to write")
     parser.add_argument("--batch_size", type=int, default=128, help="photographs")

@@ -23,6 +23,7 @@ Batch = dict[str, np.ndarray]
 
 PREFETCHED_BATCHES = 4
 PREFETCHED_EVAL_BATCHES = 2
+READING_THREADS = 2  # The second begins a batch while the source's threads finish one.
 
 
 class TrainOrder:
@@ -136,8 +137,8 @@ def eval_batches(source: Source, global_batch_size: int) -> Generator[Batch]:
 def _read_ahead(
     gather: Callable[[int], Batch], first: int, last: int, count: int
 ) -> Generator[Batch]:
-    """What `gather` gives for `first` to `last` - 1, `count` of them in advance by a thread."""
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=count)
+    """What `gather` gives for `first` to `last` - 1, `count` of them in advance by threads."""
+    options = grain.ReadOptions(num_threads=READING_THREADS, prefetch_buffer_size=count)
     with closing(
         iter(grain.MapDataset.range(first, last).map(gather).to_iter_dataset(options))
     ) as it:

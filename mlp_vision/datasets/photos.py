@@ -1,4 +1,6 @@
-"""Pictures of differing sizes: read, decoded and cut to one size a batch at a time, by threads.
+"""Pictures of differing sizes: read, decoded and cut to one size a batch at a time.
+
+By threads of this process, or by one in each of several workers (`mlp_core.worker_processes`).
 
 Only the batches that are read ahead are held in memory, whatever the size of the data set.
 Shapes: B batch, N pixels a side of the model's input.

@@ -46,7 +46,7 @@ class FolderRecords:
 
     def __init__(self, root: Path, paths: list[str], labels: np.ndarray):
         """Takes paths below `root` and a label each."""
-        self._root, self._paths, self._labels = str(root), paths, labels
+        self._root, self._paths, self._labels = root, paths, labels
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -59,11 +59,10 @@ class FolderRecords:
             BadPictureError: the file cannot be read.
         """
         try:
-            # Without a Path, which costs as much as reading the file.
-            with open(os.path.join(self._root, self._paths[index]), "rb") as file:
-                return file.read(), int(self._labels[index])
+            content = (self._root / self._paths[index]).read_bytes()
         except OSError as error:
             raise BadPictureError(f"unreadable: {error.strerror or error}") from error
+        return content, int(self._labels[index])
 
     def name(self, index: int) -> str:
         """The file's path below the data set's folder."""

@@ -24,6 +24,7 @@ setup(
         "ml-collections>=1.1",
         "ml_dtypes>=0.5",
         "numpy>=2.1",
+        "opencv-python-headless>=4.11",
         "optax>=0.2.6",
         "orbax-checkpoint>=0.12",
         "pillow>=11.3",
@@ -32,6 +33,7 @@ setup(
         "safetensors>=0.6",
         "scikit-learn>=1.7",
         "scipy>=1.14",
+        "simplejpeg>=1.9",
         "tensorboardX>=2.6.4",
         "tensorflow-datasets>=4.9.10",
         "tqdm>=4.67",
@@ -41,6 +43,6 @@ setup(
         "tpu": ["jax[tpu]"],
         # Only to prepare data sets of TFDS that have no builder here; never used in training.
         "prepare": ["tensorflow-cpu>=2.21"],
-        "test": ["pytest>=8.4", "pytest-xdist>=3.6", "ruff>=0.17,<0.18"],
+        "test": ["psutil>=7", "pytest>=8.4", "pytest-xdist>=3.6", "ruff>=0.17,<0.18"],
     },
 )

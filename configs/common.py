@@ -48,6 +48,9 @@ def get_config() -> ConfigDict:
     config.data.train_split = "train"
     config.data.eval_splits = ConfigDict({"test": "test"})  # Name in the metrics: TFDS split.
     config.data.image_size = 32  # Pixels a side, as the model sees it.
+    # Processes that make training's views on the host, of photographs or by a policy; 0: threads of
+    # this one, which do for a few cores.
+    config.data.num_workers = 0
     # squash, resize_crop, resmall_crop or timm. None: as in the weights, else squash.
     config.data.eval_preset = placeholder(str)
     # Of pixels, as the model sees them. None: as in the weights, else -1 to 1.

@@ -96,6 +96,13 @@ class ScheduleConfig:
 
 
 @frozen_settings
+class DataConfig:
+    """How data are read."""
+
+    num_workers: Annotated[int, Field(ge=0)]
+
+
+@frozen_settings
 class TrainConfig:
     """How long, in which batches and in which precision to train."""
 
@@ -137,6 +144,7 @@ class RunConfig:
 
     task: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: DataConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     train: TrainConfig

@@ -7,15 +7,23 @@ two of them.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import grain
 import jax
 import numpy as np
 
-from mlp_core.source import Source
+from mlp_core.source import Source, SourceForWorkers
+from mlp_core.worker_processes import batches_of_workers
+
+Batch = dict[str, np.ndarray]
 
 PREFETCHED_BATCHES = 4
+PREFETCHED_EVAL_BATCHES = 2
+READING_THREADS = 2  # The second begins a batch while the source's threads finish one.
 
 
 class TrainOrder:
@@ -28,6 +36,10 @@ class TrainOrder:
         self._seed = seed
         # A batch touches two epochs at most unless it is larger than the data set.
         self._permutation = functools.lru_cache(maxsize=2)(self._shuffle)
+
+    def __reduce__(self):
+        """Pickled as what it is made of; permutations are drawn anew."""
+        return TrainOrder, (self._num_examples, self._global_batch_size, self._seed)
 
     def positions(self, step: int) -> np.ndarray:
         """Places [B], int64, of the global batch of `step` in the endless order."""
@@ -49,30 +61,88 @@ class TrainOrder:
 
 
 def train_batches(
-    source: Source, global_batch_size: int, seed: int, first_step: int, total_steps: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """This host's rows of the batches of steps `first_step` to `total_steps` - 1, read ahead."""
+    source: Source | SourceForWorkers,
+    global_batch_size: int,
+    seed: int,
+    first_step: int,
+    total_steps: int,
+    num_workers: int = 0,
+) -> Generator[Batch]:
+    """This host's rows of the batches of steps `first_step` to `total_steps` - 1, read ahead.
+
+    Close it when it is no longer needed. With `num_workers` as many processes gather them from
+    copies of `source`; the batches are the same.
+
+    Raises:
+        UserError: examples cannot be read, or a worker has died.
+    """
     order = TrainOrder(len(source), global_batch_size, seed)
-    rows = _rows_of_this_host(global_batch_size)
-    batches = grain.MapDataset.range(first_step, total_steps).map(
-        lambda step: source.gather(order.batch(step)[rows], order.positions(step)[rows])
+    host_rows = _rows_of_this_host(global_batch_size)
+    gather = GatherStep(source, order, host_rows.start)
+    num_rows = host_rows.stop - host_rows.start
+    if not num_workers:
+
+        def gather_all(step: int) -> Batch:
+            return gather(step, slice(0, num_rows))
+
+        yield from _read_ahead(gather_all, first_step, total_steps, PREFETCHED_BATCHES)
+        return
+    like = gather(first_step, slice(0, 1))
+    batches = batches_of_workers(
+        gather.with_findings, like, num_rows, first_step, total_steps, num_workers
     )
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCHED_BATCHES)
-    return iter(batches.to_iter_dataset(options))
+    with closing(batches):
+        for batch, findings in batches:
+            for finding in findings:
+                source.take_note(finding)
+            yield batch
 
 
-def eval_batches(source: Source, global_batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """This host's rows of batches that hold every example exactly once, in order.
+@dataclass(frozen=True)
+class GatherStep:
+    """Gathers rows of the batches of training steps, counted from this host's first one."""
+
+    source: Source | SourceForWorkers
+    order: TrainOrder
+    first_row: int
+
+    def __call__(self, step: int, rows: slice) -> Batch:
+        """Some rows of the batch of `step`."""
+        rows = slice(self.first_row + rows.start, self.first_row + rows.stop)
+        return self.source.gather(self.order.batch(step)[rows], self.order.positions(step)[rows])
+
+    def with_findings(self, step: int, rows: slice) -> tuple[Batch, Any]:
+        """The same in a worker, and what its copy of the source has found."""
+        return self(step, rows), self.source.findings()
+
+
+def eval_batches(source: Source, global_batch_size: int) -> Generator[Batch]:
+    """This host's rows of batches that hold every example exactly once, in order, read ahead.
 
     The last batch is filled up with repetitions of the first example; `mask`, float32 [B], is
     zero there and where the source could not read an example, and one elsewhere.
     """
     rows = _rows_of_this_host(global_batch_size)
-    for first in range(0, len(source), global_batch_size):
-        positions = np.arange(first, first + global_batch_size)[rows]
+
+    def gather(i: int) -> Batch:
+        positions = np.arange(i * global_batch_size, (i + 1) * global_batch_size)[rows]
         real = positions < len(source)
         batch = source.gather(np.where(real, positions, 0))
-        yield batch | {"mask": real.astype(np.float32) * batch.get("mask", np.float32(1))}
+        return batch | {"mask": real.astype(np.float32) * batch.get("mask", np.float32(1))}
+
+    count = -(-len(source) // global_batch_size)
+    yield from _read_ahead(gather, 0, count, PREFETCHED_EVAL_BATCHES)
+
+
+def _read_ahead(
+    gather: Callable[[int], Batch], first: int, last: int, count: int
+) -> Generator[Batch]:
+    """What `gather` gives for `first` to `last` - 1, `count` of them in advance by threads."""
+    options = grain.ReadOptions(num_threads=READING_THREADS, prefetch_buffer_size=count)
+    with closing(
+        iter(grain.MapDataset.range(first, last).map(gather).to_iter_dataset(options))
+    ) as it:
+        yield from it
 
 
 def _rows_of_this_host(global_batch_size: int) -> slice:

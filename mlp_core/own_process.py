@@ -50,10 +50,20 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
     return answer
 
 
+def end_with_parent() -> None:
+    """Ends this process as soon as the one that started it has ended, however it ended."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)  # Training survives an end at any moment.
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _work(sender: Connection, function: Callable, args: tuple) -> None:
     """What the process does."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # So that it closes what it has open.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     keep_freed_memory()
     enable_compilation_cache()
     try:
@@ -65,11 +75,6 @@ def _work(sender: Connection, function: Callable, args: tuple) -> None:
         first_line = (str(error).splitlines() or [""])[0]
         answer = False, f"{type(error).__name__}: {first_line}"
     sender.send(answer)
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)  # Training survives an end at any moment.
 
 
 def _end(process: multiprocessing.Process) -> None:

@@ -16,8 +16,9 @@ from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
 
-# Fields that do not make another run: a sweep's member is the run that it is by itself.
-NOT_OF_THE_RUN = ("sweep/",)
+# Fields that do not make another run: a sweep's member is the run that it is by itself, and
+# batches are the same whoever makes them.
+NOT_OF_THE_RUN = ("sweep/", "data/num_workers")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Where examples come from: what the input pipeline asks of a data set."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +24,23 @@ class Source(Protocol):
 
         In evaluation the batch may have a `mask`, float32 [B], zero for an example that cannot be
         read. In training such an example is replaced by another.
+
+        Raises:
+            UserError: more cannot be read than can be let pass.
+        """
+
+
+class SourceForWorkers(Source, Protocol):
+    """A source of which worker processes may have copies, by pickling.
+
+    A copy lets pass whatever cannot be read, and remembers it for the original, which decides.
+    """
+
+    def findings(self) -> Sequence[Any]:
+        """In a copy: what could not be read since this was last called."""
+
+    def take_note(self, findings: Sequence[Any]) -> None:
+        """In the original: tells what a copy has found.
 
         Raises:
             UserError: more cannot be read than can be let pass.

@@ -94,17 +94,23 @@ def _loop(
 ) -> dict[str, float]:
     """Takes `state` to the end of the plan and returns the last evaluation."""
     first_step, batch_size = int(state.step), config.train.global_batch_size
-    batches = train_batches(task.train_source, batch_size, config.seed, first_step, plan.total)
-    batch = put_batch(next(batches), mesh)
+    batches = train_batches(
+        task.train_source,
+        batch_size,
+        config.seed,
+        first_step,
+        plan.total,
+        config.data.num_workers,
+    )
     whole = replicated(mesh)
     eval_step = jax.jit(task.evaluate, out_shardings=whole)
     train_step = jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
-    started = time.perf_counter()
-    train_step = train_step.lower(state, batch).compile()
-    say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
-
     results: dict[str, float] = {}
-    with closing(RunLog(files, plan, batch_size, first_step)) as log:
+    with closing(batches), closing(RunLog(files, plan, batch_size, first_step)) as log:
+        batch = put_batch(next(batches), mesh)
+        started = time.perf_counter()
+        train_step = train_step.lower(state, batch).compile()
+        say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
         for step in range(first_step, plan.total + 1):
             is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
             evaluated = None

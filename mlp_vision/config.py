@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlp_core.config import (
+    DataConfig,
     Fraction,
     NonNegativeFloat,
     PositiveFloat,
@@ -52,7 +53,7 @@ class InitConfig:
 
 
 @frozen_settings
-class DataConfig:
+class ImageDataConfig(DataConfig):
     """Which pictures, and how the model sees them."""
 
     name: str
@@ -110,7 +111,7 @@ class ImageClassificationConfig(RunConfig):
     task: Literal["image_classification"]
     model: ModelConfig
     init: InitConfig
-    data: DataConfig
+    data: ImageDataConfig
     augment: AugmentConfig
     loss: LossConfig
     sweep: SweepConfig

@@ -107,7 +107,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         write_whole(RunFiles.of(workdir).model, spec.to_json() + "\n")
-        results = train_loop.train(task, settings, workdir)
+        results = train_loop.train(task, _run_settings(settings, dataset), workdir)
         save_results(workdir, results)
     if not dataset.in_memory and (summary := task.train_source.bad_pictures()):
         say(f"\n{summary}; others took their place")
@@ -232,6 +232,15 @@ def _fetch(
         raise MissingError("\n".join(missing))
     check_splits(dataset, settings.data.train_split, settings.data.eval_splits)
     return dataset, weights
+
+
+def _run_settings(
+    settings: ImageClassificationConfig, dataset: ImageDataset
+) -> ImageClassificationConfig:
+    """Without workers where pictures lie in memory and need no work on the host."""
+    if not dataset.in_memory or settings.augment.policy != "none":
+        return settings
+    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, num_workers=0))
 
 
 def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> int:

@@ -1,4 +1,4 @@
-"""From pictures of any size to N x N, on the host, with Pillow: training's crops, eval presets.
+"""From pictures of any size to N x N, on the host: training's crops, eval presets.
 
 What can be done after that, flips and value range, is done on the device.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mlp_vision.augmentation import ASPECT_RATIOS, CROP_ATTEMPTS
+from mlp_vision.datasets.pictures import Box, Picture
 from mlp_vision.eval_presets import EVAL_PRESETS
 from mlp_vision.policies import Policy
 
@@ -17,12 +18,16 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 
 
 class View(Protocol):
-    """Cuts an RGB picture to uint8 [N, N, 3]; what is random about it comes from `rng`."""
+    """Cuts a picture to uint8 [N, N, 3]; what is random about it comes from `rng`."""
 
     image_size: int
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator | None) -> np.ndarray:
-        """The view of `image`; `rng` is None in evaluation."""
+    def __call__(self, picture: Picture, rng: np.random.Generator | None) -> np.ndarray:
+        """The view of `picture`; `rng` is None in evaluation.
+
+        Raises:
+            BadPictureError: the picture cannot be decoded.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,36 +44,39 @@ class TrainView:
     crop_padding: int
     policy: Policy | None = None
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
-        """A random view of `image`, resized bilinearly with antialiasing."""
-        view = self._cut(image, rng)
-        return np.asarray(self.policy(view, rng) if self.policy else view)
+    def __call__(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:
+        """A random view of `picture`."""
+        view = self._cut(picture, rng)
+        if self.policy is None:
+            return view
+        return np.asarray(self.policy(Image.fromarray(view), rng))
 
-    def _cut(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        box = None
+    def _cut(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:
         if self.crop == "inception":
-            top, left, height, width = inception_crop(
-                rng, image.height, image.width, self.crop_min_area
-            )
-            box = (left, top, left + width, top + height)
-        shape = (self.image_size, self.image_size)
-        cut = image.resize(shape, Image.Resampling.BILINEAR, box=box)
-        if self.crop == "pad":
-            left, top = rng.integers(-self.crop_padding, self.crop_padding + 1, 2).tolist()
-            cut = cut.crop((left, top, left + self.image_size, top + self.image_size))
-        return cut
+            box = inception_crop(rng, picture.height, picture.width, self.crop_min_area)
+            return picture.cropped(box, self.image_size)
+        squashed = EvalView(self.image_size, "squash")(picture)
+        return self._moved(squashed, rng) if self.crop == "pad" else squashed
+
+    def _moved(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """N x N pixels, anywhere in the view with black pixels around it."""
+        padding, size = self.crop_padding, self.image_size
+        framed = np.zeros((size + 2 * padding, size + 2 * padding, 3), np.uint8)  # As np.pad, fast.
+        framed[padding:-padding, padding:-padding] = view
+        top, left = rng.integers(0, 2 * padding + 1, 2)
+        return framed[top : top + size, left : left + size]
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalView:
-    """The view of one of the presets of `mlp_vision.eval_presets`."""
+    """The view of one of the presets of `mlp_vision.eval_presets`, with Pillow's pixels."""
 
     image_size: int
     preset: str
 
-    def __call__(self, image: Image.Image, rng: None = None) -> np.ndarray:
+    def __call__(self, picture: Picture, rng: None = None) -> np.ndarray:
         """The same view whatever `rng`."""
-        preset, size = EVAL_PRESETS[self.preset], self.image_size
+        image, preset, size = picture.decoded(), EVAL_PRESETS[self.preset], self.image_size
         shorter = min(image.size)
         width, left = preset.span(image.width, shorter, size)
         height, top = preset.span(image.height, shorter, size)
@@ -79,10 +87,8 @@ class EvalView:
         return np.asarray(image.resize((size, size), FILTERS[preset.resampling], box=box))
 
 
-def inception_crop(
-    rng: np.random.Generator, height: int, width: int, min_area: float
-) -> tuple[int, int, int, int]:
-    """A random crop box as top, left, height and width, in whole pixels.
+def inception_crop(rng: np.random.Generator, height: int, width: int, min_area: float) -> Box:
+    """A random crop box.
 
     Drawn like those of `augmentation.inception_crops`, for one picture.
     """
@@ -100,4 +106,4 @@ def inception_crop(
         crop_height, crop_width = height, width
     top = int(rng.integers(height - crop_height + 1))
     left = int(rng.integers(width - crop_width + 1))
-    return top, left, crop_height, crop_width
+    return Box(top, left, crop_height, crop_width)

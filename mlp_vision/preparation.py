@@ -13,7 +13,7 @@ from tensorflow_datasets.core import FileFormat
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
-from mlp_vision.config import DataConfig, ImageClassificationConfig, InitConfig
+from mlp_vision.config import ImageClassificationConfig, ImageDataConfig, InitConfig
 from mlp_vision.datasets import tfds_build
 from mlp_vision.datasets.conversion import convert, find_converted
 from mlp_vision.datasets.image_dataset import (
@@ -65,7 +65,7 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
     return flags
 
 
-def _check_directory(directory: Path, data: DataConfig) -> None:
+def _check_directory(directory: Path, data: ImageDataConfig) -> None:
     if data.data_dir is not None:
         raise UserError(
             f"--directory={directory}: config.data.data_dir is {data.data_dir} besides; name one "
@@ -79,7 +79,7 @@ def _check_directory(directory: Path, data: DataConfig) -> None:
         ) from error
 
 
-def _prepare_dataset(data: DataConfig, directory: Path | None) -> list[str]:
+def _prepare_dataset(data: ImageDataConfig, directory: Path | None) -> list[str]:
     if is_folder_of_pictures(data.name):
         dataset = open_image_dataset(data.name, None)
         check_splits(dataset, data.train_split, data.eval_splits)

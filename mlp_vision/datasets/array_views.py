@@ -7,11 +7,12 @@ import numpy as np
 from PIL import Image
 
 from mlp_core.array_source import ArraySource
+from mlp_vision.datasets.pictures import DecodedPicture
 from mlp_vision.host_views import View
 
 
 class ArrayViews:
-    """A `Source` of `image`, uint8 [B, N, N, 3], and `label`, over pictures of [B, H, W, 3].
+    """A `SourceForWorkers` of `image`, uint8 [B, N, N, 3], and `label`, over pictures of [B, H, W, 3].
 
     What is random about a view is drawn from (seed, draw) alone. There are no threads here: on such
     small pictures they wait for Python's lock, and two are slower than one.
@@ -34,5 +35,12 @@ class ArrayViews:
         views = np.empty((len(indices), size, size, 3), np.uint8)
         for row, (picture, draw) in enumerate(zip(batch["image"], draws.tolist(), strict=True)):
             rng = np.random.default_rng((self._seed, draw))
-            views[row] = self._view(Image.fromarray(picture), rng)
+            views[row] = self._view(DecodedPicture(Image.fromarray(picture)), rng)
         return batch | {"image": views}
+
+    def findings(self) -> tuple[()]:
+        """In a worker's copy: nothing, since there is nothing that cannot be read."""
+        return ()
+
+    def take_note(self, findings: tuple[()]) -> None:
+        """In the original: likewise."""

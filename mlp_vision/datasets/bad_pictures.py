@@ -65,3 +65,20 @@ class BadPictures:
     def _names(self) -> str:
         names = [f"{name} ({reason})" for name, reason in list(self._reasons.items())[:FEW]]
         return ", ".join(names) + (", ..." if len(self._reasons) > FEW else "")
+
+
+class MetPictures:
+    """The bad pictures that a worker process has met, to be told by the one that started it."""
+
+    def __init__(self):
+        """Starts with none."""
+        self._met: list[tuple[str, str, str]] = []
+
+    def add(self, name: str, reason: str, consequence: str) -> None:
+        """Remembers one; see `BadPictures.add`."""
+        self._met.append((name, reason, consequence))
+
+    def taken(self) -> list[tuple[str, str, str]]:
+        """All since this was last called."""
+        met, self._met = self._met, []
+        return met

@@ -90,12 +90,24 @@ def decode_picture(encoded: bytes) -> Image.Image:
         raise BadPictureError(_what_is_wrong(encoded, error)) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def orientation_of_jpeg(encoded: bytes) -> int | None:
+    """How a JPEG is turned, by EXIF's numbers, without decoding it; None where nothing is said."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # Damaged EXIF data do not make a damaged picture.
-        return image
+        return _orientation(Image.open(io.BytesIO(encoded), formats=("JPEG",)))
+    except Exception:  # To be told by whoever decodes it.
+        return None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    orientation = _orientation(image)
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Damaged EXIF data do not make a damaged picture.
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

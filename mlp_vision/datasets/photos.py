@@ -1,4 +1,6 @@
-"""Pictures of differing sizes: read, decoded and cut to one size a batch at a time, by threads.
+"""Pictures of differing sizes: read, decoded and cut to one size a batch at a time.
+
+By threads of this process, or by one in each of several workers (`mlp_core.worker_processes`).
 
 Only the batches that are read ahead are held in memory, whatever the size of the data set.
 Shapes: B batch, N pixels a side of the model's input.
@@ -11,8 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_vision.datasets.bad_pictures import BadPictures
-from mlp_vision.datasets.image_codec import BadPictureError, decode_picture
+from mlp_vision.datasets.bad_pictures import BadPictures, MetPictures
+from mlp_vision.datasets.image_codec import BadPictureError
+from mlp_vision.datasets.pictures import open_picture
 from mlp_vision.host_views import View
 
 # Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
@@ -59,7 +62,8 @@ class PhotoSource:
         self._seed = seed
         self._bad = BadPictures(where, len(records))
         self._where = where
-        self._pool = ThreadPoolExecutor(num_threads or _available_cores(), "decode")
+        self._num_threads = num_threads or _available_cores()
+        self._pool = ThreadPoolExecutor(self._num_threads, "decode")
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -88,9 +92,38 @@ class PhotoSource:
                 self._bad.add(self._records.name(index), str(error), "it is not scored")
 
         fill = for_evaluation if draws is None else for_training
-        list(self._pool.map(fill, range(len(indices))))  # The list raises what a thread has met.
+        rows = iter(range(len(indices)))  # Shared: whoever is done takes the next.
+
+        def fill_rows(_: int) -> None:
+            for row in rows:
+                fill(row)
+
+        list(self._pool.map(fill_rows, range(self._num_threads)))  # Raises what a thread has met.
         batch = {"image": images, "label": labels}
         return batch | {"mask": mask} if draws is None else batch
+
+    def findings(self) -> list[tuple[str, str, str]]:
+        """In a worker's copy: the bad pictures met since this was last called."""
+        return self._bad.taken()
+
+    def take_note(self, findings: list[tuple[str, str, str]]) -> None:
+        """In the original: tells the bad pictures that a copy has met.
+
+        Raises:
+            UserError: there are more than can be let pass.
+        """
+        for finding in findings:
+            self._bad.add(*finding)
+
+    def __getstate__(self) -> dict:
+        """For a worker: one thread, since workers are many, and no verdict on bad pictures."""
+        kept = {name: value for name, value in vars(self).items() if name != "_pool"}
+        return kept | {"_num_threads": 1, "_bad": MetPictures()}
+
+    def __setstate__(self, state: dict) -> None:
+        """Starts a copy's thread."""
+        vars(self).update(state)
+        self._pool = ThreadPoolExecutor(self._num_threads, "decode")
 
     def bad_pictures(self) -> str:
         """How many pictures could not be read so far, and which; empty where all could."""
@@ -98,7 +131,7 @@ class PhotoSource:
 
     def _example(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
         encoded, label = self._records[index]
-        return self._view(decode_picture(encoded), rng), label
+        return self._view(open_picture(encoded), rng), label
 
     def _training_example(self, index: int, draw: int) -> tuple[np.ndarray, int]:
         rng = np.random.default_rng((self._seed, draw))

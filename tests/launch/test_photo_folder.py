@@ -4,9 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
+import psutil
 import pytest
 from orbax.checkpoint import v1 as ocp
 
@@ -39,13 +41,21 @@ SMALL = {
 }
 
 
-def launch(folder, workdir, **changes):
+ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu"}
+
+
+def command(folder, workdir, **changes):
     flags = [f"--config.{field}={value}" for field, value in (SMALL | changes).items()]
+    return [
+        sys.executable, "launch/main.py", "--config=configs/mixer_digits.py", *flags,
+        f"--config.data.name={folder}", f"--workdir={workdir}",
+    ]  # fmt: skip
+
+
+def launch(folder, workdir, **changes):
     return subprocess.run(
-        [sys.executable, "launch/main.py", "--config=configs/mixer_digits.py", *flags,
-         f"--config.data.name={folder}", f"--workdir={workdir}"],
-        cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True,
-        timeout=300,
+        command(folder, workdir, **changes),
+        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
@@ -128,3 +138,54 @@ def test_it_learns_what_tells_photographs_apart(tmp_path):
     config.update_from_flattened_dict(SMALL | {"data.name": str(tmp_path)})
     config.train.duration = "40 steps"
     assert experiment.train(config, tmp_path / "run")["test/top1"] > 0.95
+
+
+def test_a_worker_that_dies_ends_the_run_in_a_sentence_and_another_goes_on(tmp_path):
+    folder, workdir = write_folder(tmp_path / "animals"), tmp_path / "run"
+    add_odd_and_bad_files(folder / "train" / "dog")
+    long = {"train.duration": "1000 steps", "evaluation.every": "0 steps"}
+    flags = command(folder, workdir, **long, **{"data.num_workers": 2})
+    run = subprocess.Popen(
+        flags, cwd=ROOT, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not (workdir / "checkpoints" / "30").exists():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.01)
+    workers = [child for child in psutil.Process(run.pid).children() if is_worker(child)]
+    assert len(workers) == 2
+    workers[0].kill()
+    output, errors = run.communicate(timeout=20)
+    assert run.returncode == 2, errors
+    assert errors.splitlines()[-1].startswith(
+        "error: config.data.num_workers: a worker process that reads data was ended by SIGKILL"
+    )
+    assert "Traceback" not in errors and "Warning" not in errors
+    told = [line for line in output.splitlines() if "another takes its place" in line]
+    assert len(told) == len(BAD_FILES)  # Once each, whichever worker met it.
+
+    again = subprocess.Popen(
+        command(folder, workdir, **long), cwd=ROOT, env=ENVIRONMENT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        assert any(line.startswith("Start: goes on from step") for line in again.stdout)
+    finally:
+        again.kill()
+        again.communicate()
+
+
+def is_worker(process):
+    return "spawn_main" in " ".join(process.cmdline())
+
+
+def test_workers_train_what_threads_train(tmp_path):
+    folder = write_folder(tmp_path / "animals")
+    add_odd_and_bad_files(folder / "train" / "dog")
+    for num_workers in (0, 2):
+        config = mixer_digits.get_config()
+        config.update_from_flattened_dict(SMALL | {"data.name": str(folder)})
+        config.data.num_workers = num_workers
+        experiment.train(config, tmp_path / f"{num_workers}")
+    one, other = (ocp.load(tmp_path / name / "checkpoints" / "12") for name in ("0", "2"))
+    jax.tree.map(np.testing.assert_array_equal, one, other)

@@ -51,6 +51,14 @@ def test_a_run_is_the_same_whatever_sweep_is_around_it(tmp_path):
     check_run_directory(tmp_path, CONFIG)
 
 
+def test_a_run_is_the_same_however_many_workers_read_its_data(tmp_path):
+    save_config(tmp_path, CONFIG)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    check_run_directory(tmp_path, ConfigDict(CONFIG.to_dict() | {"data": {"num_workers": 4}}))
+    with pytest.raises(UserError, match="config.data.name"):
+        check_run_directory(tmp_path, ConfigDict(CONFIG.to_dict() | {"data": {"name": "x"}}))
+
+
 def test_results_are_those_of_a_finished_run_of_this_config(tmp_path):
     save_config(tmp_path, CONFIG)
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)

@@ -27,8 +27,9 @@ def settings(**changes) -> RunConfig:
     config.schedule.peak_learning_rate = 0.3
     config.update_from_flattened_dict(changes)
     values = config.to_dict()
-    for group in ("model", "init", "data", "augment", "loss", "sweep"):
+    for group in ("model", "init", "augment", "loss", "sweep"):
         del values[group]
+    values["data"] = {"num_workers": config.data.num_workers}
     return parse_config(RunConfig, values)
 
 

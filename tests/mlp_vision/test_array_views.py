@@ -4,6 +4,7 @@ from PIL import Image
 from mlp_core.array_source import ArraySource
 from mlp_core.input_pipeline import train_batches
 from mlp_vision.datasets.array_views import ArrayViews
+from mlp_vision.datasets.pictures import DecodedPicture
 from mlp_vision.host_views import TrainView
 from mlp_vision.policies import RandAugment
 from tests.mlp_vision.made_photos import photo
@@ -13,8 +14,8 @@ PICTURES = np.stack([np.asarray(photo(i).resize((20, 20))) for i in range(30)])
 SOURCE = ArraySource({"image": PICTURES, "label": np.arange(30, dtype=np.int32)})
 
 
-def batches(source, first_step=0, total_steps=5):
-    return list(train_batches(source, 70, 0, first_step, total_steps))
+def batches(source, first_step=0, total_steps=5, num_workers=0):
+    return list(train_batches(source, 70, 0, first_step, total_steps, num_workers))
 
 
 def test_views_are_those_of_seed_and_draw():
@@ -23,7 +24,8 @@ def test_views_are_those_of_seed_and_draw():
     assert batch["label"].tolist() == [4, 4, 9] and batch["image"].dtype == np.uint8
     for view, index, draw in zip(batch["image"], indices, draws, strict=True):
         rng = np.random.default_rng((3, draw))
-        np.testing.assert_array_equal(view, VIEW(Image.fromarray(PICTURES[index]), rng))
+        picture = DecodedPicture(Image.fromarray(PICTURES[index]))
+        np.testing.assert_array_equal(view, VIEW(picture, rng))
     assert (batch["image"][0] != batch["image"][1]).any()
     other = ArrayViews(SOURCE, VIEW, seed=4).gather(indices, draws)
     assert (batch["image"] != other["image"]).any()
@@ -33,3 +35,10 @@ def test_a_run_that_goes_on_sees_the_views_it_would_have_seen():
     whole, rest = batches(ArrayViews(SOURCE, VIEW, 0)), batches(ArrayViews(SOURCE, VIEW, 0), 3)
     for one, other in zip(whole[3:], rest, strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])
+
+
+def test_workers_make_the_same_views():
+    here, there = (batches(ArrayViews(SOURCE, VIEW, 0), 0, 2, workers) for workers in (0, 2))
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+        np.testing.assert_array_equal(one["label"], other["label"])

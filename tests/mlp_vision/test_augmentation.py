@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mlp_vision import augmentation
+from mlp_vision.datasets.pictures import DecodedPicture
 from mlp_vision.eval_presets import EVAL_PRESETS
 from mlp_vision.host_views import EvalView
 
@@ -46,7 +47,7 @@ def test_presets_on_the_device_are_those_that_pillow_makes(preset, shape):
     if EVAL_PRESETS[preset].resampling == "bilinear":
         images[0] = images[0] // 2 + picture(*shape) // 2
     ours = augmentation.eval_view(jnp.asarray(images), 32, preset)
-    theirs = [EvalView(32, preset)(Image.fromarray(image)) for image in images]
+    theirs = [EvalView(32, preset)(DecodedPicture(Image.fromarray(image))) for image in images]
     assert np.abs(ours - np.stack(theirs)).max() <= 1.5  # Pillow rounds, twice.
     assert np.ptp(theirs) > 50
 

@@ -8,9 +8,9 @@ import tensorflow_datasets as tfds
 
 from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches, train_batches
-from mlp_vision.datasets.image_codec import decode_picture
 from mlp_vision.datasets.image_dataset import open_image_dataset, open_source
 from mlp_vision.datasets.photos import PhotoSource
+from mlp_vision.datasets.pictures import open_picture
 from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.policies import RandAugment
 from tests.mlp_vision.made_photos import BAD_FILES, encoded, photo
@@ -82,7 +82,7 @@ def test_evaluation_sees_every_picture_as_the_preset_cuts_it():
     ]
     assert [label for _, label in seen] == list(range(10))
     for image, label in seen:
-        np.testing.assert_array_equal(image, EVAL(decode_picture(records[label][0])))
+        np.testing.assert_array_equal(image, EVAL(open_picture(records[label][0])))
 
 
 def test_a_few_bad_pictures_are_replaced_in_training_and_told_once(capsys):
@@ -181,7 +181,7 @@ def test_photographs_that_tfds_prepared_are_read(sized, capsys):
 
 
 def photo_of(seed):
-    return decode_picture(encoded(photo(seed)))
+    return open_picture(encoded(photo(seed)))
 
 
 def test_a_photograph_without_a_label_is_refused(sized):

@@ -1,0 +1,143 @@
+"""Batches made by processes of their own, in memory that they share with the caller.
+
+Python's lock lets few threads decode pictures at once; processes have a lock each. The rows of a
+batch are shared out among all workers, so that what is held is a few batches, however many
+workers there are. The memory has no name in the file system: it is gone with the processes,
+however they end. (Grain's `mp_prefetch` keeps four elements for each worker, leaves named memory
+behind when one is killed, and looks for dead workers once a second.)
+"""
+
+import ctypes
+import dataclasses
+import math
+import multiprocessing
+import pickle
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlp_core.errors import UserError
+from mlp_core.host_memory import keep_freed_memory
+from mlp_core.own_process import end_with_parent
+
+Batch = dict[str, np.ndarray]
+MakeRows = Callable[[int, slice], tuple[Batch, Any]]
+
+SLOTS = 3  # Batches that are made at the same time or wait.
+SPAWN = multiprocessing.get_context("spawn")  # A fork would copy the threads' locks.
+
+
+def batches_of_workers(
+    make_rows: MakeRows, like: Batch, num_rows: int, first: int, last: int, num_workers: int
+) -> Generator[tuple[Batch, list[Any]]]:
+    """Batches `first` to `last` - 1, each with what `make_rows` had to say of its parts, in order.
+
+    Close it to end the workers. They end, too, when the caller's process does.
+
+    Args:
+      make_rows: gives some rows of a batch, and anything that can be pickled, from the batch's
+        number and the rows' place in it; can be pickled itself.
+      like: arrays with the features, types and shapes of a batch, whatever the number of rows.
+      num_rows: how many a batch has.
+      first: the first batch's number.
+      last: the number after the last one's.
+      num_workers: processes.
+
+    Raises:
+        UserError: a worker raised one, or ended without an answer.
+    """
+    slots = [SharedBatch.new(like, num_rows) for _ in range(SLOTS)]
+    pickled = np.frombuffer(pickle.dumps(make_rows), np.uint8)
+    program = SharedBatch.new({"program": pickled}, len(pickled))
+    program.arrays()["program"][:] = pickled
+    batches = [slot.arrays() for slot in slots]
+    cuts = [num_rows * i // num_workers for i in range(num_workers + 1)]
+    parts = [slice(*cut) for cut in zip(cuts, cuts[1:], strict=False) if cut[0] < cut[1]]
+    others = set(multiprocessing.active_children())
+    workers: set[multiprocessing.Process] = set()
+    pool = ProcessPoolExecutor(len(parts), SPAWN, _set_up, (program, slots))
+
+    def start(number: int) -> list[Future]:
+        return [pool.submit(_fill, number, part) for part in parts]
+
+    try:
+        # Workers are started here, and deaf to Ctrl-C: each would print where it was interrupted.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            waiting = deque(start(number) for number in range(first, min(last, first + SLOTS)))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        workers = set(multiprocessing.active_children()) - others
+        for number in range(first, last):
+            said = [part.result() for part in waiting.popleft()]
+            # A copy, since a device may go on to use the caller's array as its own.
+            batch = {name: rows.copy() for name, rows in batches[number % SLOTS].items()}
+            if number + SLOTS < last:
+                waiting.append(start(number + SLOTS))
+            yield batch, said
+    except BrokenProcessPool:
+        pool.shutdown()  # After that it is known how each one ended.
+        raise UserError(_how_one_ended(workers)) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedBatch:
+    """Arrays in memory that spawned processes share."""
+
+    memory: Mapping[str, ctypes.Array]
+    layout: Mapping[str, tuple[tuple[int, ...], np.dtype]]  # Shape and type.
+
+    @classmethod
+    def new(cls, like: Batch, num_rows: int) -> "SharedBatch":
+        """With the features of `like` and `num_rows` rows."""
+        layout = {name: ((num_rows, *rows.shape[1:]), rows.dtype) for name, rows in like.items()}
+        memory = {
+            name: SPAWN.RawArray(ctypes.c_byte, math.prod(shape) * dtype.itemsize)
+            for name, (shape, dtype) in layout.items()
+        }
+        return cls(memory, layout)
+
+    def arrays(self) -> Batch:
+        """Views of the memory."""
+        return {
+            name: np.frombuffer(self.memory[name], dtype).reshape(shape)
+            for name, (shape, dtype) in self.layout.items()
+        }
+
+
+def _set_up(program: SharedBatch, slots: list[SharedBatch]) -> None:
+    """Runs first in a worker."""
+    global _make_rows, _batches
+    end_with_parent()
+    keep_freed_memory()
+    jax.config.update("jax_platforms", "cpu")  # Accelerators belong to the training process.
+    _make_rows = pickle.loads(program.arrays()["program"])
+    _batches = [slot.arrays() for slot in slots]
+
+
+def _fill(number: int, part: slice) -> Any:
+    """Makes a part of a batch, in a worker."""
+    rows, said = _make_rows(number, part)
+    for name, values in rows.items():
+        _batches[number % SLOTS][name][part] = values
+    return said
+
+
+def _how_one_ended(workers: set[multiprocessing.Process]) -> str:
+    """Of workers that have ended, the one that was not ended because of another."""
+    codes = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
+    code = next((code for code in codes if code != -signal.SIGTERM), -signal.SIGTERM)
+    how = f"ended with status {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+    hint = " (memory may have run out)" if code == -signal.SIGKILL else ""
+    return (
+        f"config.data.num_workers: a worker process that reads data {how}{hint}; the same command, "
+        "with as many workers or fewer, goes on from the last checkpoint."
+    )

@@ -1,0 +1,142 @@
+"""Worker processes give the batches that threads give, and end in good and in bad ways."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlp_core.errors import UserError
+from mlp_core.input_pipeline import PREFETCHED_BATCHES, eval_batches, train_batches
+from mlp_core.worker_processes import SLOTS
+from tests.conftest import HEAR_CTRL_C, ROOT
+
+
+class Numbers:
+    """A source whose examples are their indices; what its copies do at one draw is `trouble`."""
+
+    def __init__(self, folder=None, trouble=None, at=None):
+        self.folder, self.trouble, self.at = folder, trouble, at
+        self.found, self.told = [], []
+
+    def __len__(self):
+        return 50
+
+    def gather(self, indices, draws=None):
+        if self.folder is not None:
+            first = indices[0] if draws is None else draws[0]
+            Path(self.folder, f"{first} {os.getpid()}").touch()
+        if draws is not None and self.at in draws:
+            if self.trouble == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.trouble == "mistake":
+                raise UserError("a sentence")
+            self.found.append(self.at)
+        drawn = np.zeros(len(indices)) if draws is None else draws
+        return {"index": indices, "picture": np.stack([drawn] * 4, 1).astype(np.uint8)}
+
+    def findings(self):
+        found, self.found = self.found, []
+        return found
+
+    def take_note(self, findings):
+        self.told += findings
+
+
+def batches(num_workers, first_step=0, total_steps=6, **source):
+    return list(train_batches(Numbers(**source), 12, 3, first_step, total_steps, num_workers))
+
+
+def test_batches_are_those_of_threads_whatever_the_number_of_workers(tmp_path):
+    expected = batches(0)
+    for num_workers, first_step in ((1, 4), (3, 0)):
+        got = batches(num_workers, first_step, folder=tmp_path)
+        assert len(got) == 6 - first_step
+        for one, other in zip(expected[first_step:], got, strict=True):
+            assert one.keys() == other.keys()
+            for name in one:
+                assert one[name].dtype == other[name].dtype
+                np.testing.assert_array_equal(one[name], other[name])
+    made_here = [path for path in tmp_path.iterdir() if path.name.endswith(f" {os.getpid()}")]
+    assert len(made_here) == 2  # One look at a row each time, for its shapes.
+
+
+def test_more_workers_than_rows_are_not_started():
+    assert len(list(train_batches(Numbers(), 2, 0, 0, 3, 4))) == 3
+
+
+def test_what_copies_find_is_told_to_the_original_as_its_batch_is_taken():
+    source = Numbers(trouble="find", at=30)  # Of the third batch.
+    with closing(train_batches(source, 12, 0, 0, 6, 2)) as it:
+        told = [list(source.told) for _ in it]
+    assert told[:2] == [[], []] and told[2:] == [[30]] * 4
+
+
+@pytest.mark.parametrize(
+    "trouble, message",
+    [
+        (
+            "kill",
+            "^config.data.num_workers: a worker .* was ended by SIGKILL .memory may .*point.$",
+        ),
+        ("mistake", "^a sentence$"),
+    ],
+)
+def test_what_ends_a_worker_is_told_at_once_in_a_sentence(trouble, message):
+    with closing(train_batches(Numbers(trouble=trouble, at=47), 12, 0, 0, 600, 2)) as it:
+        next(it)
+        started = time.monotonic()
+        with pytest.raises(UserError, match=message):
+            list(it)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_what_is_read_ahead_is_bounded(num_workers, tmp_path):
+    ahead = SLOTS if num_workers else PREFETCHED_BATCHES
+    with closing(train_batches(Numbers(tmp_path), 12, 0, 0, 10_000, num_workers)) as it:
+        for _ in range(5):
+            next(it)
+        time.sleep(1)
+        made = {int(path.name.split()[0]) // 12 for path in tmp_path.iterdir()}
+    assert 5 < len(made) <= 5 + ahead
+
+
+def test_evaluation_reads_ahead_and_within_bounds(tmp_path):
+    it = eval_batches(Numbers(tmp_path), 5)
+    next(it)
+    time.sleep(0.5)
+    made = len(list(tmp_path.iterdir()))
+    it.close()
+    assert 2 <= made <= 4
+
+
+@pytest.mark.parametrize("how", ["kill", "interrupt", "close"])
+def test_workers_end_with_the_process_that_started_them(how, tmp_path):
+    code = (
+        "from mlp_core.input_pipeline import train_batches\n"
+        "from tests.mlp_core.test_worker_processes import Numbers\n"
+        f"it = train_batches(Numbers({str(tmp_path)!r}), 12, 0, 0, 10_000, 2)\n"
+        "next(it); next(it)\n"
+    )
+    code += "it.close()" if how == "close" else "import time; time.sleep(60)"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", HEAR_CTRL_C + code],
+        cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 5:
+        assert time.monotonic() < deadline and parent.poll() in (None, 0)
+        time.sleep(0.1)
+    if how == "kill":
+        parent.kill()
+    elif how == "interrupt":  # As a terminal does: all processes of the group get it.
+        os.killpg(parent.pid, signal.SIGINT)
+    # Workers hold stderr open too, so that it ends only when the last of them has.
+    _, errors = parent.communicate(timeout=20)
+    assert errors.count("Traceback") == (1 if how == "interrupt" else 0), errors

@@ -134,11 +134,11 @@ class _Server:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if road == "tf_data" else None,  # It talks much.
             env=os.environ | {"PYTHONPATH": root, "JAX_PLATFORMS": "cpu"},
             text=True,
         )
-        self.works = bool(self._answer())
+        self.works = self._answer() == "ready"
 
     def measure(self) -> dict[str, float]:
         """Pictures a second, and seconds of CPU for a thousand, of one turn."""
@@ -152,8 +152,11 @@ class _Server:
         self._process.wait()
 
     def _answer(self) -> str:
-        """The next line that is an answer; empty at the end."""
-        return next((line[1:] for line in self._process.stdout if line[0] == ">"), "")
+        """The next line that is an answer."""
+        for line in self._process.stdout:
+            if line.startswith(">"):
+                return line[1:].strip()
+        raise RuntimeError(f"{self._process.args}: ended with status {self._process.wait()}")
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -164,6 +167,7 @@ def _serve(options: argparse.Namespace) -> None:
     try:
         batches = ROADS[options.road](options)
     except ImportError:
+        print("> missing", flush=True)
         return
     next(batches)  # Starts whatever there is to start.
     print("> ready", flush=True)

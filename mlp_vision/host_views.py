@@ -41,7 +41,7 @@ class TrainView:
     image_size: int
     crop: str
     crop_min_area: float
-    crop_padding: int
+    crop_padding: int = 4
     policy: Policy | None = None
 
     def __call__(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:

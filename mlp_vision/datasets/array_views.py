@@ -12,9 +12,9 @@ from mlp_vision.host_views import View
 
 
 class ArrayViews:
-    """A `SourceForWorkers` of `image`, uint8 [B, N, N, 3], and `label`, over pictures of [B, H, W, 3].
+    """Views, uint8 [B, N, N, 3], of pictures [B, H, W, 3], as a `SourceForWorkers`.
 
-    What is random about a view is drawn from (seed, draw) alone. There are no threads here: on such
+    What is random about a view is drawn from (seed, draw) alone. There are no threads: on such
     small pictures they wait for Python's lock, and two are slower than one.
     """
 

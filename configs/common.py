@@ -118,6 +118,15 @@ def get_config() -> ConfigDict:
     return config
 
 
+def use_imagenet(config: ConfigDict) -> None:
+    """ImageNet (ILSVRC 2012); its 50,000 validation pictures, as TFDS names them, are the test."""
+    config.data.name = "imagenet2012"
+    config.data.train_split = "train[:99%]"
+    config.data.eval_splits = ConfigDict({"validation": "train[99%:]", "test": "validation"})
+    config.evaluation.best_metric = "validation/top1"
+    config.sweep.train_split = "train"
+
+
 def variant(config: ConfigDict, arg: str) -> ConfigDict:
     """Applies the text behind the colon of `--config=FILE:arg`: nothing, or "smoke".
 

@@ -66,14 +66,11 @@ def on_flowers() -> ConfigDict:
 
 
 def on_imagenet() -> ConfigDict:
-    """ImageNet (ILSVRC 2012); its 50,000 validation pictures, as TFDS names them, are the test."""
+    """ImageNet, as `common.use_imagenet` has it."""
     config = _recipe(steps="20000 steps", warmup="500 steps")
-    config.data.name = "imagenet2012"
-    config.data.train_split = "train[:99%]"
-    config.data.eval_splits = ConfigDict({"validation": "train[99%:]", "test": "validation"})
+    common.use_imagenet(config)
     config.evaluation.every = "2000 steps"
     config.checkpoint.every = "500 steps"
-    config.sweep.train_split = "train"
     return config
 
 

@@ -18,9 +18,7 @@ def imagenet(name: str, survival_probability: float) -> ConfigDict:
     config.model.stochastic_depth = round(1 - survival_probability, 3)
     config.model.stochastic_depth_rescaled = True
 
-    config.data.name = "imagenet2012"
-    config.data.train_split = "train[:99%]"
-    config.data.eval_splits = ConfigDict({"validation": "train[99%:]", "test": "validation"})
+    common.use_imagenet(config)
     config.data.image_size = 224
     config.data.eval_preset = "resmall_crop"
     config.augment.crop = "inception"
@@ -46,7 +44,5 @@ def imagenet(name: str, survival_probability: float) -> ConfigDict:
     config.train.global_batch_size = 4096
     config.evaluation.every = "1000 steps"
     config.evaluation.global_batch_size = 4096
-    config.evaluation.best_metric = "validation/top1"
     config.checkpoint.every = "1000 steps"
-    config.sweep.train_split = "train"
     return config

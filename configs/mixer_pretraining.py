@@ -18,9 +18,7 @@ def imagenet(name: str) -> ConfigDict:
     """300 epochs of ImageNet, the same for B and L."""
     config = _recipe(num_classes=1000)
     config.model.name = name
-    config.data.name = "imagenet2012"
-    config.data.train_split = "train[:99%]"
-    config.data.eval_splits = ConfigDict({"validation": "train[99%:]", "test": "validation"})
+    common.use_imagenet(config)
     config.train.duration = "300 epochs"
     _regularise(config, magnitude=15.0, mixup=0.5)
     return config
@@ -81,7 +79,6 @@ def _recipe(num_classes: int) -> ConfigDict:
     config.evaluation.best_metric = "validation/top1"
     config.evaluation.global_batch_size = 4096
     config.checkpoint.every = "1000 steps"
-    config.sweep.train_split = "train"
     return config
 
 

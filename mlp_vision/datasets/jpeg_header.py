@@ -19,6 +19,7 @@ class JpegHeader:
     width: int
     num_components: int
     rows_per_block_row: int  # Pixels that are decoded together.
+    largest_factor: int  # Of sampling, across or down.
     height_at: int  # Where the two bytes of the height lie.
     scan_at: int  # Where the header ends.
     decodes_downwards: bool  # One scan holds all, row after row.
@@ -52,12 +53,13 @@ def _read(encoded: bytes) -> JpegHeader | None:
     if frame_at is None or encoded[frame_at + 4] != 8:
         return None
     num_components = encoded[frame_at + 9]
-    factors = [encoded[frame_at + 11 + 3 * i] & 15 for i in range(num_components)]
+    factors = [divmod(encoded[frame_at + 11 + 3 * i], 16) for i in range(num_components)]
     return JpegHeader(
         height=_two_bytes(encoded, frame_at + 5),
         width=_two_bytes(encoded, frame_at + 7),
         num_components=num_components,
-        rows_per_block_row=8 * max(factors, default=1),
+        rows_per_block_row=8 * max((down for _, down in factors), default=1),
+        largest_factor=max((max(factor) for factor in factors), default=1),
         height_at=frame_at + 5,
         scan_at=place,
         decodes_downwards=(

@@ -20,6 +20,7 @@ from mlp_vision.datasets.image_codec import decode_picture, orientation_of_jpeg
 from mlp_vision.datasets.jpeg_header import END_OF_IMAGE, JpegHeader, read_jpeg_header
 
 SHRINKINGS = (8, 4, 2)  # That libjpeg-turbo decodes to as fast as it reads.
+LARGEST_FACTOR = 2  # Decoded small, colour of a quarter of the resolution (4:1:1) would smear.
 
 cv2.setNumThreads(0)  # Batches are cut by threads of ours; more of them would be in their way.
 
@@ -182,6 +183,7 @@ def _is_usual(header: JpegHeader, encoded: bytes) -> bool:
     pixels = header.height * header.width
     return (
         header.num_components in (1, 3)
+        and header.largest_factor <= LARGEST_FACTOR
         and 0 < pixels <= 2 * Image.MAX_IMAGE_PIXELS
         and encoded.rfind(END_OF_IMAGE, header.scan_at) > 0
     )

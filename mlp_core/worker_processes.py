@@ -9,14 +9,16 @@ behind when one is killed, and looks for dead workers once a second.)
 
 import ctypes
 import dataclasses
+import functools
 import math
 import multiprocessing
 import pickle
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -52,10 +54,7 @@ def batches_of_workers(
     Raises:
         UserError: a worker raised one, or ended without an answer.
     """
-    slots = [SharedBatch.new(like, num_rows) for _ in range(SLOTS)]
-    pickled = np.frombuffer(pickle.dumps(make_rows), np.uint8)
-    program = SharedBatch.new({"program": pickled}, len(pickled))
-    program.arrays()["program"][:] = pickled
+    program, slots = _program(make_rows), [SharedBatch.new(like, num_rows) for _ in range(SLOTS)]
     batches = [slot.arrays() for slot in slots]
     cuts = [num_rows * i // num_workers for i in range(num_workers + 1)]
     parts = [slice(*cut) for cut in zip(cuts, cuts[1:], strict=False) if cut[0] < cut[1]]
@@ -67,12 +66,8 @@ def batches_of_workers(
         return [pool.submit(_fill, number, part) for part in parts]
 
     try:
-        # Workers are started here, and deaf to Ctrl-C: each would print where it was interrupted.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with ctrl_c_waits():  # Workers are started here.
             waiting = deque(start(number) for number in range(first, min(last, first + SLOTS)))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         workers = set(multiprocessing.active_children()) - others
         for number in range(first, last):
             said = [part.result() for part in waiting.popleft()]
@@ -113,19 +108,48 @@ class SharedBatch:
         }
 
 
+@contextmanager
+def ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C is heard at the end; processes started meanwhile are deaf to it.
+
+    Each of them would print where it was interrupted, and so would one that is only half started.
+    For the main thread.
+    """
+    came = []
+    # Other threads, which may be given the signal, have Python call the handler all the same.
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Inherited.
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _program(make_rows: MakeRows) -> SharedBatch:
+    """What workers do, pickled once for all of them."""
+    pickled = np.frombuffer(pickle.dumps(make_rows), np.uint8)
+    program = SharedBatch.new({"program": pickled}, len(pickled))
+    program.arrays()["program"][:] = pickled
+    return program
+
+
 def _set_up(program: SharedBatch, slots: list[SharedBatch]) -> None:
     """Runs first in a worker."""
     global _make_rows, _batches
     end_with_parent()
     keep_freed_memory()
     jax.config.update("jax_platforms", "cpu")  # Accelerators belong to the training process.
-    _make_rows = pickle.loads(program.arrays()["program"])
+    # Unpickled when first wanted: an error here would end the worker without an answer.
+    _make_rows = functools.cache(lambda: pickle.loads(program.arrays()["program"]))
     _batches = [slot.arrays() for slot in slots]
 
 
 def _fill(number: int, part: slice) -> Any:
     """Makes a part of a batch, in a worker."""
-    rows, said = _make_rows(number, part)
+    rows, said = _make_rows()(number, part)
     for name, values in rows.items():
         _batches[number % SLOTS][name][part] = values
     return said

@@ -4,16 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mlp_core.errors import UserError
 from mlp_core.input_pipeline import PREFETCHED_BATCHES, eval_batches, train_batches
-from mlp_core.worker_processes import SLOTS
+from mlp_core.worker_processes import SLOTS, ctrl_c_waits
 from tests.conftest import HEAR_CTRL_C, ROOT
 
 
@@ -23,6 +25,11 @@ class Numbers:
     def __init__(self, folder=None, trouble=None, at=None):
         self.folder, self.trouble, self.at = folder, trouble, at
         self.found, self.told = [], []
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        if self.trouble == "copy":
+            raise UserError("a sentence")
 
     def __len__(self):
         return 50
@@ -67,7 +74,11 @@ def test_batches_are_those_of_threads_whatever_the_number_of_workers(tmp_path):
 
 
 def test_more_workers_than_rows_are_not_started():
-    assert len(list(train_batches(Numbers(), 2, 0, 0, 3, 4))) == 3
+    with closing(train_batches(Numbers(), 2, 0, 0, 3, 4)) as it:
+        next(it)
+        commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+        assert sum("spawn_main" in command for command in commands) == 2
+        assert len(list(it)) == 2
 
 
 def test_what_copies_find_is_told_to_the_original_as_its_batch_is_taken():
@@ -93,7 +104,37 @@ def test_what_ends_a_worker_is_told_at_once_in_a_sentence(trouble, message):
         started = time.monotonic()
         with pytest.raises(UserError, match=message):
             list(it)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
+
+
+def test_a_copy_that_cannot_be_opened_is_told_in_a_sentence():
+    with pytest.raises(UserError, match="^a sentence$"):
+        next(train_batches(Numbers(trouble="copy"), 12, 0, 0, 6, 2))
+
+
+def test_ctrl_c_while_workers_start_is_heard_when_they_have():
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    end, reached = threading.Event(), False
+    threading.Thread(target=end.wait).start()  # The one that the system gives the signal to.
+    try:
+        with pytest.raises(KeyboardInterrupt), ctrl_c_waits():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            reached = True
+        assert reached
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        end.set()
+        signal.signal(signal.SIGINT, handler)
+
+
+def wait_until(happened):
+    """Waits for what takes seconds on an idle machine."""
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -102,18 +143,19 @@ def test_what_is_read_ahead_is_bounded(num_workers, tmp_path):
     with closing(train_batches(Numbers(tmp_path), 12, 0, 0, 10_000, num_workers)) as it:
         for _ in range(5):
             next(it)
-        time.sleep(1)
-        made = {int(path.name.split()[0]) // 12 for path in tmp_path.iterdir()}
-    assert 5 < len(made) <= 5 + ahead
+        made = lambda: {int(path.name.split()[0]) // 12 for path in tmp_path.iterdir()}  # noqa: E731
+        wait_until(lambda: len(made()) > 5)
+        time.sleep(1)  # For what must not be made.
+        assert len(made()) <= 5 + ahead
 
 
 def test_evaluation_reads_ahead_and_within_bounds(tmp_path):
-    it = eval_batches(Numbers(tmp_path), 5)
-    next(it)
-    time.sleep(0.5)
-    made = len(list(tmp_path.iterdir()))
-    it.close()
-    assert 2 <= made <= 4
+    made = lambda: len(list(tmp_path.iterdir()))  # noqa: E731
+    with closing(eval_batches(Numbers(tmp_path), 5)) as it:
+        next(it)
+        wait_until(lambda: made() >= 2)
+        time.sleep(0.5)  # For what must not be made.
+        assert 2 <= made() <= 4
 
 
 @pytest.mark.parametrize("how", ["kill", "interrupt", "close"])
@@ -129,14 +171,11 @@ def test_workers_end_with_the_process_that_started_them(how, tmp_path):
         [sys.executable, "-c", HEAR_CTRL_C + code],
         cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.iterdir())) < 5:
-        assert time.monotonic() < deadline and parent.poll() in (None, 0)
-        time.sleep(0.1)
+    wait_until(lambda: len(list(tmp_path.iterdir())) >= 5 or parent.poll())
     if how == "kill":
         parent.kill()
     elif how == "interrupt":  # As a terminal does: all processes of the group get it.
         os.killpg(parent.pid, signal.SIGINT)
     # Workers hold stderr open too, so that it ends only when the last of them has.
-    _, errors = parent.communicate(timeout=20)
+    _, errors = parent.communicate(timeout=50)
     assert errors.count("Traceback") == (1 if how == "interrupt" else 0), errors

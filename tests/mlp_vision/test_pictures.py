@@ -89,10 +89,10 @@ def test_crops_of_turned_photographs_are_those_of_the_upright_picture(orientatio
 
 
 @pytest.mark.parametrize("size", [16, 40, 60, 100])
-@pytest.mark.parametrize("subsampling", [0, 1, 2])
-def test_a_much_larger_picture_is_decoded_small_and_looks_the_same(size, subsampling):
+@pytest.mark.parametrize("subsampling, mean", [(0, 2), (1, 3), (2, 2)])
+def test_a_much_larger_picture_is_decoded_small_and_looks_the_same(size, subsampling, mean):
     content = jpeg(large_photo(3), quality=95, subsampling=subsampling)
-    assert_crops_agree(content, size, mean=2.5, largest=30)
+    assert_crops_agree(content, size, mean, largest=30)
 
 
 def test_small_decoding_is_chosen_where_it_covers_the_result(monkeypatch):

@@ -44,7 +44,7 @@ def batches_of_workers(
 
     Args:
       make_rows: gives some rows of a batch, and anything that can be pickled, from the batch's
-        number and the rows' place in it; can be pickled itself.
+        number and the rows' place in it; can be pickled itself. Workers share its arrays.
       like: arrays with the features, types and shapes of a batch, whatever the number of rows.
       num_rows: how many a batch has.
       first: the first batch's number.
@@ -128,22 +128,27 @@ def ctrl_c_waits() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _program(make_rows: MakeRows) -> SharedBatch:
-    """What workers do, pickled once for all of them."""
-    pickled = np.frombuffer(pickle.dumps(make_rows), np.uint8)
-    program = SharedBatch.new({"program": pickled}, len(pickled))
-    program.arrays()["program"][:] = pickled
-    return program
+def _program(make_rows: MakeRows) -> list[ctypes.Array]:
+    """What workers do, pickled; then its arrays, which they use where they lie."""
+    arrays: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(make_rows, protocol=5, buffer_callback=arrays.append)
+    return [_shared(memoryview(pickled)), *(_shared(array.raw()) for array in arrays)]
 
 
-def _set_up(program: SharedBatch, slots: list[SharedBatch]) -> None:
+def _shared(content: memoryview) -> ctypes.Array:
+    memory = SPAWN.RawArray(ctypes.c_byte, content.nbytes)
+    memoryview(memory).cast("B")[:] = content
+    return memory
+
+
+def _set_up(program: list[ctypes.Array], slots: list[SharedBatch]) -> None:
     """Runs first in a worker."""
     global _make_rows, _batches
     end_with_parent()
     keep_freed_memory()
     jax.config.update("jax_platforms", "cpu")  # Accelerators belong to the training process.
     # Unpickled when first wanted: an error here would end the worker without an answer.
-    _make_rows = functools.cache(lambda: pickle.loads(program.arrays()["program"]))
+    _make_rows = functools.cache(lambda: pickle.loads(program[0], buffers=program[1:]))
     _batches = [slot.arrays() for slot in slots]
 
 

@@ -1,5 +1,6 @@
 """Worker processes give the batches that threads give, and end in good and in bad ways."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -105,6 +106,28 @@ def test_what_ends_a_worker_is_told_at_once_in_a_sentence(trouble, message):
         with pytest.raises(UserError, match=message):
             list(it)
     assert time.monotonic() - started < 60
+
+
+class Table(Numbers):
+    """A source that holds an array, of which its copies tell whether it lies in shared memory."""
+
+    rows = np.arange(50)
+
+    def gather(self, indices, draws=None):
+        return {"row": self.rows[indices]}
+
+    def findings(self):
+        return [isinstance(getattr(self.rows.base, "base", None), ctypes.Array)]
+
+    def __getstate__(self):
+        return vars(self) | {"rows": self.rows}
+
+
+def test_workers_share_the_arrays_of_a_source():
+    source = Table()
+    (batch,) = train_batches(source, 50, 0, 0, 1, 2)
+    assert sorted(batch["row"]) == list(range(50))
+    assert source.told == [True, True]
 
 
 def test_a_copy_that_cannot_be_opened_is_told_in_a_sentence():

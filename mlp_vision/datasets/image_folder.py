@@ -23,6 +23,7 @@ from tqdm import tqdm
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_vision.datasets.image_codec import BadPictureError
+from mlp_vision.datasets.packed_paths import PackedPaths
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".jp2"),
@@ -46,7 +47,7 @@ class FolderRecords:
 
     def __init__(self, root: Path, paths: list[str], labels: np.ndarray):
         """Takes paths below `root` and a label each."""
-        self._root, self._paths, self._labels = root, paths, labels
+        self._root, self._paths, self._labels = root, PackedPaths(paths), labels
 
     def __len__(self) -> int:
         """Number of pictures."""

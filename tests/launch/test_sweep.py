@@ -107,7 +107,9 @@ def test_a_sweep_fails_in_part_is_interrupted_goes_on_and_changes_its_mind(start
     os.killpg(process.pid, signal.SIGINT)
     status, stdout, stderr = end(process)
     assert status == 130
-    assert stderr.startswith("interrupted") and len(stderr.splitlines()) == 1
+    # The oldest JAX warns of programs in its own cache.
+    (line,) = (line for line in stderr.splitlines() if "cpu_aot_loader" not in line)
+    assert line.startswith("interrupted")
     assert f"member 1 of 2: {FIELD}=1e-09 (finished before)" in stdout
     assert not (added / "results.json").exists()
 

@@ -61,7 +61,7 @@ class TrainOrder:
 
 
 def train_batches(
-    source: Source | SourceForWorkers,
+    source: Source,
     global_batch_size: int,
     seed: int,
     first_step: int,
@@ -71,7 +71,7 @@ def train_batches(
     """This host's rows of the batches of steps `first_step` to `total_steps` - 1, read ahead.
 
     Close it when it is no longer needed. With `num_workers` as many processes gather them from
-    copies of `source`; the batches are the same.
+    copies of a `SourceForWorkers`; the batches are the same.
 
     Raises:
         UserError: examples cannot be read, or a worker has died.
@@ -80,7 +80,7 @@ def train_batches(
     host_rows = _rows_of_this_host(global_batch_size)
     gather = GatherStep(source, order, host_rows.start)
     num_rows = host_rows.stop - host_rows.start
-    if not num_workers:
+    if not num_workers or not isinstance(source, SourceForWorkers):
 
         def gather_all(step: int) -> Batch:
             return gather(step, slice(0, num_rows))

@@ -1,7 +1,7 @@
 """Where examples come from: what the input pipeline asks of a data set."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,8 +30,9 @@ class Source(Protocol):
         """
 
 
+@runtime_checkable
 class SourceForWorkers(Source, Protocol):
-    """A source of which worker processes may have copies, by pickling.
+    """A source that has work for worker processes, which have copies of it, by pickling.
 
     A copy lets pass whatever cannot be read, and remembers it for the original, which decides.
     """

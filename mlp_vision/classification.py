@@ -16,7 +16,7 @@ from mlp_vision.config import AugmentConfig
 from mlp_vision.losses import class_shares, cross_entropies
 from mlp_vision.mixing import mix
 from mlp_vision.model_spec import ModelSpec
-from mlp_vision.pretrained import Head, check_fit, load_params
+from mlp_vision.pretrained import Head, load_params
 from mlp_vision.random_erasing import random_erasing
 from mlp_vision.weights import Weights
 
@@ -55,15 +55,14 @@ class ImageClassification:
         """Random initial parameters; the head is zero but for its bias."""
         size = self.spec.image_size
         params = self.model.init(rng, jnp.zeros((1, size, size, 3)))["params"]
-        return self._with_head_bias(params)
+        head = params["head"]
+        return params | {"head": head | {"bias": head["bias"] + self.head_bias}}
 
     def published_params(self) -> Params | None:
         """Parameters from the weights to start from, or None."""
         if self.weights is None:
             return None
-        params = load_params(self.weights, self.spec, self.head)
-        keeps_head = check_fit(self.weights, self.spec, self.head)
-        return params if keeps_head else self._with_head_bias(params)
+        return load_params(self.weights, self.spec, self.head, self.head_bias)
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
         """Random views of uint8 pictures, in the model's value range.
@@ -107,10 +106,6 @@ class ImageClassification:
     def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics:
         """Loss, top-1 and top-5 of a host batch under the configured eval preset."""
         return score_batch(self.spec, self.model, self.eval_views_on_host, params, batch)
-
-    def _with_head_bias(self, params: Params) -> Params:
-        head = params["head"]
-        return params | {"head": head | {"bias": head["bias"] + self.head_bias}}
 
 
 def score_batch(

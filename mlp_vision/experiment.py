@@ -66,7 +66,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     if init.weights and not resumes:
         start = spec_before_fetching(init.weights, init.mirror)
     check_before_fetching(settings, start, saved)
-    dataset, weights_path = _fetch(settings, needs_weights=not resumes)
+    dataset, weights_path = fetch(settings, needs_weights=not resumes)
     plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
     make_schedule(settings.schedule, plan.total, plan.warmup)
     weights = open_weights(weights_path) if weights_path else None
@@ -107,7 +107,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         write_whole(RunFiles.of(workdir).model, spec.to_json() + "\n")
-        results = train_loop.train(task, _run_settings(settings, dataset), workdir)
+        results = train_loop.train(task, settings, workdir)
         save_results(workdir, results)
     if not dataset.in_memory and (summary := task.train_source.bad_pictures()):
         say(f"\n{summary}; others took their place")
@@ -213,10 +213,15 @@ def _check_padding(settings: ImageClassificationConfig) -> None:
         )
 
 
-def _fetch(
+def fetch(
     settings: ImageClassificationConfig, needs_weights: bool
 ) -> tuple[ImageDataset, Path | None]:
-    """Data set and weight file, downloaded where need be; tells all that is missing at once."""
+    """Data set and weight file, downloaded where need be.
+
+    Raises:
+        MissingError: tells all that is missing at once.
+        UserError: the data set has not the splits that the configuration names.
+    """
     dataset, weights, missing = None, None, []
     try:
         dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
@@ -232,15 +237,6 @@ def _fetch(
         raise MissingError("\n".join(missing))
     check_splits(dataset, settings.data.train_split, settings.data.eval_splits)
     return dataset, weights
-
-
-def _run_settings(
-    settings: ImageClassificationConfig, dataset: ImageDataset
-) -> ImageClassificationConfig:
-    """Without workers where pictures lie in memory and need no work on the host."""
-    if not dataset.in_memory or settings.augment.policy != "none":
-        return settings
-    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, num_workers=0))
 
 
 def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> int:

@@ -1,5 +1,6 @@
 """What must be known beside its parameters to use a model: sizes, numerics, preprocessing."""
 
+import abc
 import dataclasses
 import json
 import math
@@ -41,7 +42,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @frozen_settings
-class ModelSpec:
+class ModelSpec(abc.ABC):
     """A trained model without its parameters; a subclass for each architecture."""
 
     TITLE: ClassVar[str]  # In words.
@@ -71,24 +72,24 @@ class ModelSpec:
         return {n: fields[n] for n in cls.SIZES if fields[n] is not dataclasses.MISSING}
 
     @classmethod
+    @abc.abstractmethod
     def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
         """The sizes but `num_blocks`, and the `image_size`, of parameters of these shapes.
 
         Raises:
             KeyError, ValueError: they are not those of this architecture.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
         """What makes the arrays TOKEN_MIXING of a block those of `wanted`, of another image size.
 
         `wanted` is one that `fits`.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def resolution_change(self, wanted: Self) -> str:
         """What `token_mixing_change` does, in a few words."""
-        raise NotImplementedError
 
     def in_timm(self) -> str:
         """The call that makes this model in timm.
@@ -103,8 +104,9 @@ class ModelSpec:
             f"embed_dim={self.hidden_dim}, {self._timm_arguments()}{activation})"
         )
 
+    @abc.abstractmethod
     def _timm_arguments(self) -> str:
-        raise NotImplementedError
+        """What `in_timm` says of the architecture."""
 
     def _timm_ratio(self, width: int) -> float:
         """What timm multiplies the channels by, then truncates, to get `width`."""

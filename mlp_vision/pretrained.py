@@ -75,10 +75,13 @@ def describe_weights(source: str | Path, mirror: str | None = None) -> ModelSpec
     return open_weights(locate_weights(str(source), mirror)).spec
 
 
-def load_params(weights: Weights, spec: ModelSpec, head: Head) -> dict[str, Any]:
+def load_params(
+    weights: Weights, spec: ModelSpec, head: Head, head_bias: float = 0.0
+) -> dict[str, Any]:
     """Parameters for the model that `spec` describes, as float32 numpy arrays.
 
-    Says in a line each what became of the head and of the resolution.
+    A new head is zero but for its bias, `head_bias`. Says in a line each what became of the head
+    and of the resolution.
 
     Raises:
         UserError: see `check_fit`; or the arrays cannot be read.
@@ -93,7 +96,9 @@ def load_params(weights: Weights, spec: ModelSpec, head: Head) -> dict[str, Any]
         fate = f"without its head of {classes:,} classes" if classes else "which has no head"
     else:
         fate = f"with a zero head of {spec.num_classes:,} classes in place of its {classes:,}"
-        arrays |= {name: np.zeros(expected[name].shape, np.float32) for name in HEAD}
+        kernel, bias = (expected[name].shape for name in HEAD)
+        new_head = np.zeros(kernel, np.float32), np.full(bias, head_bias, np.float32)
+        arrays |= dict(zip(HEAD, new_head, strict=True))
     say(f"Weights: {weights.path} ({weights.origin}), {fate}")
     if line := resolution.announcement(weights.spec, spec):
         say(line)

@@ -18,17 +18,12 @@ from mlp_core.plan import Plan
 from mlp_core.train_step import step_rngs
 from mlp_vision.classifier import eval_view
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig
-from mlp_vision.datasets.image_dataset import (
-    ImageDataset,
-    check_splits,
-    open_image_dataset,
-    open_source,
-)
-from mlp_vision.experiment import build_task, check_before_fetching, num_classes
+from mlp_vision.datasets.image_dataset import ImageDataset, open_source
+from mlp_vision.experiment import build_task, check_before_fetching, fetch, num_classes
 from mlp_vision.host_views import EvalView
 from mlp_vision.losses import class_shares
 from mlp_vision.model_spec import ModelSpec
-from mlp_vision.published_weights import locate_weights, spec_before_fetching
+from mlp_vision.published_weights import spec_before_fetching
 from mlp_vision.wanted_model import wanted_spec
 from mlp_vision.weights import open_weights
 
@@ -105,14 +100,12 @@ def in_words(augment: AugmentConfig) -> str:
 
 def _open(settings: ImageClassificationConfig) -> tuple[ImageDataset, ModelSpec]:
     """The data set and the model's description, which may be that of weights."""
-    init, data, start = settings.init, settings.data, None
-    if init.weights:
-        start = spec_before_fetching(init.weights, init.mirror)
+    init = settings.init
+    start = spec_before_fetching(init.weights, init.mirror) if init.weights else None
     check_before_fetching(settings, start)
-    dataset = open_image_dataset(data.name, data.data_dir)
-    check_splits(dataset, data.train_split, data.eval_splits)
-    if init.weights and start is None:
-        start = open_weights(locate_weights(init.weights, init.mirror)).spec
+    dataset, weights = fetch(settings, needs_weights=start is None)
+    if weights:
+        start = open_weights(weights).spec
     spec = wanted_spec(settings, start, num_classes(settings, dataset), tuple(dataset.class_names))
     return dataset, spec
 

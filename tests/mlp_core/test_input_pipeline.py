@@ -1,4 +1,5 @@
 import itertools
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -78,3 +79,10 @@ def test_what_a_source_cannot_read_is_masked_besides_the_padding(batch):
 def test_features_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="same"):
         ArraySource({"a": np.zeros(3), "b": np.zeros(4)})
+
+
+def test_workers_are_not_started_where_they_have_nothing_to_do():
+    batches = train_batches(SOURCE, 4, 0, 0, 12, num_workers=2)
+    assert list(next(batches)["label"]) == labels(0, 1)[0]
+    assert not multiprocessing.active_children()
+    batches.close()

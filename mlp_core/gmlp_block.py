@@ -27,30 +27,42 @@ class GmlpBlock(nn.Module):
     gelu: str = "tanh"
     layer_norm_epsilon: float = 1e-6
     gate_layer_norm_epsilon: float = 1e-6
-    dropout_rate: float = 0.0
+    dropout_rate: float = 0.0  # Of what the block adds.
+    attention_dropout_rate: float = 0.0
     drop_path_rate: float = 0.0
     drop_path_rescaled: bool = False
+    num_tokens: int | None = None  # That parameters are for; None: those of the input.
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """Maps [B, S, C] to [B, S, C]; `ffn_dim` must be even where the gating splits it."""
-        drop = nn.Dropout(self.dropout_rate, deterministic=not train)
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False
+    ) -> jax.Array:
+        """Maps [B, S, C] to [B, S, C]; `ffn_dim` must be even where the gating splits it.
+
+        Where `mask` [B, S] is zero, a token adds nothing to the others.
+        """
         y = nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="norm")(x)
         attention = None
         if self.tiny_attention_dim:
             gate_dim = self.ffn_dim // 2 if self.gating == "split" else self.ffn_dim
             attention = TinyAttention(
-                self.tiny_attention_dim, gate_dim, self.dtype, name="tiny_attention"
-            )(y)
+                self.tiny_attention_dim,
+                gate_dim,
+                self.attention_dropout_rate,
+                self.dtype,
+                name="tiny_attention",
+            )(y, mask, train=train)
         z = nn.Dense(self.ffn_dim, dtype=self.dtype, name="project_in")(y)  # [B, S, E]
-        z = drop(GELU_FORMS[self.gelu](z))
+        z = GELU_FORMS[self.gelu](z)
         z = SpatialGatingUnit(
             self.gating,
             self.spatial_matrix,
             self.gate_layer_norm_epsilon,
+            self.num_tokens,
             self.dtype,
             name="gating",
-        )(z, attention)  # [B, S, E / 2] where the gating splits, else [B, S, E]
-        y = drop(nn.Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z))  # [B, S, C]
+        )(z, attention, mask)  # [B, S, E / 2] where the gating splits, else [B, S, E]
+        y = nn.Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z)  # [B, S, C]
+        y = nn.Dropout(self.dropout_rate, deterministic=not train)(y)
         return x + StochasticDepth(self.drop_path_rate, self.drop_path_rescaled)(y, train=train)

@@ -15,16 +15,22 @@ class TinyAttention(nn.Module):
 
     head_dim: int
     out_dim: int
+    dropout_rate: float = 0.0  # Of the weights, in training.
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [B, S, C] to [B, S, O]."""
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False
+    ) -> jax.Array:
+        """Maps [B, S, C] to [B, S, O]; tokens where `mask` [B, S] is zero are not looked at."""
         qkv = nn.Dense(3 * self.head_dim, dtype=self.dtype, name="qkv")(x)
         query, key, value = jnp.split(qkv, 3, axis=-1)  # [B, S, A] each.
         scores = jnp.einsum(
             "bia,bja->bij", query, key, preferred_element_type=jnp.float32
         )  # [B, S, S]
+        if mask is not None:
+            scores = jnp.where(mask[:, None, :] > 0, scores, jnp.finfo(scores.dtype).min)
         weights = jax.nn.softmax(scores / self.head_dim**0.5).astype(self.dtype)
+        weights = nn.Dropout(self.dropout_rate, deterministic=not train)(weights)
         mixed = jnp.einsum("bij,bja->bia", weights, value)
         return nn.Dense(self.out_dim, dtype=self.dtype, name="out")(mixed)

@@ -13,3 +13,9 @@ def toeplitz_matrix(vector: jax.Array) -> jax.Array:
     n = (vector.shape[0] + 1) // 2
     period = jnp.pad(vector, (0, 1))  # [2n]; a row one shorter than it moves each row by one.
     return jnp.tile(period, n)[:-n].reshape(n, 2 * n - 1)[:, n - 1 :]
+
+
+def resize_vector(vector: jax.Array, n: int) -> jax.Array:
+    """A vector for n tokens: its middle, or with zeros for distances that it does not know."""
+    longer = n - (vector.shape[0] + 1) // 2  # Tokens, and weights at either end.
+    return jnp.pad(vector, longer) if longer > 0 else vector[-longer : vector.shape[0] + longer]

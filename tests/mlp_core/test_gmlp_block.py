@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import erf, softmax
 
+from mlp_core.errors import UserError
 from mlp_core.gmlp_block import GmlpBlock
 from mlp_core.parameters import count, flatten, unflatten
 from mlp_core.spatial_gating import GATINGS
@@ -120,3 +121,40 @@ def test_bfloat16_arithmetic_keeps_float32_parameters():
     ours = block.apply({"params": params}, x)
     np.testing.assert_allclose(ours, exact, atol=0.1)
     assert np.abs(ours - exact).max() > 1e-5
+
+
+@pytest.mark.parametrize("spatial_matrix", ["full", "toeplitz"])
+@pytest.mark.parametrize("head_dim", [0, A])
+def test_masked_tokens_change_nothing_but_themselves(spatial_matrix, head_dim):
+    block = GmlpBlock(E, spatial_matrix=spatial_matrix, tiny_attention_dim=head_dim)
+    params = {"params": unflatten(made_params(block))}
+    x = np.random.default_rng(1).standard_normal((1, S, C)).astype(np.float32)
+    other = x.copy()
+    other[:, 4:] += 1
+    mask = np.array([[1, 1, 1, 1, 0, 0]])
+    ours, theirs = (block.apply(params, tokens, mask)[:, :4] for tokens in (x, other))
+    np.testing.assert_array_equal(ours, theirs)
+    # And what is masked may as well not be there.
+    shorter = GmlpBlock(
+        E, spatial_matrix=spatial_matrix, tiny_attention_dim=head_dim, num_tokens=S
+    ).apply(params, x[:, :4])
+    np.testing.assert_allclose(shorter, ours, rtol=1e-5, atol=1e-5)
+
+
+def test_a_longer_sequence_has_the_weights_of_distances_that_are_known():
+    block = GmlpBlock(E, spatial_matrix="toeplitz", num_tokens=S)
+    params = {"params": unflatten(made_params(block))}
+    x = np.random.default_rng(1).standard_normal((1, S + 3, C)).astype(np.float32)
+    far = x.copy()
+    far[:, -1] += 1  # S + 2 positions behind the first.
+    before, after = block.apply(params, x), block.apply(params, far)
+    assert before.shape == x.shape
+    np.testing.assert_array_equal(before[:, 0], after[:, 0])
+    assert np.abs(before - after)[:, 3:].max() > 1e-3
+
+
+def test_a_full_matrix_refuses_longer_sequences():
+    block = GmlpBlock(E, num_tokens=S)
+    params = {"params": unflatten(made_params(block))}
+    with pytest.raises(UserError, match="7 tokens are more than the 6"):
+        block.apply(params, np.zeros((1, S + 1, C), np.float32))

@@ -1,0 +1,133 @@
+"""gMLP for text (Pay Attention to MLPs, arXiv:2105.08050, section 4), with tMLP and aMLP.
+
+There are no position embeddings: spatial projections know where a token stands.
+
+Shapes: B batch, S tokens, C channels of a token (`hidden_dim`), V vocabulary.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mlp_core.gmlp_block import GmlpBlock
+from mlp_core.mlp_block import depth_rate
+from mlp_text.bert import BertEncoder
+
+embedding_init = nn.initializers.normal(0.02)  # As BERT's; the paper is silent.
+
+# What BERT's hidden states, the embedding's first, are made into (BERT, arXiv:1810.04805, table 7).
+BERT_FEATURES = {
+    "last": lambda states: states[-1],
+    "second_last": lambda states: states[-2],
+    "sum4": lambda states: sum(states[-4:]),
+    "concat4": lambda states: jnp.concatenate(states[-4:], axis=-1),
+}
+
+
+class GmlpEncoder(nn.Module):
+    """Word embeddings, or what a BERT makes of the words; gMLP blocks; LayerNorm.
+
+    With `bert` there is no embedding of its own: the BERT's features are projected to C channels.
+    """
+
+    vocab_size: int
+    hidden_dim: int
+    num_blocks: int
+    ffn_dim: int
+    max_length: int  # S that the spatial projections are for.
+    gating: str = "split"  # One of `spatial_gating.GATINGS`.
+    spatial_matrix: str = "full"  # Or "toeplitz": tMLP.
+    tiny_attention_dim: int = 0  # Above 0: aMLP.
+    segments: bool = False  # Whether the sentences of a pair are told apart by an embedding.
+    mask_pads: bool = False  # The paper's models learn to ignore pads instead.
+    gelu: str = "tanh"
+    layer_norm_epsilon: float = 1e-6
+    gate_layer_norm_epsilon: float = 1e-6
+    dropout_rate: float = 0.0
+    attention_dropout_rate: float = 0.0
+    stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
+    bert: BertEncoder | None = None
+    bert_features: str = "last"  # One of BERT_FEATURES.
+    bert_frozen: bool = True
+    dtype: Any = jnp.float32  # Of the arithmetic; parameters are float32.
+
+    def setup(self):
+        """The embedding, which a masked-LM head shares."""
+        if self.bert is None:
+            self.word_embeddings = nn.Embed(
+                self.vocab_size, self.hidden_dim, embedding_init=embedding_init, dtype=self.dtype
+            )
+
+    @nn.compact
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        attention_mask: jax.Array | None = None,
+        token_type_ids: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """Maps token ids [B, S] to states [B, S, C].
+
+        Shorter sequences than `max_length` are taken as they are, longer ones by Toeplitz matrices
+        only. In training, a rate above zero needs the random stream `dropout`.
+
+        Args:
+          input_ids: int [B, S].
+          attention_mask: [B, S], zero for pads; None: there are none. It matters to `mask_pads` and
+            to a BERT.
+          token_type_ids: int [B, S], 0 or 1: the sentence of a pair; None: 0.
+
+        Raises:
+            UserError: the sequence is too long.
+        """
+        if self.bert is None:
+            x = self.word_embeddings(input_ids)  # [B, S, C]
+        else:
+            x = self._features(input_ids, attention_mask, token_type_ids, train)
+            x = nn.Dense(self.hidden_dim, dtype=self.dtype, name="project_features")(x)
+        if self.segments:
+            segments = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+            x += nn.Embed(
+                2,
+                self.hidden_dim,
+                embedding_init=embedding_init,
+                dtype=self.dtype,
+                name="token_type_embeddings",
+            )(segments)
+        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        for i in range(self.num_blocks):
+            x = GmlpBlock(
+                ffn_dim=self.ffn_dim,
+                gating=self.gating,
+                spatial_matrix=self.spatial_matrix,
+                tiny_attention_dim=self.tiny_attention_dim,
+                gelu=self.gelu,
+                layer_norm_epsilon=self.layer_norm_epsilon,
+                gate_layer_norm_epsilon=self.gate_layer_norm_epsilon,
+                dropout_rate=self.dropout_rate,
+                attention_dropout_rate=self.attention_dropout_rate,
+                drop_path_rate=depth_rate(self.stochastic_depth, i, self.num_blocks),
+                drop_path_rescaled=True,
+                num_tokens=self.max_length,
+                dtype=self.dtype,
+                name=f"GmlpBlock_{i}",
+            )(x, attention_mask if self.mask_pads else None, train=train)
+        return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="final_norm")(x)
+
+    def _features(
+        self, input_ids: jax.Array, attention_mask, token_type_ids, train: bool
+    ) -> jax.Array:
+        """The BERT's states, [B, S, its channels] or four times as many."""
+        states: Sequence[jax.Array] = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            train=train and not self.bert_frozen,
+            all_states=True,
+        )
+        features = BERT_FEATURES[self.bert_features](states)
+        return jax.lax.stop_gradient(features) if self.bert_frozen else features

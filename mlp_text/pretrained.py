@@ -1,0 +1,173 @@
+"""Weights onto text models: what is kept, what is made to fit, what is new."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import dataclasses
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlp_core.console import say
+from mlp_core.errors import UserError
+from mlp_core.parameters import flatten, unflatten
+from mlp_core.spatial_gating import fit_spatial
+from mlp_core.toeplitz import toeplitz_matrix
+from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
+from mlp_text.wanted_model import differences
+from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights
+
+SPATIAL = "gating/spatial"
+SEGMENTS = "token_type_embeddings/embedding"
+
+
+def load_pretrained(
+    source: str | Path,
+    *,
+    head: Literal["auto", "none", "masked_lm", "classification"] = "auto",
+    dtype: Any = jnp.float32,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A text model with published or trained weights.
+
+    `model.apply({"params": params}, input_ids, attention_mask, token_type_ids)` gives, for a
+    BERT and for a masked-LM run, the last hidden state [B, S, C]; for a classifier logits [B, K].
+
+    Args:
+      source: a BERT's safetensors file or folder, "hf://OWNER/NAME", or the folder of a run.
+      head: "none" for the hidden state, "masked_lm" for logits of the vocabulary [B, S, V],
+        "classification" for a classifier's; "auto": that of a classifier, else none.
+      dtype: of the arithmetic; parameters are float32.
+
+    Raises:
+        UserError: the weights cannot be had, are damaged, or have no such head.
+    """
+    weights = open_text_weights(locate_text_weights(str(source)))
+    there = weights.spec.head
+    if head == "auto":
+        head = "classification" if there == "classification" else "none"
+    if head not in ("none", there):
+        raise UserError(f"{weights.path}: has no head for {head}; it has {there}.")
+    spec = dataclasses.replace(weights.spec, head=head)
+    return spec.create_model(dtype), load_params(weights, spec)
+
+
+def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dict[str, Any]:
+    """Parameters for the model that `spec` describes, as float32 numpy arrays.
+
+    What the weights do not have is drawn at random by `seed`. Says in a line what was done.
+
+    Raises:
+        UserError: see `check_fit`; or the arrays cannot be read.
+    """
+    check_fit(str(weights.path), weights.spec, spec)
+    model = spec.create_model()
+    expected = flatten(expected_params(model, spec))
+    there = _under_our_names(weights, spec, weights.read())
+    arrays = {name: array for name, array in there.items() if name in expected}
+    arrays |= _fitted_spatial(arrays, spec.max_length, expected)
+    new = [name for name in expected if name not in arrays]
+    arrays |= _random(model, spec, new, seed)
+    arrays |= {n: np.zeros_like(arrays[n]) for n in new if n.endswith(SEGMENTS)}
+    say(f"Weights: {weights.path} ({weights.origin}){_what_is_new(new, weights.spec, spec)}")
+    return unflatten({name: arrays[name] for name in expected})
+
+
+def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
+    """Refuses weights that cannot be made to fit the model.
+
+    Raises:
+        UserError: names `source` and the fields to set.
+    """
+    there, encoder = start.encoder, wanted.encoder
+    if there.architecture == "bert" and isinstance(encoder, GmlpEncoderSpec) and encoder.bert:
+        encoder = encoder.bert
+    if there.vocab_size != encoder.vocab_size:
+        raise UserError(
+            f"{source}: the vocabulary does not match; the weights have {there.vocab_size:,} "
+            f"tokens, the tokenizer has {encoder.vocab_size:,}. Leave config.tokenizer.path unset "
+            "for the tokenizer of the weights, or name theirs."
+        )
+    if fields := differences(there, encoder):
+        raise UserError(
+            f"{source}: does not fit the model; it needs a model with {', '.join(fields)}."
+        )
+
+
+def expected_params(model: nn.Module, spec: TextModelSpec) -> Mapping[str, Any]:
+    """The tree of parameter shapes of `model`."""
+    ids = jax.ShapeDtypeStruct((1, spec.max_length), jnp.int32)
+    return jax.eval_shape(model.init, jax.random.key(0), ids)["params"]
+
+
+def _under_our_names(
+    weights: TextWeights, spec: TextModelSpec, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The arrays as they are called in the model that `spec` describes, heads that fit included."""
+    on_bert = isinstance(spec.encoder, GmlpEncoderSpec) and spec.encoder.bert is not None
+    is_bert = weights.spec.encoder.architecture == "bert"
+    if on_bert and is_bert:
+        return {
+            name.replace("encoder/", "encoder/bert/", 1): array
+            for name, array in arrays.items()
+            if name.startswith("encoder/")
+        }
+    if spec.head == "none":
+        return {name.removeprefix("encoder/"): array for name, array in arrays.items()}
+    if keeps_head(weights.spec, spec):
+        return dict(arrays)
+    encoder = {name: array for name, array in arrays.items() if name.startswith("encoder/")}
+    if spec.head == "classification":  # A published BERT's pooler is part of a classifier.
+        encoder |= {f"head/{n}": a for n, a in arrays.items() if n.startswith("pooler/")}
+    return encoder
+
+
+def keeps_head(start: TextModelSpec, wanted: TextModelSpec) -> bool:
+    """Whether the head of weights is that of the model."""
+    same = ("head", "pooling", "num_classes", "class_names")
+    return all(getattr(start, field) == getattr(wanted, field) for field in same)
+
+
+def _fitted_spatial(
+    arrays: Mapping[str, np.ndarray], max_length: int, expected: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Spatial projections for another length, or full ones of Toeplitz vectors."""
+    fitted = {}
+    for name in [name for name in arrays if name.endswith(f"{SPATIAL}/kernel")]:
+        bias_name = name.replace("kernel", "bias")
+        kernel, bias = fit_spatial(arrays[name], arrays[bias_name], max_length)
+        if kernel.ndim < len(expected[name].shape):
+            kernel = toeplitz_matrix(kernel)
+        fitted |= {name: np.asarray(kernel), bias_name: np.asarray(bias)}
+    return fitted
+
+
+def _random(
+    model: nn.Module, spec: TextModelSpec, names: list[str], seed: int
+) -> dict[str, np.ndarray]:
+    """Initial values of some parameters; the others are not computed."""
+
+    def draw(rng):
+        params = flatten(model.init(rng, jnp.zeros((1, spec.max_length), jnp.int32))["params"])
+        return {name: params[name] for name in names}
+
+    return jax.device_get(jax.jit(draw)(jax.random.key(seed))) if names else {}
+
+
+def _what_is_new(new: list[str], start: TextModelSpec, wanted: TextModelSpec) -> str:
+    """What of the model is not from the weights, and what of them was changed, in words."""
+    parts = []
+    there, encoder = start.encoder, wanted.encoder
+    if isinstance(there, GmlpEncoderSpec) and isinstance(encoder, GmlpEncoderSpec):
+        if there.max_length != encoder.max_length:
+            parts.append(f"made for {encoder.max_length} tokens of {there.max_length}")
+        if there.spatial_matrix != encoder.spatial_matrix:
+            parts.append("Toeplitz matrices made full")
+    elif isinstance(encoder, GmlpEncoderSpec):
+        parts.append(f"the states of which ({encoder.bert_features}) feed a new gMLP")
+    if any(name.endswith(SEGMENTS) for name in new):
+        parts.append("a new embedding of segments")
+    if wanted.head == "classification" and any(name.startswith("head/") for name in new):
+        parts.append(f"a new head of {wanted.num_classes} classes")
+    return "".join(f", {part}" for part in parts)

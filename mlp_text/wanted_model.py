@@ -1,0 +1,110 @@
+"""The model that a configuration asks for.
+
+A field that is set holds, then what the model's name settles, then the weights that a run starts
+from; one that is still open has a default.
+"""
+
+import dataclasses
+from typing import Any
+
+from mlp_core.errors import UserError
+from mlp_text.config import TextConfig
+from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec, TextModelSpec
+from mlp_text.models import find_model
+
+PAPERS_SLOTS = (20, 128)  # Predictions a sequence (BERT's released code), for so many tokens.
+
+
+def wanted_encoder(
+    settings: TextConfig,
+    start: EncoderSpec | None,
+    bert: BertEncoderSpec | None,
+    vocab_size: int,
+) -> EncoderSpec:
+    """The encoder of a run that starts from weights of `start`, or at random.
+
+    Args:
+      settings: the experiment.
+      start: the encoder of the weights to start from.
+      bert: the BERT below a gMLP.
+      vocab_size: of the tokenizer.
+
+    Raises:
+        UserError: there is no such model, or a field is missing or of another architecture.
+    """
+    name = settings.model.name
+    architecture, named = find_model(name)
+    own = {field.name: field.default for field in dataclasses.fields(architecture)}
+    given = dataclasses.asdict(settings.model) | dict(max_length=settings.data.max_length)
+    fields = {field: value for field, value in given.items() if value is not None}
+    for field in sorted(MODEL_FIELDS & fields.keys() - own.keys()):
+        raise UserError(
+            f"config.model.{field}: {name!r} has no such field; it has "
+            f"{', '.join(sorted(MODEL_FIELDS & own.keys()))}."
+        )
+    theirs = _fields_of(start) if isinstance(start, architecture) else {}
+    fields = theirs | named | {field: fields[field] for field in own if field in fields}
+    fields["vocab_size"] = vocab_size
+    if bert is not None:
+        if architecture is not GmlpEncoderSpec:
+            raise UserError(
+                f"config.bert.weights: {name!r} cannot be fed with a BERT's states; choose gmlp, "
+                "tmlp or amlp."
+            )
+        fields |= dict(bert=bert, bert_features=settings.bert.features)
+        fields.setdefault("mask_pads", True)  # What a BERT makes of pads is no padding.
+        if fields.get("max_length", 0) > bert.max_length:
+            raise UserError(
+                f"config.data.max_length: {fields['max_length']} tokens are more than the "
+                f"{bert.max_length} that the BERT has positions for."
+            )
+    missing = [n for n, default in own.items() if default is dataclasses.MISSING and n not in fields]
+    if missing:
+        places = {"max_length": "config.data.max_length"}
+        names = ", ".join(places.get(field, f"config.model.{field}") for field in missing)
+        raise UserError(f"the model {name!r} needs {names}.")
+    try:
+        return architecture(**fields)
+    except ValueError as error:
+        raise UserError(f"config.model: {error.errors()[0]['msg'].split(', ', 1)[-1]}.") from error
+
+
+def slots(settings: TextConfig, max_length: int) -> int:
+    """Places of a sequence for tokens to guess: as configured, or 20 for 128 tokens."""
+    there, tokens = PAPERS_SLOTS
+    return settings.masking.slots or max(1, round(there * max_length / tokens))
+
+
+def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:
+    """The fields in which weights of `start` do not fit `wanted`, as "hidden_dim=512".
+
+    A Toeplitz vector can be made longer, shorter or into a full matrix, a full matrix shorter; a
+    BERT's positions may be more than are used; an embedding of segments may be new.
+    """
+    if type(start) is not type(wanted):
+        return [f"a {wanted.architecture} in place of its {start.architecture}"]
+    theirs, ours = _fields_of(start), _fields_of(wanted)
+    flexible = {"segments", "mask_pads", "bert_features", *NUMERICS}
+    toeplitz = theirs.get("spatial_matrix") == "toeplitz"
+    if toeplitz:
+        flexible.add("spatial_matrix")
+    if toeplitz or ours["max_length"] < theirs["max_length"]:
+        flexible.add("max_length")
+    return [
+        f"{name}={theirs[name]}"
+        for name in ours
+        if name not in flexible and ours[name] != theirs[name]
+    ]
+
+
+def _fields_of(spec: EncoderSpec) -> dict[str, Any]:
+    return {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+
+
+NUMERICS = ("gelu", "layer_norm_epsilon", "gate_layer_norm_epsilon")
+# What some architecture has, in the configuration's group `model`.
+MODEL_FIELDS = {
+    field.name
+    for architecture in (GmlpEncoderSpec, BertEncoderSpec)
+    for field in dataclasses.fields(architecture)
+} - {"architecture", "vocab_size", "max_length", "bert", "bert_features", "num_segments"}

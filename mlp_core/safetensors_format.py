@@ -14,6 +14,7 @@ from mlp_core.errors import UserError
 from mlp_core.stored_arrays import ArrayHeader, as_float32, check_dtype
 
 LENGTH = struct.Struct("<Q")  # Of the header, which is JSON and comes first.
+BUFFERS = ("position_ids",)  # Integers that PyTorch's modules store beside their weights.
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
 
@@ -25,7 +26,7 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
     """
     headers = {}
     with _opened(path) as file:
-        for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+        for name in _weight_names(file):
             stored = file.get_slice(name)
             if stored.get_dtype() not in DTYPES:
                 raise UserError(
@@ -55,7 +56,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     arrays = {}
     with _opened(path) as file:
-        for name in file.keys():  # noqa: SIM118
+        for name in _weight_names(file):
             array = file.get_tensor(name)
             check_dtype(path, name, array.dtype)
             arrays[name] = as_float32(array)
@@ -71,6 +72,10 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
 def looks_like(start: bytes) -> bool:
     """Whether a file that starts so may be of this format."""
     return len(start) > LENGTH.size and start[LENGTH.size : LENGTH.size + 1] == b"{"
+
+
+def _weight_names(file: safetensors.safe_open) -> list[str]:
+    return [name for name in file.keys() if name.split(".")[-1] not in BUFFERS]  # noqa: SIM118
 
 
 @contextmanager

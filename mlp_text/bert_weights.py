@@ -1,0 +1,207 @@
+"""Published BERT weights in files of the Hugging Face hub: their sizes and arrays."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlp_core.errors import UserError
+from mlp_core.parameters import flatten
+from mlp_core.weight_files import WeightFile, open_weight_file
+from mlp_text.bert import BertEncoder
+from mlp_text.bert_config import GELU_NAMES, BertConfig, read_bert_config
+from mlp_text.bert_names import (
+    HEAD_TABLE,
+    WORD_EMBEDDINGS,
+    encoder_names,
+    head_names,
+    is_kernel,
+    num_blocks_in,
+    plain_name,
+    pooler_names,
+)
+from mlp_text.text_models import MaskedLm
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"  # As the hub has them in a folder.
+PICKLES = "pytorch_model*.bin"
+HEAD_DIM = 64  # Channels of an attention head, in every published size.
+MOST_NAMES = 12  # Of tensors that miss or do not fit, shown one by one.
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class BertWeights:
+    """Published BERT weights whose arrays have not been read yet."""
+
+    path: Path  # Of the file.
+    settings: dict[str, Any]  # Sizes and numerics: what `BertEncoder` takes.
+    has_masked_lm_head: bool
+    has_pooler: bool
+    _file: WeightFile
+    _our_names: dict[str, str]  # By theirs.
+
+    def read(self) -> dict[str, np.ndarray]:
+        """The arrays as float32, by our names.
+
+        They are `encoder/...`; with a masked-LM head `head/...`, as in a `MaskedLm`; with a pooler
+        `pooler/kernel` and `pooler/bias`, as in a `ClassificationHead`.
+
+        Raises:
+            UserError: the file is damaged, or its head does not share the encoder's table.
+        """
+        theirs = {plain_name(name): array for name, array in self._file.read().items()}
+        words = theirs[WORD_EMBEDDINGS]
+        if self.has_masked_lm_head and not np.array_equal(theirs.get(HEAD_TABLE, words), words):
+            raise UserError(
+                f"{self.path}: {HEAD_TABLE} differs from {WORD_EMBEDDINGS}; a masked-LM head with "
+                "a table of its own is not supported."
+            )
+        return {
+            ours: theirs[name].T if is_kernel(ours) else theirs[name]
+            for name, ours in self._our_names.items()
+        }
+
+
+def open_bert(path: Path) -> BertWeights:
+    """Tells sizes by the arrays, numerics by `config.json` beside the file; reads no arrays.
+
+    Without that, or where it is silent, attention heads have 64 channels, GELU is that of erf, and
+    LayerNorm's epsilon 1e-12.
+
+    Args:
+      path: a weight file, or a folder with `model.safetensors` in it.
+
+    Raises:
+        UserError: these are not the whole weights of a BERT, and which tensors miss; or the
+          configuration disagrees with them, or asks for what is not supported.
+    """
+    path = _file_in(path) if path.is_dir() else path
+    file = open_weight_file(path)
+    config_path = path.with_name(CONFIG)
+    config = read_bert_config(config_path)
+    shapes = {plain_name(name): header.shape for name, header in file.headers.items()}
+    num_blocks = max(num_blocks_in(shapes), 1)
+    names = encoder_names(num_blocks)
+    if names.keys().isdisjoint(shapes):
+        raise _unknown(file)
+    has_head, has_pooler = (
+        not part.keys().isdisjoint(shapes) for part in (head_names(), pooler_names())
+    )
+    names |= head_names() if has_head else {}
+    names |= pooler_names() if has_pooler else {}
+    _check_names(path, shapes, names)
+    sizes = _sizes(path, shapes) | {"num_blocks": num_blocks}
+    _check_config(config_path, config, sizes)
+    settings = sizes | {
+        "num_heads": _num_heads(config_path, config, sizes["hidden_dim"]),
+        "gelu": GELU_NAMES[config.hidden_act],
+        "layer_norm_epsilon": config.layer_norm_eps,
+    }
+    _check_shapes(path, shapes, names, settings)
+    return BertWeights(path, settings, has_head, has_pooler, file, names)
+
+
+def _file_in(folder: Path) -> Path:
+    if (folder / WEIGHTS).is_file():
+        return folder / WEIGHTS
+    if pickles := sorted(file.name for file in folder.glob(PICKLES)):
+        raise UserError(
+            f"{folder}: {pickles[0]} is a pickle of PyTorch's, which could run any code when it is "
+            f"read, so that it is not; take {WEIGHTS} of the same weights."
+        )
+    raise UserError(f"{folder}: there is no {WEIGHTS} in this folder.")
+
+
+def _check_names(path: Path, there: Iterable[str], wanted: Iterable[str]) -> None:
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise UserError(f"{path}: not the whole weights of a BERT; it lacks {_some(missing)}.")
+    encoder = ("embeddings.", "encoder.")  # Outside there may be heads for any purpose.
+    foreign = [name for name in there if name.startswith(encoder) and name not in wanted]
+    if foreign:
+        raise UserError(f"{path}: not the weights of a plain BERT; it has {_some(foreign)}.")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _sizes(path: Path, shapes: Shapes) -> dict[str, int]:
+    """Those of `BertEncoder` that shapes tell."""
+    sizes = {}
+    for name, rows in {
+        "embeddings.position_embeddings.weight": "max_length",
+        "embeddings.token_type_embeddings.weight": "num_segments",
+        "encoder.layer.0.intermediate.dense.weight": "ffn_dim",
+        WORD_EMBEDDINGS: "vocab_size",
+    }.items():
+        if len(shapes[name]) != 2 or 0 in shapes[name]:
+            raise UserError(f"{path}: {name} is of shape {shapes[name]}, not a matrix.")
+        sizes[rows], sizes["hidden_dim"] = shapes[name]
+    return sizes
+
+
+def _check_config(path: Path, config: BertConfig, sizes: Mapping[str, int]) -> None:
+    for field, size in {
+        "vocab_size": "vocab_size",
+        "hidden_size": "hidden_dim",
+        "num_hidden_layers": "num_blocks",
+        "intermediate_size": "ffn_dim",
+        "max_position_embeddings": "max_length",
+        "type_vocab_size": "num_segments",
+    }.items():
+        told = getattr(config, field)
+        if told not in (None, sizes[size]):
+            raise UserError(
+                f"{path}: {field} is {told}, but {sizes[size]} in the arrays of the weights beside "
+                "it; fetch both again from the same place."
+            )
+
+
+def _num_heads(path: Path, config: BertConfig, hidden_dim: int) -> int:
+    if config.num_attention_heads is None:
+        if hidden_dim % HEAD_DIM:
+            raise UserError(
+                f"{path}: needed to say num_attention_heads, which weights do not tell; "
+                f"{hidden_dim} channels do not make heads of {HEAD_DIM} as usual."
+            )
+        return hidden_dim // HEAD_DIM
+    if hidden_dim % config.num_attention_heads:
+        raise UserError(
+            f"{path}: num_attention_heads is {config.num_attention_heads}, which does not divide "
+            f"the {hidden_dim} channels of the weights beside it."
+        )
+    return config.num_attention_heads
+
+
+def _check_shapes(
+    path: Path, there: Shapes, names: Mapping[str, str], settings: Mapping[str, Any]
+) -> None:
+    """Compares with the model that the settings describe."""
+    model = MaskedLm(BertEncoder(**settings))
+    ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), ids)
+    wanted = {name: leaf.shape for name, leaf in flatten(variables["params"]).items()}
+    channels = settings["hidden_dim"]
+    wanted |= {"pooler/kernel": (channels, channels), "pooler/bias": (channels,)}
+    problems = []
+    for name, ours in names.items():
+        expected = wanted[ours][::-1] if is_kernel(ours) else wanted[ours]
+        if there[name] != expected:
+            problems.append(f"{name} ({there[name]} there, {expected} expected)")
+    if problems:
+        raise UserError(f"{path}: tensors do not fit together: {_some(problems)}.")
+
+
+def _unknown(file: WeightFile) -> UserError:
+    some = ", ".join(list(file.headers)[:3]) or "nothing"
+    return UserError(
+        f"{file.path}: these are no weights of BERT as the Hugging Face hub names them "
+        f"(bert.{WORD_EMBEDDINGS}); the file holds {some} ..."
+    )

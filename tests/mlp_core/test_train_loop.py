@@ -47,6 +47,13 @@ def test_a_run_evaluates_at_start_every_n_and_at_the_end(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
+def test_speed_is_told_in_examples(tmp_path, capsys):
+    train(Quadratic(), settings(), tmp_path)
+    reports = [r for r in read_metrics(tmp_path / "metrics.jsonl") if "train/loss" in r]
+    assert all(r["train/examples_per_second_per_device"] > 0 for r in reports)
+    assert capsys.readouterr().out.count(" ex/s") == len(reports) == 6
+
+
 def test_the_loop_ends_with_what_its_final_checkpoint_holds(tmp_path):
     task = Quadratic()
     results = train(task, settings(), tmp_path)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from configs import common
+from configs import run_fields
 from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import UserError
 from mlp_core.run import check_evaluation, run_task
@@ -12,16 +12,12 @@ from tests.mlp_core.quadratic import Quadratic
 
 
 def config_and_settings(**changes):
-    config = common.get_config()
+    config = run_fields.new_config("quadratic", best_metric="test/top1")
     config.train.duration = "2 steps"
     config.train.global_batch_size = 8
     config.evaluation.global_batch_size = 8
     config.update_from_flattened_dict(changes)
-    values = config.to_dict()
-    for group in ("model", "init", "augment", "loss", "sweep"):
-        del values[group]
-    values["data"] = {"num_workers": config.data.num_workers}
-    return config, parse_config(RunConfig, values)
+    return config, parse_config(RunConfig, config)
 
 
 def test_a_run_leaves_its_files_and_says_where_they_lie(tmp_path, capsys):

@@ -1,17 +1,17 @@
 """Every field of an image classification experiment, with the value it has unless a config says.
 
-A duration is written "10000 steps", "30 epochs" or "50000 examples".
+Those that every kind of experiment has are in `configs/run_fields.py`.
 """
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from configs import run_fields
+
 
 def get_config() -> ConfigDict:
     """The defaults. A placeholder is None until it is set."""
-    config = ConfigDict()
-    config.task = "image_classification"
-    config.seed = 0  # Of initial parameters, data order and augmentation.
+    config = run_fields.new_config("image_classification", best_metric="test/top1")
 
     config.model = ConfigDict()
     # mixer_{s32,s16,s8,b32,b16,l32,l16,h14}, {gmlp,tmlp,amlp}_{ti16,s16,b16}; or mixer, gmlp, tmlp,
@@ -42,15 +42,11 @@ def get_config() -> ConfigDict:
     config.init.mirror = placeholder(str)  # Folder or URL that holds imagenet21k/Mixer-B_16.npz.
     config.init.head = "reset"  # reset: zeros; keep: the file's; auto: keep if class counts agree.
 
-    config.data = ConfigDict()
     config.data.name = "cifar10"  # A TFDS name, or a path: see open_image_dataset.
     config.data.data_dir = placeholder(str)  # None: $TFDS_DATA_DIR or ~/tensorflow_datasets.
     config.data.train_split = "train"
     config.data.eval_splits = ConfigDict({"test": "test"})  # Name in the metrics: TFDS split.
     config.data.image_size = 32  # Pixels a side, as the model sees it.
-    # Processes that make training's views on the host, of photographs or by a policy; 0: threads of
-    # this one, which do for a few cores.
-    config.data.num_workers = 0
     # squash, resize_crop, resmall_crop or timm. None: as in the weights, else squash.
     config.data.eval_preset = placeholder(str)
     # Of pixels, as the model sees them. None: as in the weights, else -1 to 1.
@@ -74,47 +70,6 @@ def get_config() -> ConfigDict:
     config.loss.name = "softmax"  # "softmax", or "sigmoid": a yes or no for each class, summed.
     config.loss.label_smoothing = 0.0  # Part of a label that is spread over all classes.
     config.loss.head_bias = 0.0  # Of a new head; about -ln(classes), as -6.9, goes with sigmoid.
-
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "adamw"  # "sgd" or "adamw".
-    config.optimizer.momentum = 0.9  # SGD.
-    config.optimizer.momentum_dtype = "float32"  # SGD; how the momentum is stored.
-    config.optimizer.beta1 = 0.9  # AdamW, like the two that follow.
-    config.optimizer.beta2 = 0.999
-    config.optimizer.epsilon = 1e-8
-    config.optimizer.weight_decay = 0.0  # Decoupled, times the learning rate.
-    config.optimizer.weight_decay_pattern = ".*/kernel"  # Regular expression on parameter names.
-    config.optimizer.clip_global_norm = 1.0  # Of the gradient; 0: no clipping.
-
-    config.schedule = ConfigDict()
-    config.schedule.name = "cosine"  # "cosine", "linear" or "constant".
-    config.schedule.peak_learning_rate = 1e-3
-    config.schedule.final_learning_rate = 0.0
-    config.schedule.warmup = "0 steps"
-
-    config.train = ConfigDict()
-    config.train.duration = "10 epochs"
-    config.train.global_batch_size = 512  # Over all devices and hosts.
-    config.train.grad_accum_steps = 1  # Micro-batches a step; the update is that of one batch.
-    config.train.compute_dtype = "auto"  # "bfloat16", "float32"; auto: float32 on CPU only.
-    config.train.ema_decay = 0.0  # Of an average of the parameters, to evaluate; 0: none is kept.
-
-    config.evaluation = ConfigDict()
-    config.evaluation.every = "1 epoch"  # Besides at the start and at the end; 0: only then.
-    config.evaluation.global_batch_size = 512
-    config.evaluation.best_metric = "test/top1"  # Which checkpoint is the best one.
-
-    config.checkpoint = ConfigDict()
-    config.checkpoint.every = "1 epoch"  # Besides at the end; 0: only then.
-    config.checkpoint.keep_latest = 2
-    config.checkpoint.keep_best = 1
-
-    config.log = ConfigDict()
-    config.log.every = "50 steps"
-
-    config.sweep = ConfigDict()  # Of launch/sweep.py; a run by itself does not look at it.
-    config.sweep.grid = ()  # Such as ("optimizer.momentum=0.8,0.9",); several: their product.
-    config.sweep.train_split = placeholder(str)  # All of training, for the final run; None: none.
     return config
 
 

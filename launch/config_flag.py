@@ -13,7 +13,8 @@ CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
     "Config file; ':smoke' behind its name gives a two-minute version. Any field can be set with "
-    "--config.GROUP.FIELD=VALUE; configs/common.py lists them.",
+    "--config.GROUP.FIELD=VALUE; run_fields.py and common.py (text: text_common.py) in configs/ "
+    "list them.",
     lock_config=True,
 )
 

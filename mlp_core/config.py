@@ -1,7 +1,7 @@
 """Experiment settings: a ConfigDict from a config file becomes frozen, checked dataclasses.
 
 Every range and choice is declared on its field, so that a wrong value stops the run before
-anything is downloaded or compiled. A field's default value stands in `configs/common.py`.
+anything is downloaded or compiled. A field's default value stands in `configs/run_fields.py`.
 """
 
 import difflib
@@ -139,6 +139,14 @@ class LogConfig:
 
 
 @frozen_settings
+class SweepConfig:
+    """What `launch/sweep.py` tries, and the data of the run that follows with the best."""
+
+    grid: tuple[str, ...]
+    train_split: str | None
+
+
+@frozen_settings
 class RunConfig:
     """What every task's configuration has; tasks add their model and data."""
 
@@ -151,6 +159,7 @@ class RunConfig:
     evaluation: EvaluationConfig
     checkpoint: CheckpointConfig
     log: LogConfig
+    sweep: SweepConfig
 
 
 def parse_config(settings_class: type[T], config: ConfigDict | Mapping[str, Any]) -> T:
@@ -177,7 +186,10 @@ def _describe(settings_class: type, problem: Mapping[str, Any]) -> str:
         hint = f"did you mean '{close[0]}'?" if close else f"the fields here are {sorted(known)}."
         return f"{path}: there is no such field; {hint}"
     if problem["type"] in ("missing", "missing_argument"):
-        return f"{path}: this field is missing; `configs/common.py` gives every field a value."
+        return (
+            f"{path}: this field is missing; `configs/common.py`, for text "
+            "`configs/text_common.py`, gives every field a value."
+        )
     reason = problem["msg"].removeprefix("Value error, ")
     return f"{path}: {reason[0].lower()}{reason[1:]} (it is {problem['input']!r})."
 

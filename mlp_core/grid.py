@@ -96,7 +96,7 @@ def _kind(config: ConfigDict, field: str, entry: str) -> type:
     if not isinstance(group, ConfigDict) or name not in group:
         raise UserError(
             f"--grid={entry}: there is no field {field!r}; write FIELD=VALUE,VALUE, with a field "
-            "of configs/common.py such as schedule.peak_learning_rate."
+            "of the config such as schedule.peak_learning_rate."
         )
     kind = group.get_type(name)
     if kind not in READERS or groups[:1] == ["sweep"]:

@@ -57,16 +57,16 @@ class ProgressBar:
         """Moves the bar by one step."""
         self._bar.update()
 
-    def report(self, step: int, loss: float, images_per_second: float) -> None:
+    def report(self, step: int, loss: float, examples_per_second: float) -> None:
         """Refreshes the numbers shown."""
         if not self._bar.disable:
-            self._bar.set_postfix_str(f"loss {loss:.4f}, {images_per_second:,.0f} img/s")
+            self._bar.set_postfix_str(f"loss {loss:.4f}, {examples_per_second:,.0f} ex/s")
             return
         per_step = (time.perf_counter() - self._started) / max(step - self._first_step, 1)
         left = tqdm.format_interval((self._total_steps - step) * per_step)
         say(
             f"step {step:,}/{self._total_steps:,}  loss {loss:.4f}  "
-            f"{images_per_second:,.0f} img/s  {left} left"
+            f"{examples_per_second:,.0f} ex/s  {left} left"
         )
 
     def close(self) -> None:

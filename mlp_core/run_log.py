@@ -85,14 +85,14 @@ class RunLog:
         means["learning_rate"] = float(self._window[-1]["learning_rate"])
         seconds, waited = self.stopwatch.lap()
         devices = jax.device_count()
-        images_per_second = len(self._window) * self._global_batch_size / seconds
+        examples_per_second = len(self._window) * self._global_batch_size / seconds
         self._device_days += seconds * devices / SECONDS_A_DAY
         speed = {
-            "images_per_second_per_device": images_per_second / devices,
+            "examples_per_second_per_device": examples_per_second / devices,
             "data_wait_share": waited / seconds,
             "device_days": self._device_days,
         }
         metrics = {f"train/{name}": value for name, value in (means | speed).items()}
         self._writer.write(step, metrics)
-        self._bar.report(step, means["loss"], images_per_second)
+        self._bar.report(step, means["loss"], examples_per_second)
         self._window = []

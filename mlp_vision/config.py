@@ -97,14 +97,6 @@ class LossConfig:
 
 
 @frozen_settings
-class SweepConfig:
-    """What `launch/sweep.py` tries, and the data of the run that follows with the best."""
-
-    grid: tuple[str, ...]
-    train_split: str | None
-
-
-@frozen_settings
 class ImageClassificationConfig(RunConfig):
     """A whole experiment."""
 
@@ -114,4 +106,3 @@ class ImageClassificationConfig(RunConfig):
     data: ImageDataConfig
     augment: AugmentConfig
     loss: LossConfig
-    sweep: SweepConfig

@@ -1,7 +1,6 @@
 """Sets up and runs an image classification experiment: checks, then fetches, then trains."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import flax.linen as nn
@@ -14,15 +13,8 @@ from mlp_core.errors import MissingError, UserError
 from mlp_core.optimizer import check_weight_decay, make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.run_directory import (
-    RunFiles,
-    check_run_directory,
-    has_checkpoint,
-    locked,
-    save_config,
-    save_results,
-    write_whole,
-)
+from mlp_core.run import check_evaluation, run_task
+from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
@@ -41,6 +33,11 @@ from mlp_vision.resolution import announcement
 from mlp_vision.spec_file import read_spec
 from mlp_vision.wanted_model import departures, wanted_spec
 from mlp_vision.weights import Weights, expected_params, open_weights
+
+NEXT_STEPS = (
+    "change any field with --config.FIELD=VALUE and another --workdir, or fine-tune Google's\n"
+    "Mixer-B/16 with --config=configs/mixer_b16_cifar100.py (:smoke for two minutes)."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,15 +100,10 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         return {}
     settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
     task = build_task(settings, dataset, spec, prepared.weights)
-    with locked(workdir):
-        check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
-        save_config(workdir, config)
-        write_whole(RunFiles.of(workdir).model, spec.to_json() + "\n")
-        results = train_loop.train(task, settings, workdir)
-        save_results(workdir, results)
+    files = {RunFiles.of(workdir).model.name: spec.to_json() + "\n"}
+    results = run_task(task, settings, config, workdir, files, NEXT_STEPS)
     if not dataset.in_memory and (summary := task.train_source.bad_pictures()):
         say(f"\n{summary}; others took their place")
-    _say_where(RunFiles.of(workdir), results)
     return results
 
 
@@ -150,24 +142,6 @@ def build_task(
     )
 
 
-def in_percent(results: Mapping[str, float]) -> str:
-    """The accuracies of an evaluation, without its losses: "test/top1 99.17 %"."""
-    scores = {name: value for name, value in results.items() if not name.endswith("loss")}
-    return ", ".join(f"{name} {100 * value:.2f} %" for name, value in scores.items())
-
-
-def _say_where(files: RunFiles, results: dict[str, float]) -> None:
-    """The end of a run: its score, its files, and what one might do next."""
-    say(
-        f"\nDone: {in_percent(results)}\n"
-        f"Checkpoints  {files.checkpoints}\n"
-        f"Metrics      {files.metrics}\n"
-        f"TensorBoard  {files.tensorboard} (pip install tensorboard; tensorboard --logdir=...)\n"
-        "Next: change any field with --config.FIELD=VALUE and another --workdir, or fine-tune "
-        "Google's\nMixer-B/16 with --config=configs/mixer_b16_cifar100.py (:smoke for two minutes)."
-    )
-
-
 def check_before_fetching(
     settings: ImageClassificationConfig, start: ModelSpec | None, saved: ModelSpec | None = None
 ) -> None:
@@ -189,18 +163,7 @@ def check_before_fetching(
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
         expected = expected_params(_build_model(settings, spec), spec.image_size)
         check_weight_decay(settings.optimizer, expected)
-    for split in settings.data.eval_splits:
-        if split == "train" or "/" in split:
-            raise UserError(
-                f"config.data.eval_splits.{split}: evaluation cannot be named so, since training "
-                "metrics are; name it train_part, say."
-            )
-    names = [f"{split}/{metric}" for split in settings.data.eval_splits for metric in ACCURACIES]
-    if settings.evaluation.best_metric not in names:
-        raise UserError(
-            f"config.evaluation.best_metric: {settings.evaluation.best_metric!r} is not measured; "
-            f"choose from {', '.join(names)}."
-        )
+    check_evaluation(settings, settings.data.eval_splits, ACCURACIES)
 
 
 def _check_padding(settings: ImageClassificationConfig) -> None:

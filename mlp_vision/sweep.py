@@ -31,6 +31,7 @@ from mlp_core.run_directory import (
     read_config,
     read_results,
 )
+from mlp_core.scores import in_words
 from mlp_core.sweep_plot import plot
 from mlp_core.sweep_report import Outcome, best_of, table
 from mlp_vision import experiment
@@ -239,12 +240,12 @@ def _write_report(
     lines = [f"# Sweep {workdir.name}", table(outcomes, metric), f"![{metric}]({PLOT})"]
     if final is not None:
         results = final.results()
-        fate = failures.get(final.folder) if results is None else experiment.in_percent(results)
+        fate = failures.get(final.folder) if results is None else in_words(results)
         where, point = final.config.data.train_split, describe(final.point)
         lines.append(f"Final run, trained on `{where}` with {point}: {fate}")
     elif (best := best_of(outcomes)) is not None:
         results = runs[outcomes.index(best)].results()
-        lines.append(f"Best so far, {describe(best.point)}: {experiment.in_percent(results)}")
+        lines.append(f"Best so far, {describe(best.point)}: {in_words(results)}")
     text = "\n\n".join(lines) + "\n"
     (workdir / TABLE).write_text(text)
     return text

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from configs import common
+from configs import run_fields
 from mlp_core.array_source import ArraySource
 from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import NonFiniteLossError, UserError
@@ -16,7 +16,7 @@ from tests.mlp_core.quadratic import Quadratic
 
 
 def settings(**changes) -> RunConfig:
-    config = common.get_config()
+    config = run_fields.new_config("quadratic", best_metric="test/top1")
     config.train.duration = "12 steps"
     config.train.global_batch_size = 8
     config.evaluation.global_batch_size = 8
@@ -26,11 +26,7 @@ def settings(**changes) -> RunConfig:
     config.optimizer.name = "sgd"
     config.schedule.peak_learning_rate = 0.3
     config.update_from_flattened_dict(changes)
-    values = config.to_dict()
-    for group in ("model", "init", "augment", "loss", "sweep"):
-        del values[group]
-    values["data"] = {"num_workers": config.data.num_workers}
-    return parse_config(RunConfig, values)
+    return parse_config(RunConfig, config)
 
 
 def final_kernel(workdir, step=12):
@@ -45,6 +41,13 @@ def test_a_run_evaluates_at_start_every_n_and_at_the_end(tmp_path):
     assert [r["step"] for r in records if "train/loss" in r] == [2, 4, 6, 8, 10, 12]
     assert results["test/loss"] == pytest.approx(records[-1]["test/loss"], rel=1e-4)
     assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_speed_is_told_in_examples(tmp_path, capsys):
+    train(Quadratic(), settings(), tmp_path)
+    reports = [r for r in read_metrics(tmp_path / "metrics.jsonl") if "train/loss" in r]
+    assert all(r["train/examples_per_second_per_device"] > 0 for r in reports)
+    assert capsys.readouterr().out.count(" ex/s") == len(reports) == 6
 
 
 def test_the_loop_ends_with_what_its_final_checkpoint_holds(tmp_path):

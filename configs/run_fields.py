@@ -1,0 +1,66 @@
+"""The fields that every kind of experiment has, with the values they have unless a config says.
+
+A duration is written "10000 steps", "30 epochs" or "50000 examples".
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def new_config(task: str, best_metric: str) -> ConfigDict:
+    """The defaults, to which a kind of experiment adds what it has besides.
+
+    Args:
+      task: the kind, such as "image_classification".
+      best_metric: what its evaluation measures of which more is better, such as "test/top1".
+    """
+    config = ConfigDict()
+    config.task = task
+    config.seed = 0  # Of initial parameters, data order and all that is drawn in training.
+
+    config.data = ConfigDict()
+    # Processes that make training's examples on the host; 0: threads of this one, which do for a
+    # few cores.
+    config.data.num_workers = 0
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adamw"  # "sgd" or "adamw".
+    config.optimizer.momentum = 0.9  # SGD.
+    config.optimizer.momentum_dtype = "float32"  # SGD; how the momentum is stored.
+    config.optimizer.beta1 = 0.9  # AdamW, like the two that follow.
+    config.optimizer.beta2 = 0.999
+    config.optimizer.epsilon = 1e-8
+    config.optimizer.weight_decay = 0.0  # Decoupled, times the learning rate.
+    config.optimizer.weight_decay_pattern = ".*/kernel"  # Regular expression on parameter names.
+    config.optimizer.clip_global_norm = 1.0  # Of the gradient; 0: no clipping.
+
+    config.schedule = ConfigDict()
+    config.schedule.name = "cosine"  # "cosine", "linear" or "constant".
+    config.schedule.peak_learning_rate = 1e-3
+    config.schedule.final_learning_rate = 0.0
+    config.schedule.warmup = "0 steps"
+
+    config.train = ConfigDict()
+    config.train.duration = "10 epochs"
+    config.train.global_batch_size = 512  # Over all devices and hosts.
+    config.train.grad_accum_steps = 1  # Micro-batches a step; the update is that of one batch.
+    config.train.compute_dtype = "auto"  # "bfloat16", "float32"; auto: float32 on CPU only.
+    config.train.ema_decay = 0.0  # Of an average of the parameters, to evaluate; 0: none is kept.
+
+    config.evaluation = ConfigDict()
+    config.evaluation.every = "1 epoch"  # Besides at the start and at the end; 0: only then.
+    config.evaluation.global_batch_size = 512
+    config.evaluation.best_metric = best_metric  # By which a checkpoint is the best one.
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = "1 epoch"  # Besides at the end; 0: only then.
+    config.checkpoint.keep_latest = 2
+    config.checkpoint.keep_best = 1
+
+    config.log = ConfigDict()
+    config.log.every = "50 steps"
+
+    config.sweep = ConfigDict()  # Of launch/sweep.py; a run by itself does not look at it.
+    config.sweep.grid = ()  # Such as ("optimizer.momentum=0.8,0.9",); several: their product.
+    config.sweep.train_split = placeholder(str)  # All of training, for the final run; None: none.
+    return config

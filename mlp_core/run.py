@@ -1,0 +1,90 @@
+"""A run in its folder, from a task that is ready to the lines that tell its end."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from mlp_core import train_loop
+from mlp_core.config import RunConfig
+from mlp_core.console import say
+from mlp_core.errors import UserError
+from mlp_core.run_directory import (
+    RunFiles,
+    check_run_directory,
+    locked,
+    save_config,
+    save_results,
+    write_whole,
+)
+from mlp_core.scores import in_words
+from mlp_core.task import Task
+
+
+def run_task(
+    task: Task,
+    settings: RunConfig,
+    config: ConfigDict,
+    workdir: Path,
+    files: Mapping[str, str],
+    next_steps: str,
+) -> dict[str, float]:
+    """Trains `task` in `workdir`, going on with what is there, and says where everything lies.
+
+    Args:
+      task: what is trained.
+      settings: the configuration, checked.
+      config: the same as the user has it; the folder keeps it.
+      workdir: the folder of the run.
+      files: texts that the folder keeps besides, such as {"model.json": ...}.
+      next_steps: what one might do after the run, in words.
+
+    Returns the last evaluation's metrics by name, such as `test/top1`.
+
+    Raises:
+        UserError: another run is at work in `workdir` or lies there; or see `train_loop.train`.
+    """
+    with locked(workdir):
+        check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
+        save_config(workdir, config)
+        for name, text in files.items():
+            write_whole(workdir / name, text)
+        results = train_loop.train(task, settings, workdir)
+        save_results(workdir, results)
+    places = RunFiles.of(workdir)
+    say(
+        f"\nDone: {in_words(results)}\n"
+        f"Checkpoints  {places.checkpoints}\n"
+        f"Metrics      {places.metrics}\n"
+        f"TensorBoard  {places.tensorboard} (pip install tensorboard; tensorboard --logdir=...)\n"
+        f"Next: {next_steps}"
+    )
+    return results
+
+
+def check_evaluation(
+    settings: RunConfig, eval_splits: Iterable[str], metrics: Iterable[str]
+) -> None:
+    """Refuses names of evaluations that metrics cannot have, and a best metric that is none.
+
+    Args:
+      settings: the experiment.
+      eval_splits: the names of its evaluations.
+      metrics: what each of them measures of which more is better, such as `top1`.
+
+    Raises:
+        UserError: names the field.
+    """
+    splits, metrics = list(eval_splits), list(metrics)
+    for split in splits:
+        if split == "train" or "/" in split:
+            raise UserError(
+                f"config.data.eval_splits.{split}: evaluation cannot be named so, since training "
+                "metrics are; name it train_part, say."
+            )
+    names = [f"{split}/{metric}" for split in splits for metric in metrics]
+    if settings.evaluation.best_metric not in names:
+        raise UserError(
+            f"config.evaluation.best_metric: {settings.evaluation.best_metric!r} is not measured; "
+            f"choose from {', '.join(names)}."
+        )

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from configs import run_fields
+from mlp_core.config import RunConfig, parse_config
+from mlp_core.errors import UserError
+from mlp_core.run import check_evaluation, run_task
+from mlp_core.run_directory import locked, read_results
+from mlp_core.scores import in_words
+from tests.mlp_core.quadratic import Quadratic
+
+
+def config_and_settings(**changes):
+    config = run_fields.new_config("quadratic", best_metric="test/top1")
+    config.train.duration = "2 steps"
+    config.train.global_batch_size = 8
+    config.evaluation.global_batch_size = 8
+    config.update_from_flattened_dict(changes)
+    return config, parse_config(RunConfig, config)
+
+
+def test_a_run_leaves_its_files_and_says_where_they_lie(tmp_path, capsys):
+    config, settings = config_and_settings()
+    files = {"model.json": "{}\n", "tokenizer.json": "[]\n"}
+    results = run_task(Quadratic(), settings, config, tmp_path, files, "rest.")
+    for name, text in files.items():
+        assert (tmp_path / name).read_text() == text
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
+    assert read_results(tmp_path, config) == results
+    end = capsys.readouterr().out.split("\nDone: ")[1]
+    assert end.startswith(f"test/top1 {100 * results['test/top1']:.2f} %\n")
+    assert end.endswith("\nNext: rest.\n")
+    for name in ("checkpoints", "metrics.jsonl", "tensorboard"):
+        assert f"  {tmp_path / name}" in end
+
+
+def test_a_folder_with_another_run_in_it_keeps_its_files(tmp_path):
+    config, settings = config_and_settings()
+    run_task(Quadratic(), settings, config, tmp_path, {"model.json": "first"}, "")
+    other, other_settings = config_and_settings(seed=1)
+    with pytest.raises(UserError, match="config.seed: 0 there, 1 now"):
+        run_task(Quadratic(), other_settings, other, tmp_path, {"model.json": "second"}, "")
+    with locked(tmp_path), pytest.raises(UserError, match="another run is at work"):
+        run_task(Quadratic(), settings, config, tmp_path, {"model.json": "second"}, "")
+    assert (tmp_path / "model.json").read_text() == "first"
+
+
+@pytest.mark.parametrize(
+    "splits, metrics, message",
+    [
+        (["test", "train"], ["top1"], "config.data.eval_splits.train: evaluation cannot be named"),
+        (["test", "a/b"], ["top1"], "config.data.eval_splits.a/b: evaluation cannot be named"),
+        (["dev"], ["top1", "top5"], "'test/top1' is not measured; choose from dev/top1, dev/top5"),
+        (["test"], ["accuracy"], "'test/top1' is not measured; choose from test/accuracy"),
+    ],
+)
+def test_evaluations_that_cannot_be_are_refused(splits, metrics, message):
+    _, settings = config_and_settings()
+    check_evaluation(settings, ["test", "dev"], ["top1"])
+    with pytest.raises(UserError, match=message):
+        check_evaluation(settings, splits, metrics)
+
+
+def test_scores_are_told_in_percent_perplexities_as_they_are_and_losses_not():
+    results = {
+        "test/loss": 0.1, "test/top1": 0.99167, "dev/perplexity": 12.345, "dev/masked_accuracy": 0.5
+    }  # fmt: skip
+    assert in_words(results) == (
+        "test/top1 99.17 %, dev/perplexity 12.35, dev/masked_accuracy 50.00 %"
+    )

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from mlp_core import train_loop
 from mlp_core.config import parse_config
 from mlp_core.console import say
+from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import MissingError, UserError
 from mlp_core.optimizer import check_weight_decay, make_schedule
 from mlp_core.plan import Plan
@@ -18,12 +19,7 @@ from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.datasets.image_dataset import (
-    ImageDataset,
-    check_splits,
-    open_image_dataset,
-    open_source,
-)
+from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
 from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.policies import make_policy

@@ -9,17 +9,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
+from mlp_core.datasets.splits import check_split
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
 from mlp_core.precision import compute_dtype
 from mlp_core.source import Source
 from mlp_core.task import Params
 from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.datasets.image_dataset import (
-    ImageDataset,
-    check_split,
-    open_image_dataset,
-    open_source,
-)
+from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
 from mlp_vision.host_views import EvalView
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.pretrained import load_params

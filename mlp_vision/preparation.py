@@ -12,14 +12,14 @@ from tensorflow_datasets.core import FileFormat
 
 from mlp_core.config import parse_config
 from mlp_core.console import say
+from mlp_core.datasets import tfds_build
+from mlp_core.datasets.conversion import convert, find_converted
+from mlp_core.datasets.prepared import find_prepared
+from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import MissingError, UserError
 from mlp_vision.config import ImageClassificationConfig, ImageDataConfig, InitConfig
-from mlp_vision.datasets import tfds_build
-from mlp_vision.datasets.conversion import convert, find_converted
 from mlp_vision.datasets.image_dataset import (
     OWN_BUILDERS,
-    check_splits,
-    find_prepared,
     is_folder_of_pictures,
     open_image_dataset,
 )

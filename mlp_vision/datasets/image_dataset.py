@@ -3,24 +3,22 @@
 import dataclasses
 import math
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import read_only_builder
 from tqdm import tqdm
 
 from mlp_core.array_source import ArraySource
-from mlp_core.console import say
-from mlp_core.errors import MissingError, UserError
-from mlp_core.file_lock import one_at_a_time
+from mlp_core.datasets.prepared import damage_told, is_own_folder, open_prepared
+from mlp_core.datasets.splits import Splits
+from mlp_core.datasets.tfrecord import TfrecordSource
+from mlp_core.errors import UserError
 from mlp_core.source import Source
 from mlp_vision.datasets.array_views import ArrayViews
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
-from mlp_vision.datasets.conversion import find_converted
 from mlp_vision.datasets.digits import Digits
 from mlp_vision.datasets.flowers import Flowers102
 from mlp_vision.datasets.image_codec import BadPictureError, decode_rgb
@@ -28,8 +26,7 @@ from mlp_vision.datasets.image_folder import FolderDataset
 from mlp_vision.datasets.pets import Pets
 from mlp_vision.datasets.photos import PhotoSource
 from mlp_vision.datasets.synthetic import Synthetic
-from mlp_vision.datasets.tfds_records import TfdsRecords, damage_told
-from mlp_vision.datasets.tfrecord import TfrecordSource
+from mlp_vision.datasets.tfds_records import TfdsRecords
 from mlp_vision.host_views import View
 
 OWN_BUILDERS = {
@@ -39,17 +36,12 @@ MEMORY_LIMIT_BYTES = 8 << 30
 DECODE_BLOCK = 1000  # Examples read and decoded at a time.
 
 
-class ImageDataset(Protocol):
+class ImageDataset(Splits, Protocol):
     """Pictures with one label each, in splits; `open_source` reads one of them."""
 
-    name: str
     num_classes: int
     class_names: list[str]  # Numbers where they have no names.
-    splits: list[str]
     in_memory: bool  # Read as a whole, by `load`; else a batch at a time, from `records`.
-
-    def num_examples(self, split: str) -> int:
-        """How many examples a split such as "train[:98%]" has; ValueError or KeyError if none."""
 
 
 def open_source(
@@ -131,10 +123,10 @@ class TfdsDataset:
         return self.builder.info.splits[split].num_examples
 
     def _read(self, split: str) -> dict[str, np.ndarray]:
+        decoders = {"image": tfds.decode.SkipDecoding()}
         if self.builder.info.file_format == tfds.core.FileFormat.TFRECORD:
-            records = TfrecordSource(self.builder, split)
+            records = TfrecordSource(self.builder, split, decoders)
         else:
-            decoders = {"image": tfds.decode.SkipDecoding()}
             records = self.builder.as_data_source(split, decoders=decoders)
         height, width, _ = self.builder.info.features["image"].shape
         images = np.empty((len(records), height, width, 3), np.uint8)
@@ -182,128 +174,14 @@ def open_image_dataset(name: str, data_dir: str | None) -> ImageDataset:
     """
     if is_folder_of_pictures(name):
         return FolderDataset(Path(name).expanduser())
-    data_dir = data_dir and str(Path(data_dir).expanduser())
-    builder = _prepared_builder(name, data_dir) or _prepare(name, data_dir)
-    dataset = TfdsDataset(name, builder)
+    dataset = TfdsDataset(name, open_prepared(name, data_dir, OWN_BUILDERS))
     _check_kind(dataset)
     return dataset
 
 
-def check_split(field: str, dataset: ImageDataset, split: str) -> None:
-    """Refuses a split that the data set does not have, or that is empty.
-
-    Raises:
-        UserError: names `field`, the split and those there are.
-    """
-    try:
-        empty = dataset.num_examples(split) == 0
-    except UserError:
-        raise
-    except (KeyError, ValueError, NotImplementedError) as error:
-        raise UserError(
-            f"{field}: {dataset.name} has no split {split!r} ({error}); it has "
-            f"{_counted(dataset)}, and parts of them such as 'train[:98%]'."
-        ) from error
-    if empty:
-        raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
-
-
-def check_splits(dataset: ImageDataset, train_split: str, eval_splits: Mapping[str, str]) -> None:
-    """Refuses the splits of a configuration that the data set does not have, or that are empty.
-
-    Raises:
-        UserError: see `check_split`.
-    """
-    check_split("config.data.train_split", dataset, train_split)
-    for name, split in eval_splits.items():
-        check_split(f"config.data.eval_splits.{name}", dataset, split)
-
-
-def _counted(dataset: ImageDataset) -> str:
-    return ", ".join(f"{name} ({dataset.num_examples(name):,})" for name in dataset.splits)
-
-
 def is_folder_of_pictures(name: str) -> bool:
-    """Tells a folder of pictures from a name and from a directory that TFDS prepared.
-
-    Raises:
-        UserError: it is a path where nothing is, or one above directories that TFDS prepared.
-    """
-    path = Path(name).expanduser()
-    if name in OWN_BUILDERS or _is_tfds_directory(path):
-        return False
-    if not path.is_dir():
-        if path.is_absolute() or path.is_file():
-            raise UserError(f"config.data.name: there is no folder {path}.")
-        return False
-    for below in sorted(path.iterdir()):
-        if _is_tfds_directory(below):
-            raise UserError(
-                f"config.data.name: TFDS has prepared {below} in {path}; name that, or set "
-                f"--config.data.data_dir={path.parent} --config.data.name={path.name}."
-            )
-    return True
-
-
-def _is_tfds_directory(path: Path) -> bool:
-    return (path / "dataset_info.json").exists()
-
-
-def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
-    """A data set as TFDS prepared it on this machine, or None; arguments as above.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    with damage_told(name):
-        if _is_tfds_directory(path := Path(name).expanduser()):
-            builder = tfds.builder_from_directory(path)
-        else:
-            try:
-                builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
-            except tfds.core.DatasetNotFoundError:
-                return None
-        for file in (file for split in builder.info.splits.values() for file in split.filepaths):
-            if not file.exists():
-                raise UserError(f"config.data.name: {file} is missing; prepare {name} again.")
-    return builder
-
-
-def _prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
-    """A prepared data set, in the converted form if there is one."""
-    prepared = find_prepared(name, data_dir)
-    return prepared and (find_converted(prepared) or prepared)
-
-
-def _prepare(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    if name not in OWN_BUILDERS:
-        raise MissingError(
-            f"config.data.name: the data set {name!r} is not prepared on this machine, no folder "
-            f"is called so, and there is no builder for it here ({', '.join(sorted(OWN_BUILDERS))} "
-            "have one).\n"
-            "If TFDS has it, prepare it once with TensorFlow, and with the flags of this run:\n"
-            '  pip install -e ".[prepare]" && python launch/prepare.py --config=...'
-        )
-    builder = OWN_BUILDERS[name](data_dir=data_dir, file_format="array_record")
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
-    root = Path(builder.data_path).parents[1]
-    try:
-        with one_at_a_time(root / f".{name}.lock", work=f"prepares {name}"):
-            prepared = _prepared_builder(name, data_dir)  # Another process may have been at it.
-            if prepared is not None:
-                return prepared
-            say(f"Prepares {name} in {builder.data_path}")
-            builder.download_and_prepare()
-    except OSError as error:
-        prepared = _prepared_builder(name, data_dir)
-        if prepared is not None:  # Another was faster, on a file system without locks.
-            return prepared
-        raise UserError(
-            f"{builder.data_path}: cannot be written ({error.strerror or error}); name another "
-            "folder with --config.data.data_dir."
-        ) from error
-    return builder
+    """Whether `name` is a folder of pictures; raises as `prepared.is_own_folder` does."""
+    return is_own_folder(name, OWN_BUILDERS)
 
 
 def _check_kind(dataset: TfdsDataset) -> None:

@@ -17,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from mlp_core.console import say
+from mlp_core.datasets.splits import parts_of
 from mlp_core.errors import UserError
 from mlp_vision.datasets.image_codec import BadPictureError
 from mlp_vision.datasets.packed_paths import PackedPaths
@@ -145,16 +145,12 @@ class FolderDataset:
         return FolderRecords(self._root, paths, np.concatenate(labels))
 
     def _parts(self, split: str) -> list[tuple[FolderSplit, slice]]:
-        instructions = tfds.core.ReadInstruction.from_spec(split)
-        infos = {
-            name: _split_info(name, len(self._split(name).paths))
+        lengths = {
+            name: len(self._split(name).paths)
             for name in self._folders
             if name in re.findall(r"\w+", split)  # Others need not be listed.
         }
-        return [
-            (self._split(part.splitname), slice(part.from_, part.to))
-            for part in instructions.to_absolute(infos)
-        ]
+        return [(self._split(name), cut) for name, cut in parts_of(split, lengths)]
 
     def _split(self, name: str) -> FolderSplit:
         folder = self._folders[name]
@@ -232,12 +228,6 @@ def _entries(folder: Path | str) -> Iterator[os.DirEntry]:
         raise UserError(
             f"config.data.name: {folder} cannot be listed ({error.strerror or error})."
         ) from error
-
-
-def _split_info(name: str, num_examples: int) -> tfds.core.SplitInfo:
-    return tfds.core.SplitInfo(
-        name=name, shard_lengths=[num_examples], num_bytes=0, filename_template=None
-    )
 
 
 def _hash(path: str) -> bytes:

@@ -1,10 +1,8 @@
 """Single examples of a split that TFDS prepared in array_record, pictures still encoded."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import tensorflow_datasets as tfds
 
+from mlp_core.datasets.prepared import damage_told
 from mlp_core.errors import UserError
 
 
@@ -53,15 +51,3 @@ class TfdsRecords:
             return self._features.deserialize_example_np(
                 self._records[index], decoders={"image": tfds.decode.SkipDecoding()}
             )
-
-
-@contextmanager
-def damage_told(name: str) -> Iterator[None]:
-    """Tells in one sentence what TFDS, protobuf and array_record raise for damaged files."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # The three have no common class.
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"config.data.name: {name!r} cannot be read ({reason}).") from error

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from mlp_core.datasets.splits import check_split
 from mlp_core.errors import UserError
-from mlp_vision.datasets.image_dataset import check_split, open_image_dataset, open_source
+from mlp_vision.datasets.image_dataset import open_image_dataset, open_source
 from mlp_vision.host_views import EvalView
 from tests.mlp_vision.made_photos import encoded, photo, write_folder
 

@@ -16,10 +16,10 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from tqdm import tqdm
 
 from mlp_core.console import say
+from mlp_core.datasets.tfrecord import read_records
 from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
 from mlp_core.file_lock import one_at_a_time
-from mlp_vision.datasets.tfrecord import read_records
 
 INFO_FILE = "dataset_info.json"
 ONE_BY_ONE = "group_size:1"  # Each example is found and unpacked by itself.

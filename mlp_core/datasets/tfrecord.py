@@ -5,7 +5,7 @@ length (8 bytes, little endian), a checksum of that (4), the serialized example,
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,21 @@ CHECKSUM_BYTES = 4
 class TfrecordSource:
     """A split of a prepared data set, with the reading methods of a TFDS data source."""
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
+    def __init__(
+        self,
+        builder: tfds.core.DatasetBuilder,
+        split: str,
+        decoders: Mapping[str, tfds.decode.Decoder] | None = None,
+    ):
         """Reads the serialized examples of `split`, such as "train[:98%]", in their order.
+
+        `decoders` by feature are used in place of the features' own, as TFDS's sources do.
 
         Raises:
             UserError: a file of the split is damaged.
         """
         self._features = builder.info.features
+        self._decoders = decoders
         self._examples = [
             example
             for part in builder.info.splits[split].file_instructions
@@ -47,10 +55,9 @@ class TfrecordSource:
         return len(self._examples)
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
-        """Examples as dictionaries; pictures stay encoded."""
-        decoders = {"image": tfds.decode.SkipDecoding()}
+        """Examples as dictionaries."""
         return [
-            self._features.deserialize_example_np(self._examples[i], decoders=decoders)
+            self._features.deserialize_example_np(self._examples[i], decoders=self._decoders)
             for i in indices
         ]
 

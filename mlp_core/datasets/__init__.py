@@ -1,0 +1,1 @@
+"""Data sets as TFDS prepares them, found, made and read without TensorFlow."""

@@ -1,0 +1,131 @@
+"""Data sets that TFDS has prepared: found on disk, or prepared where a builder of ours can.
+
+The builders are given by the name of their data set; each is called with `data_dir` and
+`file_format`.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import read_only_builder
+
+from mlp_core.console import say
+from mlp_core.datasets.conversion import find_converted
+from mlp_core.errors import MissingError, UserError
+from mlp_core.file_lock import one_at_a_time
+
+Builders = Mapping[str, Callable[..., tfds.core.DatasetBuilder]]
+
+
+def is_own_folder(name: str, own_builders: Builders) -> bool:
+    """Tells a folder of the user's own data from a name and from a directory that TFDS prepared.
+
+    Raises:
+        UserError: it is a path where nothing is, or one above directories that TFDS prepared.
+    """
+    path = Path(name).expanduser()
+    if name in own_builders or _is_tfds_directory(path):
+        return False
+    if not path.is_dir():
+        if path.is_absolute() or path.is_file():
+            raise UserError(f"config.data.name: there is no folder {path}.")
+        return False
+    for below in sorted(path.iterdir()):
+        if _is_tfds_directory(below):
+            raise UserError(
+                f"config.data.name: TFDS has prepared {below} in {path}; name that, or set "
+                f"--config.data.data_dir={path.parent} --config.data.name={path.name}."
+            )
+    return True
+
+
+def _is_tfds_directory(path: Path) -> bool:
+    return (path / "dataset_info.json").exists()
+
+
+def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+    """A data set as TFDS prepared it on this machine, or None.
+
+    Args:
+      name: a TFDS name, or the path of a directory that TFDS prepared.
+      data_dir: where TFDS data lie; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    with damage_told(name):
+        if _is_tfds_directory(path := Path(name).expanduser()):
+            builder = tfds.builder_from_directory(path)
+        else:
+            try:
+                builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
+            except tfds.core.DatasetNotFoundError:
+                return None
+        for file in (file for split in builder.info.splits.values() for file in split.filepaths):
+            if not file.exists():
+                raise UserError(f"config.data.name: {file} is missing; prepare {name} again.")
+    return builder
+
+
+def open_prepared(
+    name: str, data_dir: str | None, own_builders: Builders
+) -> tfds.core.DatasetBuilder:
+    """A prepared data set, in the converted form if there is one; prepares it if it must.
+
+    Raises:
+        UserError: it is nowhere and cannot be had, or is damaged.
+    """
+    data_dir = data_dir and str(Path(data_dir).expanduser())
+    return _find_best(name, data_dir) or _prepare(name, data_dir, own_builders)
+
+
+def _find_best(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+    prepared = find_prepared(name, data_dir)
+    return prepared and (find_converted(prepared) or prepared)
+
+
+def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.core.DatasetBuilder:
+    if name not in own_builders:
+        raise MissingError(
+            f"config.data.name: the data set {name!r} is not prepared on this machine, no folder "
+            f"is called so, and there is no builder for it here ({', '.join(sorted(own_builders))} "
+            "have one).\n"
+            "If TFDS has it, prepare it once with TensorFlow, and with the flags of this run:\n"
+            '  pip install -e ".[prepare]" && python launch/prepare.py --config=...'
+        )
+    builder = own_builders[name](data_dir=data_dir, file_format="array_record")
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    version = Path(builder.data_path)
+    root = version.parents[len(Path(name).parts)]
+    try:
+        with one_at_a_time(root / f".{name.replace('/', '_')}.lock", work=f"prepares {name}"):
+            prepared = _find_best(name, data_dir)  # Another process may have been at it.
+            if prepared is not None:
+                return prepared
+            say(f"Prepares {name} in {version}")
+            builder.download_and_prepare()
+    except OSError as error:
+        prepared = _find_best(name, data_dir)
+        if prepared is not None:  # Another was faster, on a file system without locks.
+            return prepared
+        raise UserError(
+            f"{version}: cannot be written ({error.strerror or error}); name another "
+            "folder with --config.data.data_dir."
+        ) from error
+    return builder
+
+
+@contextmanager
+def damage_told(name: str) -> Iterator[None]:
+    """Tells in one sentence what TFDS, protobuf and array_record raise for damaged files."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # The three have no common class.
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"config.data.name: {name!r} cannot be read ({reason}).") from error

@@ -1,0 +1,68 @@
+"""Splits by name, such as "train", and parts of them, such as "train[:98%]+validation"."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import tensorflow_datasets as tfds
+
+from mlp_core.errors import UserError
+
+
+class Splits(Protocol):
+    """What is asked of a data set about its splits."""
+
+    name: str
+    splits: list[str]
+
+    def num_examples(self, split: str) -> int:
+        """How many examples a split such as "train[:98%]" has; ValueError or KeyError if none."""
+
+
+def parts_of(split: str, num_examples: Mapping[str, int]) -> list[tuple[str, slice]]:
+    """What `split` takes of which named splits, in its order, for splits of these lengths.
+
+    Raises:
+        ValueError: there is no such split.
+    """
+    infos = {
+        name: tfds.core.SplitInfo(
+            name=name, shard_lengths=[length], num_bytes=0, filename_template=None
+        )
+        for name, length in num_examples.items()
+    }
+    instructions = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
+    return [(part.splitname, slice(part.from_, part.to)) for part in instructions]
+
+
+def check_split(field: str, dataset: Splits, split: str) -> None:
+    """Refuses a split that the data set does not have, or that is empty.
+
+    Raises:
+        UserError: names `field`, the split and those there are.
+    """
+    try:
+        empty = dataset.num_examples(split) == 0
+    except UserError:
+        raise
+    except (KeyError, ValueError, NotImplementedError) as error:
+        raise UserError(
+            f"{field}: {dataset.name} has no split {split!r} ({error}); it has "
+            f"{_counted(dataset)}, and parts of them such as 'train[:98%]'."
+        ) from error
+    if empty:
+        raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
+
+
+def check_splits(dataset: Splits, train_split: str, eval_splits: Mapping[str, str]) -> None:
+    """Refuses the splits of a configuration that the data set does not have, or that are empty.
+
+    Raises:
+        UserError: see `check_split`.
+    """
+    check_split("config.data.train_split", dataset, train_split)
+    for name, split in eval_splits.items():
+        check_split(f"config.data.eval_splits.{name}", dataset, split)
+
+
+def _counted(dataset: Splits) -> str:
+    return ", ".join(f"{name} ({dataset.num_examples(name):,})" for name in dataset.splits)

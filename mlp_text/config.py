@@ -7,6 +7,7 @@ from pydantic import Field
 from mlp_core.config import (
     DataConfig,
     Fraction,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     RunConfig,
@@ -52,9 +53,10 @@ class InitConfig:
 class BertConfig:
     """A BERT whose states a gMLP is fed with, in place of word embeddings."""
 
+    name: str | None
     weights: str | None
     features: BertFeatures
-    frozen: bool
+    rate_factor: NonNegativeFloat
 
 
 @frozen_settings
@@ -71,7 +73,7 @@ class TokenizerConfig:
 class TextDataConfig(DataConfig):
     """Which text, in which pieces."""
 
-    name: str
+    name: str | None
     data_dir: str | None
     train_split: str
     eval_splits: dict[str, str]

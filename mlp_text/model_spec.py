@@ -112,19 +112,8 @@ class TextModelSpec:
         if self.head == "none":
             return encoder
         if self.head == "masked_lm":
-            return MaskedLm(
-                encoder,
-                gelu=self.encoder.gelu,
-                layer_norm_epsilon=self.encoder.layer_norm_epsilon,
-                dtype=dtype,
-            )
-        return TextClassifier(
-            encoder,
-            self.num_classes,
-            pooling=self.pooling,
-            dropout_rate=head_dropout_rate,
-            dtype=dtype,
-        )
+            return MaskedLm(encoder, self.encoder.gelu, self.encoder.layer_norm_epsilon, dtype)
+        return TextClassifier(encoder, self.num_classes, self.pooling, head_dropout_rate)
 
     def to_json(self) -> str:
         """As one line of JSON."""

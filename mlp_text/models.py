@@ -27,7 +27,8 @@ AMLP_SIZES = {
     "base": _sizes(36, 512, 3072, 512) | dict(tiny_attention_dim=64),
     "large": _sizes(72, 768, 3072, 512) | dict(tiny_attention_dim=128),
 }
-BERT_SIZES = {  # BERT (arXiv:1810.04805), section 3.
+BERT_SIZES = {  # BERT (arXiv:1810.04805), section 3; tiny: arXiv:1908.08962, table 1.
+    "tiny": _sizes(2, 128, 512, 512) | dict(num_heads=2),
     "base": _sizes(12, 768, 3072, 512) | dict(num_heads=12),
     "large": _sizes(24, 1024, 4096, 512) | dict(num_heads=16),
 }

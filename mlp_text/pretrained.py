@@ -1,10 +1,10 @@
 """Weights onto text models: what is kept, what is made to fit, what is new."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp

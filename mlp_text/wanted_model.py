@@ -15,18 +15,12 @@ from mlp_text.models import find_model
 PAPERS_SLOTS = (20, 128)  # Predictions a sequence (BERT's released code), for so many tokens.
 
 
-def wanted_encoder(
-    settings: TextConfig,
-    start: EncoderSpec | None,
-    bert: BertEncoderSpec | None,
-    vocab_size: int,
-) -> EncoderSpec:
+def wanted_encoder(settings: TextConfig, start: EncoderSpec | None, vocab_size: int) -> EncoderSpec:
     """The encoder of a run that starts from weights of `start`, or at random.
 
     Args:
       settings: the experiment.
-      start: the encoder of the weights to start from.
-      bert: the BERT below a gMLP.
+      start: the encoder of the weights to start from, which may be the BERT below a gMLP only.
       vocab_size: of the tokenizer.
 
     Raises:
@@ -45,20 +39,11 @@ def wanted_encoder(
     theirs = _fields_of(start) if isinstance(start, architecture) else {}
     fields = theirs | named | {field: fields[field] for field in own if field in fields}
     fields["vocab_size"] = vocab_size
-    if bert is not None:
-        if architecture is not GmlpEncoderSpec:
-            raise UserError(
-                f"config.bert.weights: {name!r} cannot be fed with a BERT's states; choose gmlp, "
-                "tmlp or amlp."
-            )
-        fields |= dict(bert=bert, bert_features=settings.bert.features)
-        fields.setdefault("mask_pads", True)  # What a BERT makes of pads is no padding.
-        if fields.get("max_length", 0) > bert.max_length:
-            raise UserError(
-                f"config.data.max_length: {fields['max_length']} tokens are more than the "
-                f"{bert.max_length} that the BERT has positions for."
-            )
-    missing = [n for n, default in own.items() if default is dataclasses.MISSING and n not in fields]
+    if settings.bert.name:
+        fields |= _on_bert(settings, architecture, start, fields)
+    missing = [
+        n for n, default in own.items() if default is dataclasses.MISSING and n not in fields
+    ]
     if missing:
         places = {"max_length": "config.data.max_length"}
         names = ", ".join(places.get(field, f"config.model.{field}") for field in missing)
@@ -67,6 +52,43 @@ def wanted_encoder(
         return architecture(**fields)
     except ValueError as error:
         raise UserError(f"config.model: {error.errors()[0]['msg'].split(', ', 1)[-1]}.") from error
+
+
+def _on_bert(
+    settings: TextConfig,
+    architecture: type[EncoderSpec],
+    start: EncoderSpec | None,
+    fields: dict[str, Any],
+) -> dict[str, Any]:
+    """What a BERT below adds to the fields of a gMLP.
+
+    Raises:
+        UserError: there is no such BERT, or it does not go with the model.
+    """
+    bert_architecture, named = find_model(settings.bert.name)
+    if bert_architecture is not BertEncoderSpec:
+        raise UserError(f"config.bert.name: {settings.bert.name!r} is no BERT.")
+    if architecture is not GmlpEncoderSpec:
+        raise UserError(
+            f"config.bert.name: {settings.model.name!r} cannot be fed with a BERT's states; choose "
+            "gmlp, tmlp or amlp."
+        )
+    theirs = _fields_of(start) if isinstance(start, BertEncoderSpec) else {}
+    sizes = theirs | named | dict(vocab_size=fields["vocab_size"])
+    if "hidden_dim" not in sizes:
+        raise UserError(
+            "config.bert.name: 'bert' is of the size of its weights; name them with "
+            "config.bert.weights, or a size such as bert_base."
+        )
+    bert = BertEncoderSpec(**sizes)
+    if fields.get("max_length", 0) > bert.max_length:
+        raise UserError(
+            f"config.data.max_length: {fields['max_length']} tokens are more than the "
+            f"{bert.max_length} that the BERT has positions for."
+        )
+    # What a BERT makes of pads is no padding, so that they are masked unless a field says not to.
+    pads = dict(mask_pads=fields.get("mask_pads", True))
+    return pads | dict(bert=bert, bert_features=settings.bert.features)
 
 
 def slots(settings: TextConfig, max_length: int) -> int:

@@ -1,0 +1,16 @@
+"""Fine-tunes tMLP on SST-2 from the masked-LM run of configs/gmlp_mlm_c4.py,
+whose spatial matrices stay Toeplitz ones.
+
+Recipe: configs/glue_tasks.py; another run with --config.init.weights=RUN.
+Expected: not yet run. The paper has 92.3 % for 36 blocks.
+
+    python launch/main.py --config=configs/tmlp_sst2.py
+"""
+
+from configs import glue_tasks, text_common
+
+
+def get_config(arg: str = ""):
+    """The experiment; `arg` may be "smoke"."""
+    config = glue_tasks.fine_tuned(glue_tasks.sst2(), "tmlp", "runs/gmlp_mlm_c4")
+    return text_common.variant(config, arg)

@@ -1,0 +1,81 @@
+"""Weights of text models wherever they lie: published BERTs, and checkpoints of our own runs."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mlp_core.errors import UserError
+from mlp_core.run_directory import RunFiles, has_checkpoint
+from mlp_core.saved_runs import open_saved_run
+from mlp_text.bert_weights import open_bert
+from mlp_text.model_spec import BertEncoderSpec, TextModelSpec, read_spec
+from mlp_text.tokenizer import Tokenizer, open_tokenizer
+
+TOKENIZER = "tokenizer.json"  # In the folder of a run.
+
+
+@dataclasses.dataclass(frozen=True)
+class TextWeights:
+    """Weights whose arrays have not been read yet."""
+
+    path: Path
+    origin: str  # In words: "published BERT", say.
+    spec: TextModelSpec
+    check: Callable[[], object]  # Reads through; raises UserError where there is damage.
+    read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
+    tokenizer: Callable[[], Tokenizer]  # Theirs; raises UserError where there is none.
+
+
+def open_text_weights(path: Path) -> TextWeights:
+    """Recognises weights by their content; reads names, shapes and metadata only.
+
+    Args:
+      path: a BERT's safetensors file, or a folder with one in it; the folder of a run (its latest
+        checkpoint) or of one checkpoint of it.
+
+    Raises:
+        UserError: there are no weights of a text model, or they are not whole.
+    """
+    path = path.resolve()  # A link to a checkpoint is one.
+    if path.is_dir() and (has_checkpoint(path) or path.name.isdigit()):
+        return _open_run(path)
+    return _open_bert(path)
+
+
+def _open_run(path: Path) -> TextWeights:
+    run = open_saved_run(path)
+    spec = read_spec(RunFiles.of(run.workdir).model)
+    return TextWeights(
+        run.path,
+        run.origin,
+        spec,
+        check=run.params.read,
+        read=run.params.read,
+        tokenizer=lambda: open_tokenizer(run.workdir / TOKENIZER),
+    )
+
+
+def _open_bert(path: Path) -> TextWeights:
+    bert = open_bert(path)
+    head = "masked_lm" if bert.has_masked_lm_head else "none"
+    spec = TextModelSpec(encoder=BertEncoderSpec(**bert.settings), head=head)
+    return TextWeights(
+        bert.path,
+        "published BERT",
+        spec,
+        check=bert.read,
+        read=bert.read,
+        tokenizer=lambda: _tokenizer_beside(bert.path),
+    )
+
+
+def _tokenizer_beside(path: Path) -> Tokenizer:
+    try:
+        return open_tokenizer(path.parent)
+    except UserError as error:
+        raise UserError(
+            f"{error} The vocabulary of these weights is needed, vocab.txt say; put it there, or "
+            "name it with --config.tokenizer.path."
+        ) from error

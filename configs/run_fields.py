@@ -32,6 +32,9 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     config.optimizer.epsilon = 1e-8
     config.optimizer.weight_decay = 0.0  # Decoupled, times the learning rate.
     config.optimizer.weight_decay_pattern = ".*/kernel"  # Regular expression on parameter names.
+    # Such as ("encoder/.*=0.1",): a regular expression on parameter names, and what their learning
+    # rate is multiplied by; the first that matches counts, and 0 freezes.
+    config.optimizer.rate_factors = ()
     config.optimizer.clip_global_norm = 1.0  # Of the gradient; 0: no clipping.
 
     config.schedule = ConfigDict()

@@ -5,6 +5,7 @@ anything is downloaded or compiled. A field's default value stands in `configs/r
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -71,6 +72,33 @@ def _more_than_nothing(duration: Duration) -> Duration:
 
 
 @frozen_settings
+class RateFactor:
+    """What the learning rate of some parameters is multiplied by; 0 freezes them."""
+
+    pattern: str  # Regular expression on their whole names.
+    factor: NonNegativeFloat
+
+    @classmethod
+    def parse(cls, text: str) -> "RateFactor":
+        """Reads "encoder/.*=0.1"."""
+        pattern, _, factor = str(text).rpartition("=")
+        try:
+            re.compile(pattern)
+            return cls(pattern=pattern, factor=float(factor))
+        except (ValueError, re.error) as error:
+            raise ValueError(
+                f"{str(text)!r} is no rate factor; write it as 'PATTERN=FACTOR', a regular "
+                "expression on parameter names and a number of 0 or more"
+            ) from error
+
+
+AnyRateFactor = Annotated[
+    RateFactor,
+    pydantic.BeforeValidator(lambda v: v if isinstance(v, RateFactor) else RateFactor.parse(v)),
+]
+
+
+@frozen_settings
 class OptimizerConfig:
     """The update rule. Weight decay is decoupled and scaled by the learning rate (AdamW)."""
 
@@ -82,6 +110,7 @@ class OptimizerConfig:
     epsilon: PositiveFloat
     weight_decay: NonNegativeFloat
     weight_decay_pattern: str
+    rate_factors: tuple[AnyRateFactor, ...]
     clip_global_norm: NonNegativeFloat
 
 

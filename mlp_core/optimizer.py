@@ -8,6 +8,7 @@ import optax
 from mlp_core.config import OptimizerConfig, ScheduleConfig
 from mlp_core.errors import UserError
 from mlp_core.parameters import parameter_names
+from mlp_core.rate_factors import leave_frozen, scale_by_rate_factors
 
 
 def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> optax.Schedule:
@@ -43,7 +44,8 @@ def make_optimizer(
     """Clip by global norm, then SGD with momentum or Adam, decoupled weight decay, learning rate.
 
     Weight decay touches the parameters whose whole name matches `weight_decay_pattern`, and is
-    multiplied by the learning rate, as in the paper and in `optax.adamw`.
+    multiplied by the learning rate, as in the paper and in `optax.adamw`. Parameters that
+    `rate_factors` freezes have no state, and no part in the norm.
     """
 
     def decays(params):
@@ -61,7 +63,11 @@ def make_optimizer(
         parts.insert(0, optax.clip_by_global_norm(config.clip_global_norm))
     if config.weight_decay > 0:
         parts.append(optax.add_decayed_weights(config.weight_decay, mask=decays))
-    return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
+    learning_rate = optax.scale_by_learning_rate(schedule)
+    if not config.rate_factors:
+        return optax.chain(*parts, learning_rate)
+    factors = scale_by_rate_factors(config.rate_factors)
+    return leave_frozen(optax.chain(*parts, factors, learning_rate), config.rate_factors)
 
 
 def check_weight_decay(config: OptimizerConfig, params) -> None:

@@ -197,8 +197,14 @@ def _as_json(config: ConfigDict) -> dict[str, Any]:
 
 
 def _differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Lines like `config.seed: 0 there, 1 now`."""
-    there, now = flatten(saved), flatten(wanted)
+    """Lines like `config.seed: 0 there, 1 now`.
+
+    A field that is unset or empty is as one that the run, older than the field, does not have.
+    """
+    there, now = (
+        {name: value for name, value in flatten(values).items() if value not in (None, [])}
+        for values in (saved, wanted)
+    )
     absent = "(not set)"
     return [
         f"config.{name.replace('/', '.')}: "

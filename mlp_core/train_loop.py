@@ -61,6 +61,7 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
         seed=config.seed,
         grad_accum_steps=config.train.grad_accum_steps,
         ema_decay=config.train.ema_decay,
+        rate_factors=config.optimizer.rate_factors,
     )
     best_metric = config.evaluation.best_metric
     with closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints:

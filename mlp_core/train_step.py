@@ -1,6 +1,6 @@
 """The jitted training step and the state that it carries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mlp_core.config import RateFactor
+from mlp_core.rate_factors import stop_frozen_gradients
 from mlp_core.task import Batch, Task
 
 Scalars = dict[str, jax.Array]
@@ -46,17 +48,22 @@ def make_train_step(
     seed: int,
     grad_accum_steps: int,
     ema_decay: float,
+    rate_factors: Sequence[RateFactor] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Scalars]]:
     """Builds `train_step(state, batch) -> (state, scalars)`, pure, to be jitted by the caller.
 
     All randomness is folded in from the step number. With `grad_accum_steps` k the batch is
-    augmented whole, and its gradient is the mean over k micro-batches of equal size.
+    augmented whole, and its gradient is the mean over k micro-batches of equal size. Parameters
+    that `rate_factors` freezes have the gradient zero.
     """
+
+    def loss(params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
+        return task.loss(stop_frozen_gradients(rate_factors, params), batch, rng)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         augment_rng, model_rng = step_rngs(seed, state.step)
         batch = task.augment(batch, augment_rng)
-        scalars, grads = _mean_gradient(task, state.params, batch, model_rng, grad_accum_steps)
+        scalars, grads = _mean_gradient(loss, state.params, batch, model_rng, grad_accum_steps)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema_params = state.ema_params
@@ -79,15 +86,13 @@ def step_rngs(seed: int, step: jax.Array | int) -> tuple[jax.Array, jax.Array]:
 
 
 def _mean_gradient(
-    task: Task, params, batch: Batch, rng: jax.Array, grad_accum_steps: int
+    loss: Callable, params, batch: Batch, rng: jax.Array, grad_accum_steps: int
 ) -> tuple[Scalars, Any]:
     """Scalars (loss first) and gradient over the batch, in one or several micro-batches."""
 
     def of_micro_batch(micro_batch: Batch, rng: jax.Array):
-        (loss, scalars), grads = jax.value_and_grad(task.loss, has_aux=True)(
-            params, micro_batch, rng
-        )
-        return {"loss": loss} | scalars, grads
+        (value, scalars), grads = jax.value_and_grad(loss, has_aux=True)(params, micro_batch, rng)
+        return {"loss": value} | scalars, grads
 
     if grad_accum_steps == 1:
         return of_micro_batch(batch, rng)

@@ -14,6 +14,7 @@ from mlp_core.errors import MissingError, UserError
 from mlp_core.optimizer import check_weight_decay, make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
+from mlp_core.rate_factors import check_rate_factors
 from mlp_core.run import check_evaluation, run_task
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_vision.classes import check_classes
@@ -159,6 +160,7 @@ def check_before_fetching(
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
         expected = expected_params(_build_model(settings, spec), spec.image_size)
         check_weight_decay(settings.optimizer, expected)
+        check_rate_factors(settings.optimizer, expected)
     check_evaluation(settings, settings.data.eval_splits, ACCURACIES)
 
 

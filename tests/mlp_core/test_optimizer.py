@@ -57,7 +57,7 @@ def test_warm_up_longer_than_the_run_is_refused():
 def settings(**fields):
     defaults = dict(
         name="sgd", momentum=0.9, momentum_dtype="float32", beta1=0.9, beta2=0.999, epsilon=1e-8,
-        weight_decay=0.0, weight_decay_pattern=".*/kernel", clip_global_norm=0.0,
+        weight_decay=0.0, weight_decay_pattern=".*/kernel", rate_factors=(), clip_global_norm=0.0,
     )  # fmt: skip
     return OptimizerConfig(**(defaults | fields))
 

@@ -59,6 +59,17 @@ def test_a_run_is_the_same_however_many_workers_read_its_data(tmp_path):
         check_run_directory(tmp_path, ConfigDict(CONFIG.to_dict() | {"data": {"name": "x"}}))
 
 
+def test_a_run_goes_on_when_fields_that_it_did_not_have_are_unset_or_empty(tmp_path):
+    save_config(tmp_path, CONFIG)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    values = CONFIG.to_dict()
+    check_run_directory(tmp_path, ConfigDict(values | {"new": {"tuple": (), "text": None}}))
+    with pytest.raises(UserError, match='config.new.tuple: "[(]not set[)]" there, ."a". now'):
+        check_run_directory(tmp_path, ConfigDict(values | {"new": {"tuple": ("a",)}}))
+    with pytest.raises(UserError, match='config.new: "[(]not set[)]" there, 0 now'):
+        check_run_directory(tmp_path, ConfigDict(values | {"new": 0}))
+
+
 def test_results_are_those_of_a_finished_run_of_this_config(tmp_path):
     save_config(tmp_path, CONFIG)
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)

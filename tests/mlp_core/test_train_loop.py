@@ -29,9 +29,12 @@ def settings(**changes) -> RunConfig:
     return parse_config(RunConfig, config)
 
 
+def final_state(workdir, step=12):
+    return ocp.load(workdir.absolute() / "checkpoints" / str(step))
+
+
 def final_kernel(workdir, step=12):
-    state = ocp.load(workdir.absolute() / "checkpoints" / str(step))
-    return np.asarray(state["params"]["layer"]["kernel"])
+    return np.asarray(final_state(workdir, step)["params"]["layer"]["kernel"])
 
 
 def test_a_run_evaluates_at_start_every_n_and_at_the_end(tmp_path):

@@ -1,19 +1,19 @@
 """Sets up and runs a text experiment: checks, then fetches, then trains."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import flax.linen as nn
 from ml_collections import ConfigDict
 
 from mlp_core import train_loop
-from mlp_core.config import parse_config
+from mlp_core.config import RateFactor, parse_config
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
-from mlp_core.optimizer import check_parameter_patterns, make_schedule
+from mlp_core.optimizer import check_weight_decay, make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
+from mlp_core.rate_factors import check_rate_factors
 from mlp_core.run import check_evaluation, run_task
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.task import Params, Task
@@ -23,7 +23,6 @@ from mlp_text.labelled_data import LabelledData
 from mlp_text.model_spec import EncoderSpec, TextModelSpec, read_spec
 from mlp_text.pretrained import check_fit, expected_params, load_params
 from mlp_text.tokenizer import Tokenizer, open_tokenizer
-from mlp_text.vocabulary import train_vocabulary
 from mlp_text.wanted_model import wanted_encoder
 from mlp_text.weights import (
     TOKENIZER,
@@ -40,6 +39,7 @@ NEXT_STEPS = (
     "--config.FIELD=VALUE and another --workdir, or start another run from this one with\n"
     "--config.init.weights=RUN."
 )
+BERT_DROPOUT = 0.1  # Of one that learns; appendix A.2 of its paper.
 Data = LabelledData | CorpusData
 
 
@@ -136,9 +136,9 @@ def check_before_fetching(
     spec = TextModelSpec(encoder=encoder, head=head, num_classes=1)
     if weights:
         check_fit(source, weights.spec, spec)
-    check_parameter_patterns(
-        settings.optimizer, expected_params(_build_model(settings, spec), spec)
-    )
+    expected = expected_params(_build_model(settings, spec), spec)
+    check_weight_decay(settings.optimizer, expected)
+    check_rate_factors(settings.optimizer, expected)
 
 
 def fetch(settings: TextConfig, source: str | None) -> tuple[Data, TextWeights | None]:
@@ -182,7 +182,8 @@ def _with_rate_of_bert(settings: TextConfig) -> TextConfig:
     """The optimizer told how fast a BERT below a gMLP learns."""
     if not settings.bert.name:
         return settings
-    factors = (f"encoder/bert/.*={settings.bert.rate_factor}", *settings.optimizer.rate_factors)
+    factor = RateFactor(pattern="encoder/bert/.*", factor=settings.bert.rate_factor)
+    factors = (*settings.optimizer.rate_factors, factor)
     optimizer = dataclasses.replace(settings.optimizer, rate_factors=factors)
     return dataclasses.replace(settings, optimizer=optimizer)
 
@@ -222,7 +223,7 @@ def _build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
         training |= dict(
             attention_dropout_rate=rates.attention_dropout_rate,
             stochastic_depth=rates.stochastic_depth,
-            bert_frozen=settings.bert.rate_factor == 0,
+            bert_dropout_rate=BERT_DROPOUT if settings.bert.rate_factor else 0.0,
         )
     return spec.create_model(
         compute_dtype(settings.train.compute_dtype),

@@ -5,7 +5,6 @@ There are no position embeddings: spatial projections know where a token stands.
 Shapes: B batch, S tokens, C channels of a token (`hidden_dim`), V vocabulary.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -51,7 +50,6 @@ class GmlpEncoder(nn.Module):
     stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
     bert: BertEncoder | None = None
     bert_features: str = "last"  # One of BERT_FEATURES.
-    bert_frozen: bool = True
     dtype: Any = jnp.float32  # Of the arithmetic; parameters are float32.
 
     def setup(self):
@@ -87,7 +85,10 @@ class GmlpEncoder(nn.Module):
         if self.bert is None:
             x = self.word_embeddings(input_ids)  # [B, S, C]
         else:
-            x = self._features(input_ids, attention_mask, token_type_ids, train)
+            states = self.bert(
+                input_ids, attention_mask, token_type_ids, train=train, all_states=True
+            )
+            x = BERT_FEATURES[self.bert_features](states)  # [B, S, channels of the BERT, or 4 x]
             x = nn.Dense(self.hidden_dim, dtype=self.dtype, name="project_features")(x)
         if self.segments:
             segments = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
@@ -117,17 +118,3 @@ class GmlpEncoder(nn.Module):
                 name=f"GmlpBlock_{i}",
             )(x, attention_mask if self.mask_pads else None, train=train)
         return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="final_norm")(x)
-
-    def _features(
-        self, input_ids: jax.Array, attention_mask, token_type_ids, train: bool
-    ) -> jax.Array:
-        """The BERT's states, [B, S, its channels] or four times as many."""
-        states: Sequence[jax.Array] = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            train=train and not self.bert_frozen,
-            all_states=True,
-        )
-        features = BERT_FEATURES[self.bert_features](states)
-        return jax.lax.stop_gradient(features) if self.bert_frozen else features

@@ -73,18 +73,17 @@ class GmlpEncoderSpec:
             raise ValueError(f"ffn_dim={self.ffn_dim} cannot be split in halves; make it even")
         return self
 
-    def create(self, dtype: Any = jnp.float32, **training: Any) -> GmlpEncoder:
-        """The encoder; `training` may set rates of dropout, and whether a BERT below is frozen."""
+    def create(
+        self, dtype: Any = jnp.float32, bert_dropout_rate: float = 0.0, **training: Any
+    ) -> GmlpEncoder:
+        """The encoder; `training` may set rates of dropout and stochastic depth."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["architecture"]
         if self.bert is not None:
-            # A BERT that learns has the dropout that it was made with.
-            rate = 0.0 if training.get("bert_frozen", True) else BERT_DROPOUT
-            fields["bert"] = self.bert.create(dtype, dropout_rate=rate)
+            fields["bert"] = self.bert.create(dtype, dropout_rate=bert_dropout_rate)
         return GmlpEncoder(**fields, dtype=dtype, **training)
 
 
-BERT_DROPOUT = 0.1  # BERT, appendix A.2.
 EncoderSpec = Annotated[BertEncoderSpec | GmlpEncoderSpec, Field(discriminator="architecture")]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlp_core.errors import UserError
 from mlp_text.config import TextConfig
-from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec, TextModelSpec
+from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec
 from mlp_text.models import find_model
 
 PAPERS_SLOTS = (20, 128)  # Predictions a sequence (BERT's released code), for so many tokens.

@@ -1,7 +1,7 @@
 """An encoder with a head on it.
 
-Encoders map `input_ids`, `attention_mask` and `token_type_ids`, [B, S] each, the last two None where
-there are neither pads nor segments, to states [B, S, C]. Parameters: {"encoder": ..., "head": ...}.
+Encoders map `input_ids`, `attention_mask` (None without pads) and `token_type_ids` (None without
+segments), [B, S] each, to states [B, S, C]. Parameters are {"encoder": ..., "head": ...}.
 
 Shapes: B batch, S tokens, C channels, P prediction slots, V vocabulary, K classes.
 """
@@ -33,7 +33,7 @@ class MaskedLm(nn.Module):
         *,
         train: bool = False,
     ) -> jax.Array:
-        """Gives logits [B, P, V], float32, at the `positions` [B, P]; at all, [B, S, V], if None."""
+        """Gives logits [B, P, V], float32, at `positions` [B, P]; without them [B, S, V]."""
         states = self.encoder(input_ids, attention_mask, token_type_ids, train=train)  # [B, S, C]
         if positions is not None:  # Before the head: the logits are the largest array by far.
             states = jnp.take_along_axis(states, positions[:, :, None], axis=1)  # [B, P, C]

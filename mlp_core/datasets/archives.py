@@ -4,9 +4,12 @@ TFDS's own builders need TensorFlow to unpack an archive; these need only the st
 """
 
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import tensorflow_datasets as tfds
 
@@ -82,3 +85,25 @@ def read_members(archive: Path, names: Iterable[str]) -> Iterator[tuple[str, byt
         f"{archive}: there is no {min(wanted)} in this archive, and {len(wanted) - 1} other files "
         "are missing; delete it, so that it is fetched again."
     )
+
+
+@contextmanager
+def open_zipped(archive: Path, name: str) -> Iterator[IO[bytes]]:
+    """The file `name` in a zip archive, unpacked as it is read, its checksum checked at its end.
+
+    Raises:
+        UserError: the archive is damaged, or lacks the file.
+    """
+    try:
+        with zipfile.ZipFile(archive) as files:
+            if name not in files.namelist():
+                raise UserError(
+                    f"{archive}: there is no {name} in this archive; delete it, so that it is "
+                    "fetched again."
+                )
+            with files.open(name) as file:
+                yield file
+    except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        raise UserError(
+            f"{archive}: this archive is damaged ({error}); delete it, so that it is fetched again."
+        ) from error

@@ -1,6 +1,7 @@
 """Splits by name, such as "train", and parts of them, such as "train[:98%]+validation"."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import tensorflow_datasets as tfds
@@ -18,17 +19,22 @@ class Splits(Protocol):
         """How many examples a split such as "train[:98%]" has; ValueError or KeyError if none."""
 
 
-def parts_of(split: str, num_examples: Mapping[str, int]) -> list[tuple[str, slice]]:
-    """What `split` takes of which named splits, in its order, for splits of these lengths.
+def parts_of(
+    split: str, names: Iterable[str], length_of: Callable[[str], int]
+) -> list[tuple[str, slice]]:
+    """What `split` takes of the splits `names`, in its order.
+
+    `length_of` is asked only about those that `split` mentions.
 
     Raises:
         ValueError: there is no such split.
     """
     infos = {
         name: tfds.core.SplitInfo(
-            name=name, shard_lengths=[length], num_bytes=0, filename_template=None
+            name=name, shard_lengths=[length_of(name)], num_bytes=0, filename_template=None
         )
-        for name, length in num_examples.items()
+        for name in names
+        if name in re.findall(r"\w+", split)
     }
     instructions = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
     return [(part.splitname, slice(part.from_, part.to)) for part in instructions]

@@ -20,7 +20,11 @@ CHECKSUM_BYTES = 4
 
 
 class TfrecordSource:
-    """A split of a prepared data set, with the reading methods of a TFDS data source."""
+    """A split of a prepared data set, with the reading methods of a TFDS data source.
+
+    Attributes:
+      serialized: the examples as they are in the files.
+    """
 
     def __init__(
         self,
@@ -37,27 +41,27 @@ class TfrecordSource:
         """
         self._features = builder.info.features
         self._decoders = decoders
-        self._examples = [
+        self.serialized = [
             example
             for part in builder.info.splits[split].file_instructions
             for example in islice(
                 read_records(Path(part.filename)), part.skip, part.skip + part.take
             )
         ]
-        if len(self._examples) != builder.info.splits[split].num_examples:
+        if len(self.serialized) != builder.info.splits[split].num_examples:
             raise UserError(
-                f"{builder.data_path}: {len(self._examples)} examples in split {split}, not "
+                f"{builder.data_path}: {len(self.serialized)} examples in split {split}, not "
                 f"{builder.info.splits[split].num_examples}; files are cut short. Prepare it again."
             )
 
     def __len__(self) -> int:
         """Number of examples."""
-        return len(self._examples)
+        return len(self.serialized)
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         """Examples as dictionaries."""
         return [
-            self._features.deserialize_example_np(self._examples[i], decoders=self._decoders)
+            self._features.deserialize_example_np(self.serialized[i], decoders=self._decoders)
             for i in indices
         ]
 

@@ -10,7 +10,6 @@ searched too.
 import dataclasses
 import hashlib
 import os
-import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -145,12 +144,8 @@ class FolderDataset:
         return FolderRecords(self._root, paths, np.concatenate(labels))
 
     def _parts(self, split: str) -> list[tuple[FolderSplit, slice]]:
-        lengths = {
-            name: len(self._split(name).paths)
-            for name in self._folders
-            if name in re.findall(r"\w+", split)  # Others need not be listed.
-        }
-        return [(self._split(name), cut) for name, cut in parts_of(split, lengths)]
+        parts = parts_of(split, self._folders, lambda name: len(self._split(name).paths))
+        return [(self._split(name), cut) for name, cut in parts]
 
     def _split(self, name: str) -> FolderSplit:
         folder = self._folders[name]

@@ -1,0 +1,95 @@
+"""Rows of TSV, CSV and JSON-lines files, read line by line and told by line number.
+
+In TSV a quote is a character like any other, as in GLUE's files; in CSV it surrounds a field. The
+first line of both names the columns; in JSON lines each row names its own.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mlp_core.errors import UserError
+
+Row = tuple[int, dict[str, Any]]  # Number of its last line, from 1; values by column.
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file whose suffix is one of `SUFFIXES`, without empty lines.
+
+    Raises:
+        UserError: the file cannot be read, or a line is no row; names the line.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from FORMATS[path.suffix.lower()](decoded_lines(file, path), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def decoded_lines(file: Iterable[bytes], where: Path | str) -> Iterator[str]:
+    """The lines of a UTF-8 file that messages call `where`; endings stay, a byte-order mark goes.
+
+    Raises:
+        UserError: a line is not UTF-8.
+    """
+    for number, line in enumerate(file, 1):
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{where}: line {number} is not UTF-8 (byte {error.start} of the line is "
+                f"0x{line[error.start]:02x}); save the file as UTF-8."
+            ) from error
+        yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def tab_separated(line: str) -> list[str]:
+    """The fields of a line of TSV."""
+    return line.rstrip("\r\n").split("\t")
+
+
+def _tsv_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
+    fields = ((n, tab_separated(line)) for n, line in enumerate(lines, 1) if line.strip("\r\n"))
+    return _under_header(fields, path)
+
+
+def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
+    reader = csv.reader(lines, strict=True)
+    try:
+        yield from _under_header(((reader.line_num, fields) for fields in reader if fields), path)
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num} is no CSV ({error}).") from error
+
+
+def _under_header(fields: Iterator[tuple[int, list[str]]], path: Path) -> Iterator[Row]:
+    _, header = next(fields, (0, []))
+    for number, values in fields:
+        if len(values) != len(header):
+            raise UserError(
+                f"{path}: line {number} has {len(values)} fields, but the header has "
+                f"{len(header)}: {', '.join(header)}."
+            )
+        yield number, dict(zip(header, values, strict=True))
+
+
+def _json_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}: line {number} is no JSON ({error}).") from error
+        if not isinstance(row, dict):
+            raise UserError(f'{path}: line {number} is no object such as {{"text": ...}}.')
+        yield number, row
+
+
+FORMATS: dict[str, Callable[[Iterable[str], Path], Iterator[Row]]] = {
+    ".tsv": _tsv_rows,
+    ".csv": _csv_rows,
+    ".jsonl": _json_rows,
+}
+SUFFIXES = tuple(FORMATS)

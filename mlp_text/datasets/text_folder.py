@@ -1,0 +1,211 @@
+"""A folder of tables as a data set of labelled texts, a file a split.
+
+    DATA/train.tsv         any of the suffixes .tsv, .csv and .jsonl; see `tables`
+    DATA/validation.tsv    dev, val and valid are found under this name too
+    DATA/test.tsv
+
+A file has the columns `sentence` or `text`, or of a pair `premise` and `hypothesis`, `sentence1`
+and `sentence2`, `question1` and `question2`, or `question` and `sentence`. A column `label` (or
+`gold_label`) names the class, in words or integers; -1 stands for none, and so does its absence.
+Further columns are passed over.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp_core.datasets.splits import parts_of
+from mlp_core.errors import UserError
+from mlp_text.datasets.labelled_texts import (
+    NO_LABEL,
+    LabelledTexts,
+    check_usable,
+    find_text_features,
+)
+from mlp_text.datasets.tables import SUFFIXES, read_rows
+
+LABELS = ("label", "gold_label")
+UNLABELLED = str(NO_LABEL)
+VALIDATION_NAMES = ("dev", "val", "valid")
+NAMED = 5  # Classes that a message lists at most.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """The rows of a file, mixed."""
+
+    columns: list[list[str]]  # One or two of texts.
+    labels: list[str]
+    line_numbers: list[int]
+
+
+class TextFolder:
+    """Files of one's own, each read when it is first asked for, and kept in memory.
+
+    The classes are the labels of the split `train`, or of the only split there is, sorted; by
+    number where all are integers. Examples are mixed, always in the same way, so that a part of a
+    file sorted by its labels has all of them.
+    """
+
+    def __init__(self, root: Path):
+        """Finds the files in `root` and reads the one that names the classes.
+
+        Raises:
+            UserError: there are none, or it is not such a table.
+        """
+        root = root.absolute()
+        self.name = str(root)
+        self._files = _find_files(root)
+        self._tables: dict[Path, _Table] = {}
+        files = set(self._files.values())
+        of_classes = self._files.get("train") or (files.pop() if len(files) == 1 else None)
+        if of_classes is None:
+            raise UserError(
+                f"config.data.name: {root} has no file `train`; it has "
+                f"{', '.join(sorted(file.name for file in files))}. {_expected(root)}"
+            )
+        self.text_features = _text_features_of(of_classes)
+        names = set(self._table(of_classes).labels) - {UNLABELLED}
+        if len(names) < 2:
+            raise UserError(
+                f"{of_classes}: there must be two or more different labels, in a column "
+                f"`{LABELS[0]}`; there are {len(names)}."
+            )
+        self.class_names = sorted(names, key=int if all(map(_is_integer, names)) else None)
+
+    @property
+    def num_classes(self) -> int:
+        """How many different labels there are."""
+        return len(self.class_names)
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits."""
+        return list(self._files)
+
+    def num_examples(self, split: str) -> int:
+        """How many rows a split such as "train[:98%]" or "train+validation" has.
+
+        Raises:
+            ValueError: there is no such split.
+            UserError: a file is no such table.
+        """
+        return sum(len(table.labels[cut]) for table, cut in self._parts(split))
+
+    def load(self, split: str) -> LabelledTexts:
+        """The rows of a split.
+
+        Raises:
+            ValueError: there is no such split.
+            UserError: a file is no such table, or its rows cannot be trained or scored on.
+        """
+        columns = [[] for _ in self.text_features]
+        labels, line_numbers = [], []
+        for table, cut in self._parts(split):
+            for column, texts in zip(columns, table.columns, strict=True):
+                column += texts[cut]
+            labels += table.labels[cut]
+            line_numbers += table.line_numbers[cut]
+        number_of = {name: i for i, name in enumerate(self.class_names)} | {UNLABELLED: NO_LABEL}
+        where = f"{self.name}, split {split}"
+        for label, line in zip(labels, line_numbers, strict=True):
+            if label not in number_of:
+                raise UserError(
+                    f"{where}: line {line} has the label {label!r}, which is none of "
+                    f"{self._listed_classes()}."
+                )
+        examples = LabelledTexts(
+            texts=columns[0],
+            pairs=columns[1] if len(columns) == 2 else None,
+            labels=np.array([number_of[label] for label in labels], np.int32),
+        )
+        check_usable(where, examples, self.num_classes, lambda i: f"line {line_numbers[i]}")
+        return examples
+
+    def _parts(self, split: str) -> list[tuple[_Table, slice]]:
+        def table(name: str) -> _Table:
+            return self._table(self._files[name])
+
+        parts = parts_of(split, self._files, lambda name: len(table(name).labels))
+        return [(table(name), cut) for name, cut in parts]
+
+    def _table(self, file: Path) -> _Table:
+        if file not in self._tables:
+            self._tables[file] = _read_table(file, self.text_features)
+        return self._tables[file]
+
+    def _listed_classes(self) -> str:
+        more = self.num_classes - NAMED
+        return ", ".join(self.class_names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _find_files(root: Path) -> dict[str, Path]:
+    """The tables in `root` by the names of their splits."""
+    files: dict[str, Path] = {}
+    for file in sorted(root.iterdir()):
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
+            if file.stem in files:
+                raise UserError(
+                    f"config.data.name: {root} has both {files[file.stem].name} and {file.name}; "
+                    "there can be one file a split."
+                )
+            files[file.stem] = file
+    if not files:
+        raise UserError(f"config.data.name: {root} has no table. {_expected(root)}")
+    for name in VALIDATION_NAMES:
+        if name in files:
+            files.setdefault("validation", files[name])
+    return files
+
+
+def _text_features_of(file: Path) -> tuple[str, ...]:
+    """The columns of texts, as the first row has them."""
+    _, row = next(read_rows(file), (0, {}))
+    if not row:
+        raise UserError(f"{file}: there is no row in this file. {_expected(file.parent)}")
+    features = find_text_features(row)
+    if features is None:
+        raise UserError(
+            f"{file}: line 1 names no columns of texts; it has {', '.join(row)}. "
+            f"{_expected(file.parent)}"
+        )
+    return features
+
+
+def _read_table(file: Path, text_features: tuple[str, ...]) -> _Table:
+    rows = list(read_rows(file))
+    # By chance, but for one length always the same.
+    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    return _Table(
+        columns=[[_text(file, line, row, name) for line, row in rows] for name in text_features],
+        labels=[_label(file, line, row) for line, row in rows],
+        line_numbers=[line for line, _ in rows],
+    )
+
+
+def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
+    if not isinstance(row.get(column), str):
+        found = "has no" if column not in row else "holds no text in its"
+        raise UserError(f"{file}: line {line} {found} column `{column}`.")
+    return row[column]
+
+
+def _label(file: Path, line: int, row: dict[str, Any]) -> str:
+    label = next((row[name] for name in LABELS if name in row), NO_LABEL)
+    if not isinstance(label, str | int) or label == "":
+        raise UserError(f"{file}: line {line} has {label!r} for a label; give a name or integer.")
+    return str(label)
+
+
+def _is_integer(text: str) -> bool:
+    return text.isascii() and text.removeprefix("-").isdigit()
+
+
+def _expected(root: Path) -> str:
+    return (
+        f"Expected: {root}/train.tsv (or .csv, .jsonl), validation.tsv and test.tsv with columns "
+        "`sentence` or `text`, or of pairs `premise` and `hypothesis` or `sentence1` and "
+        "`sentence2`, and `label`."
+    )

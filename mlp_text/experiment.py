@@ -16,10 +16,12 @@ from mlp_core.precision import compute_dtype
 from mlp_core.rate_factors import check_rate_factors
 from mlp_core.run import check_evaluation, run_task
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
+from mlp_core.scores import in_words
 from mlp_core.task import Params, Task
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.labelled_data import LabelledData
+from mlp_text.made_vocabulary import made_vocabulary
 from mlp_text.model_spec import EncoderSpec, TextModelSpec, read_spec
 from mlp_text.pretrained import check_fit, expected_params, load_params
 from mlp_text.tokenizer import Tokenizer, open_tokenizer
@@ -73,6 +75,8 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     else:
         tokenizer = choose_tokenizer(settings, data, weights)
     spec = saved or data.spec(_encoder(settings, weights, tokenizer.vocab_size))
+    if saved:
+        data.check(f"--workdir={workdir}", saved)
     if weights:
         check_fit(str(weights.path), weights.spec, spec)
 
@@ -94,6 +98,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
     prepared = prepare(config, workdir)
+    data = prepared.data
     if dry_run:
         if prepared.weights:
             prepared.weights.check()
@@ -104,8 +109,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         TOKENIZER: prepared.tokenizer.to_json(),
     }
     results = run_task(prepared.task, prepared.settings, config, workdir, files, NEXT_STEPS)
-    for line in prepared.data.comparisons(results):
-        say(line)
+    say(f"For comparison, {data.BASELINE}: {in_words(data.baselines(prepared.task))}")
     return results
 
 
@@ -149,8 +153,12 @@ def fetch(settings: TextConfig, source: str | None) -> tuple[Data, TextWeights |
         UserError: something is not as it should be.
     """
     data, weights, missing = None, None, []
+    splits = {"config.data.train_split": settings.data.train_split} | {
+        f"config.data.eval_splits.{name}": split
+        for name, split in settings.data.eval_splits.items()
+    }
     try:
-        data = DATA[settings.task].open(settings)
+        data = DATA[settings.task].open(settings, splits)
     except MissingError as error:
         missing.append(str(error))
     try:
@@ -175,7 +183,7 @@ def choose_tokenizer(settings: TextConfig, data: Data, weights: TextWeights | No
         return open_tokenizer(Path(wanted.path).expanduser(), wanted.lowercase)
     if weights:
         return weights.tokenizer()
-    return data.make_vocabulary(wanted)
+    return open_tokenizer(made_vocabulary(wanted, settings.data.data_dir, data))
 
 
 def _with_rate_of_bert(settings: TextConfig) -> TextConfig:
@@ -196,7 +204,7 @@ def _source_of_weights(settings: TextConfig) -> str | None:
     """
     if settings.bert.weights and not settings.bert.name:
         raise UserError(
-            "config.bert.weights: set config.bert.name as well, to bert for the size of the weights."
+            "config.bert.weights: set config.bert.name, too; to bert for the size of the weights."
         )
     if settings.init.weights and settings.bert.weights:
         raise UserError(

@@ -1,21 +1,25 @@
 """Labelled sentences, or pairs of them, as the data of an experiment."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import flax.linen as nn
+import numpy as np
 
 from mlp_core.array_source import ArraySource
 from mlp_core.console import say
-from mlp_core.datasets.splits import check_splits
+from mlp_core.datasets.splits import check_split
 from mlp_core.errors import UserError
 from mlp_core.source import Source
 from mlp_core.task import Params
 from mlp_text.config import TextConfig
+from mlp_text.datasets.labelled_texts import LabelledTexts
 from mlp_text.datasets.text_dataset import TextDataset, open_text_dataset
 from mlp_text.model_spec import EncoderSpec, TextModelSpec
-from mlp_text.text_classification import TextClassification
+from mlp_text.text_classification import TextClassification, score_batch
 from mlp_text.tokenizer import Tokenizer
 
 
@@ -24,27 +28,38 @@ class LabelledData:
     """A data set for `TextClassification`."""
 
     MEASURES: ClassVar[tuple[str, ...]] = ("accuracy",)  # Of which more is better.
+    BASELINE: ClassVar[str] = "naming the commonest class every time"
 
     settings: TextConfig
     dataset: TextDataset
 
     @classmethod
-    def open(cls, settings: TextConfig) -> "LabelledData":
+    def open(cls, settings: TextConfig, splits: Mapping[str, str]) -> "LabelledData":
         """Finds the data set, or downloads and prepares it where a builder of ours can.
 
+        Args:
+          settings: the experiment.
+          splits: those that will be read, by the field that names them.
+
         Raises:
-            UserError: it cannot be had, or has not the splits that the configuration names.
+            UserError: it cannot be had, or has no such split.
         """
         data = settings.data
+        if data.name is None:
+            raise UserError("config.data.name: name a data set to classify, such as glue/sst2.")
         dataset = open_text_dataset(data.name, data.data_dir)
-        check_splits(dataset, data.train_split, data.eval_splits)
+        for field, split in splits.items():
+            check_split(field, dataset, split)
         return cls(settings, dataset)
 
     def training_texts(self) -> Iterator[str]:
-        """The sentences to make a vocabulary of."""
-        examples = self.dataset.load(self.settings.data.train_split)
-        yield from examples.texts
-        yield from examples.pairs or ()
+        """The sentences to train on."""
+        examples = self._load(self.settings.data.train_split)
+        return itertools.chain(examples.texts, examples.pairs or ())
+
+    def text_identity(self) -> Iterator[str]:
+        """See `TrainingText`."""
+        return self.training_texts()
 
     def spec(self, encoder: EncoderSpec) -> TextModelSpec:
         """The model for these labels."""
@@ -54,8 +69,31 @@ class LabelledData:
             pooling=self.settings.model.pooling,
             num_classes=self.dataset.num_classes,
             class_names=tuple(self.dataset.class_names),
-            takes_pairs=len(self.dataset.text_features) == 2,
+            takes_pairs=self._takes_pairs,
         )
+
+    def check(self, source: str, spec: TextModelSpec) -> None:
+        """Refuses a model whose logits do not stand for the classes of the data set.
+
+        Raises:
+            UserError: names `source` and says how they differ.
+        """
+        if spec.head != "classification":
+            raise UserError(
+                f"{source}: these weights have no head for the classes of {self.dataset.name}; "
+                "fine-tune them first."
+            )
+        there, wanted = list(spec.class_names), list(self.dataset.class_names)
+        if there != wanted:
+            raise UserError(
+                f"{source}: its head is for the classes {', '.join(there)}, {self.dataset.name} "
+                f"has {', '.join(wanted)}, in this order."
+            )
+        if spec.takes_pairs != self._takes_pairs:
+            kind = "pairs of texts" if spec.takes_pairs else "single texts"
+            raise UserError(
+                f"{source}: these weights read {kind}, which {self.dataset.name} has not."
+            )
 
     def source(self, split: str, tokenizer: Tokenizer, max_length: int) -> Source:
         """A split's examples as tokens, in memory: `input_ids` [B, S] and so on, and `label`.
@@ -63,13 +101,18 @@ class LabelledData:
         Raises:
             UserError: a file or a text cannot be read, or examples have no label.
         """
-        examples = self.dataset.load(split)
+        examples = self._load(split)
         tokens = tokenizer.encode(examples.texts, examples.pairs, max_length)
-        full = int(tokens["attention_mask"].all(axis=1).sum())
-        if full:
-            share = 100 * full / len(examples.texts)
-            say(f"{self.dataset.name} {split}: {share:.1f} % are {max_length} tokens long or cut")
+        if full := int(tokens["attention_mask"].all(axis=1).sum()):
+            say(
+                f"{self.dataset.name}, {split}: {full:,} of {len(examples):,} texts fill all "
+                f"{max_length} tokens or are cut there"
+            )
         return ArraySource(tokens | {"label": examples.labels})
+
+    def eval_step(self, spec: TextModelSpec, model: nn.Module, tokenizer: Tokenizer) -> Callable:
+        """What measures a batch: `eval_step(params, batch)`."""
+        return functools.partial(score_batch, model)
 
     def task(
         self,
@@ -92,24 +135,25 @@ class LabelledData:
             start,
         )
 
+    def baselines(self, task: TextClassification) -> dict[str, float]:
+        """The accuracy of the class that most training examples have."""
+        data = self.settings.data
+        commonest = np.bincount(self._load(data.train_split).labels).argmax()
+        return {
+            f"{name}/accuracy": float((self._load(split).labels == commonest).mean())
+            for name, split in data.eval_splits.items()
+        }
 
-def check_classes(source: str, spec: TextModelSpec, dataset: TextDataset) -> None:
-    """Refuses a classifier whose logits do not stand for the classes of the data set.
+    @property
+    def _takes_pairs(self) -> bool:
+        return len(self.dataset.text_features) == 2
 
-    Raises:
-        UserError: names `source` and says how they differ.
-    """
-    there, wanted = list(spec.class_names), list(dataset.class_names)
-    if spec.head != "classification":
-        raise UserError(
-            f"{source}: these weights have no head for the classes of {dataset.name}; fine-tune "
-            "them first."
-        )
-    if there != wanted:
-        raise UserError(
-            f"{source}: its head is for the classes {', '.join(there)}, {dataset.name} has "
-            f"{', '.join(wanted)}, in this order."
-        )
-    if spec.takes_pairs != (len(dataset.text_features) == 2):
-        kind = "pairs of texts" if spec.takes_pairs else "single texts"
-        raise UserError(f"{source}: these weights are for {kind}, which {dataset.name} is not.")
+    def _load(self, split: str) -> LabelledTexts:
+        """A split, read once however often it is looked at."""
+        if split not in self._loaded:
+            self._loaded[split] = self.dataset.load(split)
+        return self._loaded[split]
+
+    @functools.cached_property
+    def _loaded(self) -> dict[str, LabelledTexts]:
+        return {}

@@ -1,0 +1,172 @@
+"""Corpora as the data of a masked-LM experiment: blocks of tokens on disk."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import flax.linen as nn
+
+from mlp_core.downloads import cache_dir
+from mlp_core.errors import UserError
+from mlp_core.task import Params
+from mlp_text.config import TextConfig
+from mlp_text.corpus.block_source import BlockSource
+from mlp_text.corpus.blocks import BlockLayout
+from mlp_text.corpus.build import build_corpus, corpus_name
+from mlp_text.corpus.shard import Shard
+from mlp_text.corpus.sources import open_corpus
+from mlp_text.masked_lm import MaskedLanguageModelling
+from mlp_text.masking import Masking
+from mlp_text.model_spec import EncoderSpec, TextModelSpec
+from mlp_text.tokenizer import Tokenizer
+from mlp_text.unigram import unigram_perplexity
+from mlp_text.wanted_model import slots
+
+EVAL_SEED = 0  # Of the masks of every evaluation, whatever the run's seed.
+VOCABULARY_BYTES = 200 << 20  # Of text that a vocabulary is made of, from all shards alike.
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusData:
+    """The corpora of a configuration's splits."""
+
+    MEASURES: ClassVar[tuple[str, ...]] = ("masked_accuracy",)  # Of which more is better.
+    BASELINE: ClassVar[str] = "the unigram model, which knows how frequent tokens are"
+
+    settings: TextConfig
+    shards: Mapping[str, list[Shard]]  # By the name of the corpus.
+
+    @classmethod
+    def open(cls, settings: TextConfig, splits: Mapping[str, str]) -> "CorpusData":
+        """Finds the corpora; reads nothing yet.
+
+        Args:
+          settings: the experiment.
+          splits: corpora by the field that names them.
+
+        Raises:
+            MissingError: one is not on this machine.
+            UserError: one cannot be understood or opened.
+        """
+        shards, data_dir = {}, settings.data.data_dir
+        for field, corpus in splits.items():
+            try:
+                shards[corpus] = open_corpus(corpus, data_dir and str(Path(data_dir).expanduser()))
+            except UserError as error:
+                raise type(error)(f"{field}: {error}") from error
+        return cls(settings, shards)
+
+    def training_texts(self) -> Iterator[str]:
+        """Documents of all shards to train on, from the beginning of each: what memory allows."""
+        shards = self._training_shards
+        most = VOCABULARY_BYTES // len(shards)
+        for shard in shards:
+            taken = 0
+            for entry in shard.entries():
+                if taken >= most:
+                    break
+                taken += len(entry.text)
+                yield entry.text
+
+    def text_identity(self) -> Iterator[str]:
+        """See `TrainingText`."""
+        return (shard.identity() for shard in self._training_shards)
+
+    def spec(self, encoder: EncoderSpec) -> TextModelSpec:
+        """The model that reads these corpora."""
+        return TextModelSpec(encoder=encoder, head="masked_lm")
+
+    def check(self, source: str, spec: TextModelSpec) -> None:
+        """Refuses weights that were not trained to guess words.
+
+        Raises:
+            UserError: names `source`.
+        """
+        if spec.head != "masked_lm":
+            raise UserError(f"{source}: these weights have no masked-LM head.")
+
+    def source(self, corpus: str, tokenizer: Tokenizer, max_length: int) -> BlockSource:
+        """The blocks of a corpus, tokenised first unless that has been done.
+
+        Raises:
+            UserError: see `build_corpus`.
+        """
+        layout = BlockLayout(
+            max_length,
+            self.settings.masking.packing,
+            tokenizer.vocab_size,
+            tokenizer.pad_id,
+            tokenizer.cls_id,
+            tokenizer.sep_id,
+        )
+        shards = self.shards[corpus]
+        folder = self._folder / corpus_name(shards, tokenizer, layout)
+        return build_corpus(shards, tokenizer, layout, folder)
+
+    def eval_step(self, spec: TextModelSpec, model: nn.Module, tokenizer: Tokenizer) -> Callable:
+        """What measures a batch: `eval_step(params, batch)`."""
+        return self._task(spec, model, tokenizer, None, {}, lambda: None).evaluate
+
+    def task(
+        self,
+        spec: TextModelSpec,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        start: Callable[[], Params | None],
+    ) -> MaskedLanguageModelling:
+        """What a run trains.
+
+        Raises:
+            UserError: see `source`.
+        """
+        data, source = self.settings.data, functools.partial(self.source, tokenizer=tokenizer)
+        train_source = source(data.train_split, max_length=spec.max_length)
+        evaluated = {n: source(s, max_length=spec.max_length) for n, s in data.eval_splits.items()}
+        return self._task(spec, model, tokenizer, train_source, evaluated, start)
+
+    def baselines(self, task: MaskedLanguageModelling) -> dict[str, float]:
+        """The perplexity of the unigram model on the same masked tokens."""
+        counts = task.train_source.token_counts()
+        return {
+            f"{name}/perplexity": unigram_perplexity(counts, source, task.masking, EVAL_SEED)
+            for name, source in task.eval_sources.items()
+        }
+
+    def _task(self, spec, model, tokenizer, train_source, eval_sources, start):
+        return MaskedLanguageModelling(
+            model=model,
+            masking=_masking(self.settings, tokenizer, spec.max_length),
+            pad_id=tokenizer.pad_id,
+            max_length=spec.max_length,
+            train_source=train_source,
+            eval_sources=eval_sources,
+            eval_seed=EVAL_SEED,
+            start=start,
+        )
+
+    @property
+    def _training_shards(self) -> list[Shard]:
+        return self.shards[self.settings.data.train_split]
+
+    @property
+    def _folder(self) -> Path:
+        """Where blocks are kept."""
+        data_dir = self.settings.data.data_dir
+        return (Path(data_dir).expanduser() if data_dir else cache_dir()) / "corpora"
+
+
+def _masking(settings: TextConfig, tokenizer: Tokenizer, max_length: int) -> Masking:
+    masking = settings.masking
+    return Masking(
+        rate=masking.rate,
+        mask_share=masking.mask_share,
+        random_share=masking.random_share,
+        num_slots=slots(settings, max_length),
+        whole_word=masking.whole_words,
+        vocab_size=tokenizer.vocab_size,
+        mask_id=tokenizer.mask_id,
+        special_ids=tokenizer.special_ids,
+        continuation=tokenizer.continuation,
+    )

@@ -1,0 +1,48 @@
+"""Vocabularies made of training text, kept so that the next run finds them."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from mlp_core.downloads import cache_dir
+from mlp_core.run_directory import write_whole
+from mlp_text.config import TokenizerConfig
+from mlp_text.vocabulary import train_vocabulary
+
+
+class TrainingText(Protocol):
+    """Text that a vocabulary can be made of."""
+
+    def training_texts(self) -> Iterator[str]:
+        """The texts."""
+
+    def text_identity(self) -> Iterable[str]:
+        """Tells one text from another."""
+
+
+def made_vocabulary(wanted: TokenizerConfig, data_dir: str | None, text: TrainingText) -> Path:
+    """The file of a vocabulary of this text, made now unless it was before.
+
+    Args:
+      wanted: kind and size.
+      data_dir: where it is kept, in `vocabularies/`; None for this project's cache.
+      text: what it is made of.
+
+    Raises:
+        UserError: there is no text, or the file cannot be written.
+    """
+    settings = json.dumps([dataclasses.asdict(wanted), *text.text_identity()])
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
+    root = Path(data_dir).expanduser() if data_dir else cache_dir()
+    file = root / "vocabularies" / f"{wanted.kind}-{wanted.vocab_size}-{digest}.json"
+    if not file.is_file():
+        lowercase = wanted.lowercase is not False
+        tokenizer = train_vocabulary(
+            text.training_texts(), wanted.kind, wanted.vocab_size, lowercase
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, tokenizer.to_json())
+    return file

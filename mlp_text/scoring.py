@@ -1,0 +1,62 @@
+"""What any weights score on any split or corpus: every example counted once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from mlp_core.config import parse_config
+from mlp_core.console import say
+from mlp_core.errors import UserError
+from mlp_core.evaluation import evaluate
+from mlp_core.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.precision import compute_dtype
+from mlp_core.scores import in_words
+from mlp_text.config import TextConfig
+from mlp_text.experiment import DATA
+from mlp_text.pretrained import load_params
+from mlp_text.weights import locate_text_weights, open_text_weights
+
+
+def score(
+    config: ConfigDict, source: str, fields_set: Mapping[str, Any], splits: Mapping[str, str]
+) -> dict[str, float]:
+    """Evaluates weights on splits of the configured data and says what each scores.
+
+    The model, its tokenizer and its length are those of the weights, whatever model the
+    configuration trains.
+
+    Args:
+      config: an experiment; it gives task, data, batch size and arithmetic.
+      source: the folder of a run, or a BERT; see `locate_text_weights`.
+      fields_set: fields that hold whatever the weights say; of a text model there are none.
+      splits: splits, or corpora, by the name under which they are told.
+
+    Returns metrics by name, such as `validation/accuracy`.
+
+    Raises:
+        UserError: weights or data cannot be had, or do not go together.
+    """
+    settings = parse_config(TextConfig, config)
+    for field in fields_set:
+        if field.startswith(("model.", "tokenizer.path", "data.max_length", "bert.")):
+            raise UserError(f"config.{field}: that is as in the weights; leave it unset.")
+    batch_size, mesh = settings.evaluation.global_batch_size, make_mesh()
+    check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
+    data = DATA[settings.task].open(settings, {f"split {n}": s for n, s in splits.items()})
+    weights = open_text_weights(locate_text_weights(source))
+    spec = weights.spec
+    data.check(source, spec)
+    tokenizer = weights.tokenizer()
+    model = spec.create_model(compute_dtype(settings.train.compute_dtype))
+    params = jax.device_put(load_params(weights, spec), replicated(mesh))
+    step = jax.jit(data.eval_step(spec, model, tokenizer), out_shardings=replicated(mesh))
+    results = {}
+    for name, split in splits.items():
+        examples = data.source(split, tokenizer, spec.max_length)
+        metrics = evaluate(step, params, name, examples, batch_size, mesh)
+        scores = {f"{name}/{metric}": value for metric, value in metrics.items()}
+        say(f"{split} ({len(examples):,} examples): {in_words(scores)}, loss {metrics['loss']:.4f}")
+        results |= scores
+    return results

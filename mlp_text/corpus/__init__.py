@@ -1,0 +1,1 @@
+"""Corpora for masked-LM training: raw text, tokenised once into blocks of tokens on disk."""

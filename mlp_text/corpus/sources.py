@@ -1,0 +1,93 @@
+"""What a corpus is called, in a configuration or a command.
+
+    pydoc:train                                     a split of Python's own language reference
+    tfds:lm1b:train                                 a split of a TFDS data set, feature `text`
+    tfds:glue/sst2:train:sentence                   the same with another feature
+    tfds:/data/glue/sst2/2.0.0:train[:90%]:sentence a directory that TFDS prepared, part of a split
+    /data/c4/c4-train.*.json.gz                     files: a pattern, with ** for any depth,
+    /data/books                                     a folder, with all that is in it at any depth,
+    notes.txt                                       or one
+
+Several are joined by "+". Files are JSON lines (see `text_files.JsonLinesFile`) or plain text
+(`PlainTextFile`), compressed with gzip or not, as the endings of their names say.
+"""
+
+import glob
+import re
+from collections import Counter
+from pathlib import Path
+
+from mlp_core.errors import MissingError, UserError
+from mlp_text.corpus.pydoc_topics import SPLITS, PydocShard
+from mlp_text.corpus.shard import Shard
+from mlp_text.corpus.text_files import FIELD, FORMATS, is_text_file, open_text_file
+
+TFDS = re.compile(
+    r"tfds:(?P<name>[^:]+(:[\d.*]+)?):(?P<split>\w+(\[[^]]*\])?)(:(?P<field>\w+))?"
+)  # The name may end with a version, "glue/sst2:2.0.0".
+
+
+def open_corpus(text: str, data_dir: str | None = None) -> list[Shard]:
+    """The shards of a corpus, in an order that does not change.
+
+    Args:
+      text: see above.
+      data_dir: where TFDS data lie; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+
+    Raises:
+        MissingError: it is not on this machine.
+        UserError: it cannot be understood, opened, or names a file twice.
+    """
+    shards = [shard for part in text.split("+") for shard in _open_part(part.strip(), data_dir)]
+    uses = Counter(shard.name for shard in shards)
+    twice = next((name for name in uses if uses[name] > 1), None)
+    if twice is not None:
+        raise UserError(f"{text}: names {twice} twice.")
+    return shards
+
+
+def _open_part(text: str, data_dir: str | None) -> list[Shard]:
+    if text.split(":")[0] == "pydoc":
+        return [_open_pydoc(text)]
+    if text.startswith("tfds:"):
+        return _open_tfds(text, data_dir)
+    return [open_text_file(path) for path in _files(text)]
+
+
+def _open_pydoc(text: str) -> Shard:
+    split = text.removeprefix("pydoc:")
+    if split not in SPLITS:
+        raise UserError(f"{text!r} is no corpus; there are pydoc:train and pydoc:validation.")
+    return PydocShard(split)
+
+
+def _open_tfds(text: str, data_dir: str | None) -> list[Shard]:
+    from mlp_text.corpus.tfds_files import open_tfds  # Takes seconds to import.
+
+    parts = TFDS.fullmatch(text)
+    if parts is None:
+        raise UserError(
+            f"{text!r} is no corpus; it is written tfds:NAME:SPLIT or tfds:NAME:SPLIT:FIELD, such "
+            "as tfds:glue/sst2:train:sentence."
+        )
+    return open_tfds(parts["name"], parts["split"], parts["field"] or FIELD, data_dir)
+
+
+def _files(text: str) -> list[Path]:
+    """The files of a path, folder or pattern, in the order of their names."""
+    path = Path(text).expanduser()
+    if path.is_file():
+        return [path]
+    pattern = path / "**" if path.is_dir() else path
+    found = sorted(Path(name) for name in glob.glob(str(pattern), recursive=True))
+    files = [file for file in found if file.is_file()]
+    if path.is_dir():
+        files = [file for file in files if is_text_file(file)]
+        if not files:
+            raise MissingError(f"{text}: no file in this folder ends in {', '.join(FORMATS)}.")
+    if not files:
+        raise MissingError(
+            f"{text or 'an empty name'}: there is no such corpus: no file is called so, and it is "
+            "neither pydoc:SPLIT nor tfds:NAME:SPLIT."
+        )
+    return files

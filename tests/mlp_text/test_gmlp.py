@@ -1,0 +1,154 @@
+"""The text models: the paper's parameter counts, lengths, pads, BERT's states as input."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlp_core.errors import UserError
+from mlp_core.parameters import count, flatten
+from mlp_text.bert import BertEncoder
+from mlp_text.gmlp import BERT_FEATURES, GmlpEncoder
+from mlp_text.models import create_encoder
+from mlp_text.text_models import MaskedLm
+
+VOCABULARY = 32_000  # The paper's.
+
+# Blocks and tied embedding, which is what the paper counts: tables 4 and 5.
+COUNTS = {
+    "tmlp_l18": 58_996_462,
+    "tmlp_l36": 101_608_924,
+    "tmlp_l72": 186_833_848,
+    "tmlp_l144": 357_283_696,
+    "gmlp_l36": 102_189_568,
+    "amlp_l36": 108_749_020,
+    "tmlp_base": 130_072_528,
+    "gmlp_base": 142_606_336,
+    "amlp_base": 108_790_492,
+    "tmlp_large": 365_272_992,
+    "amlp_large": 315_626_424,
+    "tmlp_xlarge": 940_580_720,
+}
+
+
+def abstract_params(model, length):
+    ids = jax.ShapeDtypeStruct((1, length), jnp.int32)
+    return flatten(jax.eval_shape(model.init, jax.random.key(0), ids)["params"])
+
+
+@pytest.mark.parametrize("name, expected", COUNTS.items())
+def test_parameter_counts_are_the_papers(name, expected):
+    encoder = create_encoder(name, VOCABULARY)
+    params = abstract_params(encoder, encoder.max_length)
+    counted = {n: leaf for n, leaf in params.items() if not n.startswith("final_norm")}
+    assert count(counted) == expected
+
+
+def test_the_masked_lm_head_adds_what_berts_does():
+    encoder = create_encoder("tmlp_l36", VOCABULARY, segments=True)
+    assert count(abstract_params(MaskedLm(encoder), 128)) == 101_906_652
+
+
+def small(**fields):
+    sizes = dict(vocab_size=50, hidden_dim=16, num_blocks=2, ffn_dim=32, max_length=8)
+    return GmlpEncoder(**(sizes | fields))
+
+
+def trained(encoder, length=8):
+    """Parameters whose spatial projections are not next to nothing, as they are at first."""
+    params = encoder.init(jax.random.key(0), jnp.zeros((1, length), jnp.int32))["params"]
+    rng = np.random.default_rng(0)
+    return {
+        "params": jax.tree.map(
+            lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape).astype(np.float32), params
+        )
+    }
+
+
+IDS = np.random.default_rng(1).integers(5, 50, (2, 12)).astype(np.int32)
+
+
+@pytest.mark.parametrize("length", [3, 5, 8, 12])
+def test_tmlp_takes_shorter_and_longer_sequences_than_it_was_trained_on(length):
+    encoder = small(spatial_matrix="toeplitz")
+    params = trained(encoder)
+    states = encoder.apply(params, IDS[:, :length])
+    assert states.shape == (2, length, 16)
+    # A position whose neighbours within 7 are the same has, after one block, the same state.
+    block = small(spatial_matrix="toeplitz", num_blocks=1)
+    one = trained(block)
+    shorter, longer = block.apply(one, IDS[:, :length]), block.apply(one, IDS)
+    if length >= 8:
+        np.testing.assert_allclose(shorter[:, 0], longer[:, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_shorter_sequence_equals_one_whose_pads_are_masked():
+    for spatial_matrix in ("full", "toeplitz"):
+        encoder = small(spatial_matrix=spatial_matrix, mask_pads=True, tiny_attention_dim=4)
+        params = trained(encoder)
+        mask = (np.arange(8) < 5).astype(np.uint8)[None].repeat(2, 0)
+        padded = encoder.apply(params, IDS[:, :8], mask)[:, :5]
+        np.testing.assert_allclose(
+            encoder.apply(params, IDS[:, :5]), padded, rtol=1e-5, atol=1e-5
+        )
+
+
+def test_full_matrices_refuse_longer_sequences():
+    encoder = small()
+    with pytest.raises(UserError, match="12 tokens are more than the 8"):
+        encoder.apply(trained(encoder), IDS)
+
+
+@pytest.mark.parametrize("mask_pads", [False, True])
+def test_pads_matter_unless_they_are_masked(mask_pads):
+    encoder = small(mask_pads=mask_pads)
+    params = trained(encoder)
+    mask = (np.arange(8) < 5).astype(np.uint8)[None].repeat(2, 0)
+    other = IDS[:, :8].copy()
+    other[:, 5:] = 0
+    ours, theirs = (encoder.apply(params, ids, mask)[:, :5] for ids in (IDS[:, :8], other))
+    assert (np.abs(ours - theirs).max() == 0) == mask_pads
+
+
+def test_the_sentences_of_a_pair_are_told_apart_where_there_are_segments():
+    for segments in (False, True):
+        encoder = small(segments=segments)
+        params = trained(encoder)
+        types = (np.arange(8) > 3).astype(np.uint8)[None].repeat(2, 0)
+        ours, plain = (encoder.apply(params, IDS[:, :8], None, t) for t in (types, None))
+        assert (np.abs(ours - plain).max() > 1e-3) == segments
+
+
+@pytest.mark.parametrize("features", BERT_FEATURES)
+def test_a_berts_states_take_the_place_of_embeddings(features):
+    bert = BertEncoder(50, 8, num_blocks=5, num_heads=2, ffn_dim=16, max_length=16)
+    encoder = small(bert=bert, bert_features=features)
+    params = trained(encoder)
+    names = flatten(params["params"])
+    assert not any(name.startswith("word_embeddings") for name in names)
+    width = 32 if features == "concat4" else 8
+    assert names["project_features/kernel"].shape == (width, 16)
+    states = bert.apply({"params": params["params"]["bert"]}, IDS[:, :8], all_states=True)
+    expected = {
+        "last": states[5],
+        "second_last": states[4],
+        "sum4": states[2] + states[3] + states[4] + states[5],
+        "concat4": np.concatenate(states[2:], axis=-1),
+    }[features]
+    _, seen = encoder.apply(
+        params, IDS[:, :8], capture_intermediates=lambda m, _: m.name == "project_features"
+    )
+    projected = seen["intermediates"]["project_features"]["__call__"][0]
+    dense = params["params"]["project_features"]
+    np.testing.assert_allclose(
+        projected, expected @ dense["kernel"] + dense["bias"], rtol=2e-4, atol=2e-4
+    )
+
+
+def test_wrong_names_and_fields_are_told():
+    with pytest.raises(UserError, match="no text model 'gmlp_l37'"):
+        create_encoder("gmlp_l37", 100)
+    with pytest.raises(UserError, match="'gmlp' needs hidden_dim"):
+        create_encoder("gmlp", 100)
+    with pytest.raises(UserError, match="no field 'depth'"):
+        create_encoder("gmlp_l18", 100, depth=3)

@@ -42,7 +42,8 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 problems.append(f"{error}\nIt is published at {file.url}\nPut the file at {path}")
         if problems:
             problems.append(
-                f"Or name with --config.data.data_dir a TFDS folder that holds {self.name}."
+                "Or name with --config.data.data_dir a TFDS folder that holds "
+                f"{self.info.full_name}."
             )
             raise DownloadError("\n".join(problems))
         return {key: self.archive_path(key) for key in self.archives}

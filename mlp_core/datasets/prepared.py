@@ -24,13 +24,15 @@ def is_own_folder(name: str, own_builders: Builders) -> bool:
     """Tells a folder of the user's own data from a name and from a directory that TFDS prepared.
 
     Raises:
-        UserError: it is a path where nothing is, or one above directories that TFDS prepared.
+        UserError: it is a path where no folder is, or one above directories that TFDS prepared.
     """
     path = Path(name).expanduser()
     if name in own_builders or _is_tfds_directory(path):
         return False
     if not path.is_dir():
-        if path.is_absolute() or path.is_file():
+        if path.is_file():
+            raise UserError(f"config.data.name: {path} is a file; name a folder of such.")
+        if path.is_absolute():
             raise UserError(f"config.data.name: there is no folder {path}.")
         return False
     for below in sorted(path.iterdir()):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from mlp_core.datasets.archives import ArchiveBuilder, open_zipped
@@ -21,7 +22,6 @@ NO_LABEL = -1
 class _Glue(ArchiveBuilder, skip_registration=True):
     """What both have in common: a zip archive of one table a split."""
 
-    name = "glue"
     VERSION = tfds.core.Version("2.0.0")
     summary: str
     members: dict[str, str]  # Of the archive, by split.
@@ -39,7 +39,7 @@ class _Glue(ArchiveBuilder, skip_registration=True):
                 texts
                 | {
                     "label": tfds.features.ClassLabel(names=self.classes),
-                    "idx": tfds.features.Scalar("int32"),
+                    "idx": np.int32,
                 }
             ),
         )
@@ -77,6 +77,7 @@ class _Glue(ArchiveBuilder, skip_registration=True):
 class Sst2(_Glue, skip_registration=True):
     """Stanford Sentiment Treebank in GLUE: 67,349, 872 and 1,821 phrases from film reviews."""
 
+    name = "glue"
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name="sst2", description="Phrases from film reviews.")
     ]
@@ -101,6 +102,7 @@ class Sst2(_Glue, skip_registration=True):
 class Mnli(_Glue, skip_registration=True):
     """Multi-Genre NLI in GLUE: 392,702 pairs of sentences; 9,815 matched, 9,832 mismatched."""
 
+    name = "glue"
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name="mnli", description="Pairs of sentences in ten genres.")
     ]

@@ -1,6 +1,7 @@
 """Data sets of labelled texts: by name, prepared on disk by TFDS, or folders of tables."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -80,7 +81,7 @@ class TfdsTexts:
         check_usable(where, examples, self.num_classes)
         return examples
 
-    def _serialized(self, split: str):
+    def _serialized(self, split: str) -> Iterator[bytes]:
         if self.builder.info.file_format == tfds.core.FileFormat.TFRECORD:
             yield from TfrecordSource(self.builder, split).serialized
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag
+from launch import command, config_flag, experiments
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -34,8 +34,8 @@ def main() -> None:
     config, name = config_flag.config_and_name()
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.sweep import run_sweep
-    from mlp_vision import experiment
 
+    experiment = experiments.experiment_of(config)
     workdir = Path(WORKDIR.value or f"runs/{name}_sweep").expanduser()
     if not run_sweep(experiment, config, GRID.value, workdir, dry_run=DRY_RUN.value):
         sys.exit(SOME_FAILED)

@@ -7,7 +7,7 @@ python launch/evaluate.py --config=configs/mixer_b16_pets.py --weights=pets.npz 
 
 from absl import flags
 
-from launch import command, config_flag, weights_flag
+from launch import command, config_flag, experiments, weights_flag
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -21,11 +21,9 @@ def main() -> None:
     """Evaluates the weights. Numerics and image size are theirs, unless a flag sets them."""
     config, name = config_flag.config_and_name()
     weights = weights_flag.weights_or_run(name)
-    # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision.scoring import score
-
+    scoring = experiments.module_of(config, "scoring")
     splits = {split: split for split in SPLIT.value or ()} or config.data.eval_splits.to_dict()
-    score(config, weights, config_flag.fields_set(), splits)
+    scoring.score(config, weights, config_flag.fields_set(), splits)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag, weights_flag
+from launch import command, config_flag, experiments, weights_flag
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -27,6 +27,7 @@ def main() -> None:
     """Extracts the features."""
     config, name = config_flag.config_and_name()
     command.require(OUTPUT)
+    experiments.require_images(config)
     weights = weights_flag.weights_or_run(name)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.features import extract

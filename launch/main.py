@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag
+from launch import command, config_flag, experiments
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -24,12 +24,8 @@ DRY_RUN = flags.DEFINE_bool(
 def main() -> None:
     """Trains the configured experiment."""
     config, name = config_flag.config_and_name()
-    # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision import experiment
-
-    experiment.train(
-        config, Path(WORKDIR.value or f"runs/{name}").expanduser(), dry_run=DRY_RUN.value
-    )
+    workdir = Path(WORKDIR.value or f"runs/{name}").expanduser()
+    experiments.experiment_of(config).train(config, workdir, dry_run=DRY_RUN.value)
 
 
 if __name__ == "__main__":

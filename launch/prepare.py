@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag
+from launch import command, config_flag, experiments
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -24,11 +24,8 @@ DIRECTORY = flags.DEFINE_string(
 def main() -> None:
     """Prepares the configured experiment."""
     config, _ = config_flag.config_and_name()
-    # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision import preparation
-
     directory = Path(DIRECTORY.value).expanduser() if DIRECTORY.value else None
-    preparation.prepare(config, directory)
+    experiments.module_of(config, "preparation").prepare(config, directory)
 
 
 if __name__ == "__main__":

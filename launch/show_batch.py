@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag
+from launch import command, config_flag, experiments
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -23,6 +23,7 @@ def main() -> None:
     """Draws the batch."""
     config, name = config_flag.config_and_name()
     command.require(OUTPUT)
+    experiments.require_images(config)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.show_batch import show_batch
 

@@ -2,6 +2,9 @@
 
 python launch/sweep.py --config=configs/mixer_b16_cifar100.py
 python launch/sweep.py --config=configs/mixer_cifar10_scratch.py --grid=optimizer.weight_decay=0.1,1
+python launch/sweep.py --config=configs/mixer_digits.py --grid=seed=0,1,2
+
+The last tells the median over the seeds and how far they spread.
 """
 
 import sys
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag
+from launch import command, config_flag, experiments
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -30,10 +33,11 @@ def main() -> None:
     """Runs the sweep; run again, it goes on."""
     config, name = config_flag.config_and_name()
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision.sweep import run_sweep
+    from mlp_core.sweep import run_sweep
 
+    experiment = experiments.experiment_of(config)
     workdir = Path(WORKDIR.value or f"runs/{name}_sweep").expanduser()
-    if not run_sweep(config, GRID.value, workdir, dry_run=DRY_RUN.value):
+    if not run_sweep(experiment, config, GRID.value, workdir, dry_run=DRY_RUN.value):
         sys.exit(SOME_FAILED)
 
 

@@ -1,5 +1,6 @@
 """Scores of a sweep's members as a picture. Training never imports this module."""
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlp_core.sweep_report import Outcome, best_of
+from mlp_core.sweep_report import SEED, Outcome, best_of, differ_in_seed_only
 
 DECADE = 10
 
@@ -16,8 +17,8 @@ def plot(outcomes: Sequence[Outcome], metric: str, title: str, file: Path) -> No
     """Writes scores in percent over a swept field as a PNG, a line for each choice of the others.
 
     The field is the numeric one with the most values, on a logarithmic axis where they span a
-    decade. Values that are no numbers stand side by side. Members without a score are marked at
-    the bottom.
+    decade. Seeds, and values that are no numbers, stand side by side. Members without a score are
+    marked at the bottom.
     """
     field = max(outcomes[0].point, key=lambda f: (_is_numeric(outcomes, f), len(_at(outcomes, f))))
     values = _at(outcomes, field)
@@ -35,7 +36,10 @@ def plot(outcomes: Sequence[Outcome], metric: str, title: str, file: Path) -> No
         scored = [m for m in members if m.score is not None]
         x = [position[m.point[field]] for m in scored]
         axes.plot(x, [100 * m.score for m in scored], "o-" if numeric else "o", label=label)
-    _mark_best(axes, outcomes, field, position)
+    if differ_in_seed_only([outcome.point for outcome in outcomes]):
+        _mark_median(axes, outcomes)
+    else:
+        _mark_best(axes, outcomes, field, position)
     missing = [position[m.point[field]] for m in outcomes if m.score is None]
     if missing:
         bottom = axes.get_xaxis_transform()  # Its heights are parts of the axis.
@@ -58,13 +62,27 @@ def _mark_best(axes: Axes, outcomes: Sequence[Outcome], field: str, position: di
         axes.margins(y=0.15)  # Room for the number.
 
 
+def _mark_median(axes: Axes, outcomes: Sequence[Outcome]) -> None:
+    scores = [outcome.score for outcome in outcomes if outcome.score is not None]
+    if scores:
+        median = 100 * statistics.median(scores)
+        axes.axhline(median, ls="--", color="tab:green")
+        axes.annotate(
+            f"median {median:.2f} %",
+            (0.01, median),
+            xycoords=("axes fraction", "data"),
+            va="bottom",
+        )
+
+
 def _at(outcomes: Sequence[Outcome], field: str) -> list[Any]:
     """The different values of a field, in the order of the members."""
     return list(dict.fromkeys(outcome.point[field] for outcome in outcomes))
 
 
 def _is_numeric(outcomes: Sequence[Outcome], field: str) -> bool:
-    return all(type(value) in (int, float) for value in _at(outcomes, field))
+    values = _at(outcomes, field)
+    return field != SEED and all(type(value) in (int, float) for value in values)
 
 
 def _lines(outcomes: Sequence[Outcome], field: str) -> dict[str, list[Outcome]]:

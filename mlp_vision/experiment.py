@@ -31,6 +31,7 @@ from mlp_vision.spec_file import read_spec
 from mlp_vision.wanted_model import departures, wanted_spec
 from mlp_vision.weights import Weights, expected_params, open_weights
 
+SETTINGS = ImageClassificationConfig
 NEXT_STEPS = (
     "change any field with --config.FIELD=VALUE and another --workdir, or fine-tune Google's\n"
     "Mixer-B/16 with --config=configs/mixer_b16_cifar100.py (:smoke for two minutes)."

@@ -10,10 +10,10 @@ from mlp_core.config import parse_config
 from mlp_core.grid import at_point, parse_grid
 from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
 from mlp_core.plan import Plan
+from mlp_core.sweep import Run, final_run
 from mlp_vision import experiment
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig, LossConfig
 from mlp_vision.models import find_model
-from mlp_vision.sweep import Run, final_run
 from mlp_vision.wanted_model import wanted_spec
 from mlp_vision.weights import expected_params
 from tests.conftest import ROOT

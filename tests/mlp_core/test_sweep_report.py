@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from mlp_core.sweep_plot import plot
-from mlp_core.sweep_report import Outcome, best_of, table
+from mlp_core.sweep_report import Outcome, best_of, differ_in_seed_only, table
 
 RATE = "schedule.peak_learning_rate"
 GOOD = [Outcome({RATE: rate}, score) for rate, score in [(0.003, 0.5), (0.01, 0.7), (0.06, 0.7)]]
@@ -23,16 +23,43 @@ def test_the_table_has_a_row_a_member_and_marks_the_best():
     assert lines[5] == "| 1.0 |  | step 3: the loss is nan / inf |"
 
 
+SEEDS = [Outcome({"seed": seed}, score) for seed, score in [(0, 0.8), (1, 0.9), (2, 0.85)]]
+
+
+def test_runs_that_differ_in_the_seed_only_are_summed_up_below():
+    rates = [
+        Outcome({RATE: rate, "seed": seed}, score)
+        for rate, seed, score in [(0.1, 0, 0.5), (0.1, 1, 0.6), (0.3, 0, 0.7), (0.3, 1, None)]
+    ]
+    lines = table(rates, "validation/top1").splitlines()
+    assert lines[4] == "| 0.3 | 0 | 70.00 % | **best** |"
+    assert lines[6:] == [
+        "| 0.1 | median of 2 | 55.00 % | 50.00 % to 60.00 % |",
+        "| 0.3 | median of 1 | 70.00 % | 70.00 % to 70.00 % |",
+    ]
+    lines = table(SEEDS, "validation/top1").splitlines()
+    assert lines[3] == "| 1 | 90.00 % |  |"  # Luck is no merit.
+    assert lines[5:] == ["| median of 3 | 85.00 % | 80.00 % to 90.00 % |"]
+
+
+def test_a_sweep_over_seeds_is_told_from_others():
+    assert differ_in_seed_only([{"seed": 0, RATE: 0.1}, {"seed": 1, RATE: 0.1}])
+    assert not differ_in_seed_only([{"seed": 0, RATE: 0.1}, {"seed": 1, RATE: 0.2}])
+    assert not differ_in_seed_only([{"seed": 0}])
+    assert not differ_in_seed_only([{RATE: 0.1}, {RATE: 0.2}])
+
+
 @pytest.mark.parametrize(
     "outcomes",
     [
         GOOD,
         [*GOOD, FAILED],
         [FAILED],
+        SEEDS,
         [Outcome({"seed": 0, "warmup": w}, s) for w, s in [("1 epoch", 0.1), ("0", None)]],
         [Outcome({"blocks": None, RATE: 0.1}, 0.2), Outcome({"blocks": 2, RATE: 0.1}, 0.3)],
     ],
-    ids=["scores", "one failed", "all failed", "words", "unset"],
+    ids=["scores", "one failed", "all failed", "seeds", "words", "unset"],
 )
 def test_every_kind_of_sweep_can_be_drawn(outcomes, tmp_path):
     plot(outcomes, "validation/top1", "a sweep", tmp_path / "sweep.png")

@@ -1,12 +1,15 @@
 """The parts of a sweep that need no training; tests/launch/test_sweep.py runs whole ones."""
 
+import copy
+
 import pytest
 from ml_collections import ConfigDict
 
 from configs import mixer_digits
 from mlp_core.errors import UserError
-from mlp_core.run_directory import save_config
-from mlp_vision.sweep import Run, final_run, run_sweep
+from mlp_core.run_directory import save_config, save_results
+from mlp_core.sweep import Run, final_run, run_sweep
+from mlp_vision import experiment
 
 
 def held_out():
@@ -43,7 +46,7 @@ def test_the_final_run_trains_on_everything_and_chooses_nothing(tmp_path):
 )
 def test_a_wrong_value_is_told_before_anything_is_written(entry, message, tmp_path):
     with pytest.raises(UserError, match="--grid") as error:
-        run_sweep(held_out(), [entry], tmp_path / "sweep")
+        run_sweep(experiment, held_out(), [entry], tmp_path / "sweep")
     assert message in str(error.value)
     assert not (tmp_path / "sweep").exists()
 
@@ -52,14 +55,14 @@ def test_a_final_run_without_a_split_to_evaluate_is_refused(tmp_path):
     config = mixer_digits.get_config()
     config.sweep.train_split = "train"
     with pytest.raises(UserError, match="'test' is the only split"):
-        run_sweep(config, ["seed=0,1"], tmp_path / "sweep")
+        run_sweep(experiment, config, ["optimizer.momentum=0.8,0.9"], tmp_path / "sweep")
 
 
 def test_all_members_are_checked_with_their_devices_before_the_first_starts(tmp_path, data_dir):
     config = held_out()
     config.data.data_dir = data_dir
     with pytest.raises(UserError, match="train.grad_accum_steps=3: config.train.global_batch_size"):
-        run_sweep(config, ["train.grad_accum_steps=1,3"], tmp_path)
+        run_sweep(experiment, config, ["train.grad_accum_steps=1,3"], tmp_path)
     assert not list(tmp_path.rglob("metrics.jsonl"))
 
 
@@ -70,4 +73,25 @@ def test_members_of_another_experiment_are_not_mixed_in(tmp_path):
     (folder / "checkpoints" / "5").mkdir(parents=True)
     save_config(folder, other)
     with pytest.raises(UserError, match="config.seed: 5 there, 0 now"):
-        run_sweep(held_out(), ["optimizer.momentum=0.8"], tmp_path)
+        run_sweep(experiment, held_out(), ["optimizer.momentum=0.8"], tmp_path)
+
+
+def test_among_seeds_nothing_is_chosen_and_median_and_spread_are_told(tmp_path, capsys):
+    config = held_out()
+    for seed, score in ((0, 0.91), (1, 0.95), (2, 0.9)):
+        member = copy.deepcopy(config)
+        member.seed = seed
+        folder = tmp_path / f"seed={seed}"
+        (folder / "checkpoints" / "5").mkdir(parents=True)
+        save_config(folder, member)
+        results = {"validation/loss": 0.5, "validation/top1": score, "test/top1": score - 0.1}
+        save_results(folder, results)
+    assert run_sweep(experiment, config, ["seed=0,1,2"], tmp_path)
+    text = (tmp_path / "sweep.md").read_text()
+    assert "| median of 3 | 91.00 % | 90.00 % to 95.00 % |" in text
+    assert (
+        "Median of 3 (lowest to highest): validation/top1 91.00 % (90.00 % to 95.00 %), "
+        "test/top1 81.00 % (80.00 % to 85.00 %)\n"
+    ) in text
+    assert "best" not in text.lower() and not (tmp_path / "best").exists()
+    assert "no final run: among seeds" in capsys.readouterr().out

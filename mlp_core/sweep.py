@@ -2,7 +2,8 @@
 
 The protocol of ViT and MLP-Mixer: members train on a part of the training set and are judged at
 their end by `config.evaluation.best_metric`, on the part held out; the final run has no such part,
-so nothing is chosen by its test results.
+so nothing is chosen by its test results. Where the members differ in their seeds only, there is
+nothing to choose and no final run: the median and the spread are what is told.
 
 The folders are the state of a sweep. Each run is a process of its own, and this one opens no
 device, which that process could then not have.
@@ -12,12 +13,13 @@ import copy
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
-from mlp_core.config import parse_config
+from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import MissingError, UserError
 from mlp_core.grid import Point, at_point, describe, fields_of, folder_name, parse_grid, value_at
 from mlp_core.own_process import run_in_own_process
@@ -31,14 +33,24 @@ from mlp_core.run_directory import (
     read_config,
     read_results,
 )
-from mlp_core.scores import in_words
+from mlp_core.scores import in_words, spread_in_words
 from mlp_core.sweep_plot import plot
-from mlp_core.sweep_report import Outcome, best_of, table
-from mlp_vision import experiment
-from mlp_vision.config import ImageClassificationConfig
+from mlp_core.sweep_report import Outcome, best_of, differ_in_seed_only, table
 
 FINAL = "best"  # Folder of the final run.
 TABLE, PLOT = "sweep.md", "sweep.png"
+
+
+class Experiment(Protocol):
+    """A kind of experiment, as a module with these names; each run's process imports it anew."""
+
+    SETTINGS: type[RunConfig]
+
+    def prepare(config: ConfigDict, workdir: Path) -> Any:
+        """Checks the run of `config` in `workdir` and fetches what it needs."""
+
+    def train(config: ConfigDict, workdir: Path) -> dict[str, float]:
+        """Runs it, going on with what is in `workdir`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +72,11 @@ class Run:
 
 
 def run_sweep(
-    config: ConfigDict, grid: Sequence[str], workdir: Path, dry_run: bool = False
+    experiment: Experiment,
+    config: ConfigDict,
+    grid: Sequence[str],
+    workdir: Path,
+    dry_run: bool = False,
 ) -> bool:
     """Runs the sweep in `workdir`, going on with what is there; returns whether no run failed.
 
@@ -68,6 +84,7 @@ def run_sweep(
     others go on; run again, it is tried again. Finished members of other grids in `workdir` count.
 
     Args:
+      experiment: its kind.
       config: the experiment.
       grid: entries "FIELD=VALUE,VALUE,..."; none: those of `config.sweep.grid`.
       workdir: folder of the sweep, with a folder for each member and `best` for the final run.
@@ -76,11 +93,13 @@ def run_sweep(
     Raises:
         UserError: the configuration of a run is wrong, or its data or weights are missing.
     """
-    settings = parse_config(ImageClassificationConfig, config)
+    settings = parse_config(experiment.SETTINGS, config)
     members = _members(config, parse_grid(config, grid or settings.sweep.grid), workdir)
     finals = [final_run(member, workdir) for member in members if settings.sweep.train_split]
+    if differ_in_seed_only([member.point for member in members]):
+        finals = []
     for run in members + finals:
-        _check_settings(run)
+        _check_settings(experiment.SETTINGS, run)
     check_writable(workdir)
     with locked_on_this_host(workdir):
         others = _members_of_other_grids(config, members, workdir)
@@ -88,14 +107,14 @@ def run_sweep(
         # A final run with a checkpoint has been checked before, perhaps for another best value.
         new_finals = [] if has_checkpoint(workdir / FINAL) else finals
         if unfinished or new_finals:
-            run_in_own_process(_prepare, unfinished + new_finals)
+            run_in_own_process(_prepare, experiment.prepare, unfinished + new_finals)
         if dry_run:
             _tell(
                 f"Dry run: {len(members)} members, {len(unfinished)} of them to train; "
                 "configurations, data and weights are in order. Nothing was trained."
             )
             return True
-        return _run_all(members, others, workdir)
+        return _run_all(experiment.train, members, others, workdir)
 
 
 def final_run(member: Run, workdir: Path) -> Run:
@@ -147,55 +166,57 @@ def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Pat
     return found
 
 
-def _check_settings(run: Run) -> None:
+def _check_settings(settings_class: type[RunConfig], run: Run) -> None:
     try:
-        parse_config(ImageClassificationConfig, run.config)
+        parse_config(settings_class, run.config)
     except UserError as error:
         raise UserError(f"--grid, {describe(run.point)}: {error}") from None
 
 
-def _prepare(runs: list[Run]) -> None:
+def _prepare(prepare: Callable, runs: list[Run]) -> None:
     """Checks the runs, with their devices at hand, and fetches what they need."""
     for run in runs:
         try:
-            experiment.prepare(run.config, run.folder)
+            prepare(run.config, run.folder)
         except MissingError:  # The same for all of them.
             raise
         except UserError as error:
             raise UserError(f"{describe(run.point)}: {error}") from None
 
 
-def _run_all(members: list[Run], others: list[Run], workdir: Path) -> bool:
+def _run_all(train: Callable, members: list[Run], others: list[Run], workdir: Path) -> bool:
     """Trains what is not finished, the final run too; returns whether no run failed."""
     failures: dict[Path, str] = {}
     runs = _in_order(members + others)
     for i, member in enumerate(members, 1):
-        _train(member, f"member {i} of {len(members)}: {describe(member.point)}", failures)
+        _train(train, member, f"member {i} of {len(members)}: {describe(member.point)}", failures)
         _write_report(runs, None, failures, workdir)
     final = None
     best = best_of(outcomes := _outcomes(runs, failures))
     if best is not None:
         winner = runs[outcomes.index(best)]
-        if not winner.config.sweep.train_split:
+        if differ_in_seed_only([run.point for run in runs]):
+            _tell("\nThere is no final run: among seeds there is nothing to choose.")
+        elif not winner.config.sweep.train_split:
             _tell("\nThere is no final run: config.sweep.train_split names no larger training set.")
         else:
             final = final_run(winner, workdir)
             _move_another_aside(final)
             where = final.config.data.train_split
-            _train(final, f"final run, on {where}: {describe(final.point)}", failures)
+            _train(train, final, f"final run, on {where}: {describe(final.point)}", failures)
     _tell(f"\n{_write_report(runs, final, failures, workdir)}")
     _tell(f"Table  {workdir / TABLE}\nPlot   {workdir / PLOT}")
     return not failures
 
 
-def _train(run: Run, heading: str, failures: dict[Path, str]) -> None:
+def _train(train: Callable, run: Run, heading: str, failures: dict[Path, str]) -> None:
     """Trains a run to its end, or notes why that failed."""
     if run.results() is not None:
         _tell(f"{heading} (finished before)")
         return
     _tell(f"\n{heading}")
     try:
-        run_in_own_process(experiment.train, run.config, run.folder)
+        run_in_own_process(train, run.config, run.folder)
     except UserError as error:
         failures[run.folder] = str(error)
         _tell(f"failed: {error}")
@@ -238,11 +259,14 @@ def _write_report(
     outcomes = _outcomes(runs, failures)
     plot(outcomes, metric, workdir.name, workdir / PLOT)
     lines = [f"# Sweep {workdir.name}", table(outcomes, metric), f"![{metric}]({PLOT})"]
+    finished = [results for run in runs if (results := run.results())]
     if final is not None:
         results = final.results()
         fate = failures.get(final.folder) if results is None else in_words(results)
         where, point = final.config.data.train_split, describe(final.point)
         lines.append(f"Final run, trained on `{where}` with {point}: {fate}")
+    elif finished and differ_in_seed_only([run.point for run in runs]):
+        lines.append(f"Median of {len(finished)} (lowest to highest): {spread_in_words(finished)}")
     elif (best := best_of(outcomes)) is not None:
         results = runs[outcomes.index(best)].results()
         lines.append(f"Best so far, {describe(best.point)}: {in_words(results)}")

@@ -46,4 +46,4 @@ class TinyMaskedLm(nn.Module):
         mean = (states * attended).sum(1, keepdims=True) / attended.sum(1, keepdims=True)
         states = jnp.concatenate([states, jnp.broadcast_to(mean, states.shape)], axis=-1)
         asked = jnp.take_along_axis(states, positions[..., None], axis=1)  # [B, P, 16]
-        return nn.Dense(VOCAB_SIZE)(nn.gelu(nn.Dense(16)(asked)))
+        return nn.Dense(VOCAB_SIZE, name="output")(nn.gelu(nn.Dense(16)(asked)))

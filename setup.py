@@ -29,13 +29,16 @@ setup(
         "orbax-checkpoint>=0.12",
         "pillow>=11.3",
         "pydantic>=2.11",
+        "protobuf>=5.28",  # sentencepiece reads models with it, without declaring it
         "requests>=2.32.2",
         "safetensors>=0.6",
         "scikit-learn>=1.7",
         "scipy>=1.14",
         "simplejpeg>=1.9",
+        "sentencepiece>=0.2.3",
         "tensorboardX>=2.6.4",
         "tensorflow-datasets>=4.9.10",
+        "tokenizers>=0.22",
         "tqdm>=4.67",
     ],
     extras_require={

@@ -1,0 +1,121 @@
+"""SentencePiece models (unigram, BPE) made into tokenizers of the `tokenizers` library.
+
+The format is a protocol buffer: pieces with scores, and rules that text is normalised by. Ids are
+those that the SentencePiece library gives, but for
+
+- names of special tokens in a text, which stand for the tokens here;
+- splits of a word that the model finds equally good (hu-mm-m, hu-m-mm), where either may take
+  either: about one sentence in a thousand with a unigram model;
+- spaces in front of a text, where the model keeps them or adds none itself;
+- characters under several accents at once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+
+from mlp_core.errors import UserError
+from mlp_text.special_tokens import NAMES
+
+SPACE = "\u2581"  # Stands for a space: pieces that begin with it begin a word.
+UNIGRAM, BPE = 1, 2  # Of `TrainerSpec.ModelType`.
+CONTROL, USER_DEFINED = 3, 4  # Of `SentencePiece.Type`.
+
+
+def read_sentencepiece(path: Path) -> tokenizers.Tokenizer:
+    """Reads a SentencePiece .model.
+
+    Raises:
+        UserError: it is damaged or something else, or of a kind other than unigram and BPE.
+    """
+    return sentencepiece_tokenizer(path.read_bytes(), path)
+
+
+def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Tokenizer:
+    """Converts a serialised SentencePiece model; errors name `origin`.
+
+    Raises:
+        UserError: it is damaged or something else, or of a kind other than unigram and BPE.
+    """
+    # Imported where it is needed: no other vocabulary takes them.
+    from google.protobuf.message import DecodeError
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto()
+    try:
+        proto.ParseFromString(model)
+    except DecodeError as error:
+        raise UserError(f"{origin}: no SentencePiece model, or cut short ({error}).") from error
+    if not proto.pieces:
+        raise UserError(f"{origin}: no SentencePiece model: it holds no pieces.")
+    rules = proto.normalizer_spec
+    if proto.trainer_spec.treat_whitespace_as_suffix:
+        raise UserError(f"{origin}: marks spaces at the ends of words; this is not supported.")
+    backend = tokenizers.Tokenizer(_model(proto, origin))
+    backend.normalizer = _normalizer(rules)
+    metaspace = {
+        "replacement": SPACE,
+        "prepend_scheme": "first" if rules.add_dummy_prefix else "never",
+        # Where no piece goes beyond a word, words may be looked up one by one, which is faster.
+        "split": not any(SPACE in piece.piece[1:] for piece in proto.pieces),
+    }
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
+    backend.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Metaspace(**metaspace)]
+        if proto.trainer_spec.byte_fallback
+        else [decoders.Metaspace(**metaspace)]
+    )
+    for piece in proto.pieces:
+        if piece.type == CONTROL:
+            lstrip = piece.piece in NAMES["mask"]
+            token = AddedToken(piece.piece, special=True, normalized=False, lstrip=lstrip)
+            backend.add_special_tokens([token])
+        elif piece.type == USER_DEFINED:
+            backend.add_tokens([AddedToken(piece.piece, normalized=False)])
+    return backend
+
+
+def _model(proto, origin: Path | str) -> models.Model:
+    pieces = [(piece.piece, piece.score) for piece in proto.pieces]
+    settings = proto.trainer_spec
+    if settings.model_type == UNIGRAM:
+        return models.Unigram(pieces, settings.unk_id, settings.byte_fallback)
+    if settings.model_type == BPE:
+        return models.BPE(
+            {piece: i for i, (piece, _) in enumerate(pieces)},
+            _merges(pieces),
+            unk_token=pieces[settings.unk_id][0],
+            fuse_unk=True,
+            byte_fallback=settings.byte_fallback,
+        )
+    kind = type(settings).ModelType.Name(settings.model_type).lower()
+    raise UserError(
+        f"{origin}: a SentencePiece model of the kind {kind!r}; unigram and bpe can be used."
+    )
+
+
+def _merges(pieces: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
+    """Every way to put a piece together from two, the best piece first.
+
+    SentencePiece keeps no list of merges: it joins the two neighbours that make the piece of the
+    highest score.
+    """
+    ids = {piece: i for i, (piece, _) in enumerate(pieces)}
+    merges = []
+    for piece, _ in sorted(pieces, key=lambda entry: -entry[1]):
+        splits = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
+        made = [(left, right) for left, right in splits if left in ids and right in ids]
+        merges += sorted(made, key=lambda split: (ids[split[0]], ids[split[1]]))
+    return merges
+
+
+def _normalizer(rules) -> normalizers.Normalizer:
+    steps = []
+    if rules.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(rules.precompiled_charsmap))
+    if rules.remove_extra_whitespaces:
+        # A space in front is the one that begins the first word anyway.
+        steps += [normalizers.Strip(left=False), normalizers.Replace(Regex(" {2,}"), " ")]
+    return normalizers.Sequence(steps)

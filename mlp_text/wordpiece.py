@@ -1,0 +1,92 @@
+"""BERT's WordPiece: the vocabulary as published, a piece a line, and BERT's splitting of text."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from mlp_core.errors import UserError
+from mlp_text.special_tokens import SPECIAL_TOKENS
+
+SETTINGS_FILE = "tokenizer_config.json"  # Published beside vocab.txt.
+
+
+def wordpiece(
+    vocabulary: Mapping[str, int], lowercase: bool, strip_accents: bool | None = None
+) -> tokenizers.Tokenizer:
+    """Splits text as BERT does: at spaces, punctuation and CJK characters, then into pieces.
+
+    `strip_accents` None follows `lowercase`, as in BERT.
+    """
+    backend = tokenizers.Tokenizer(models.WordPiece(dict(vocabulary), unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents
+    )
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    return backend
+
+
+def read_wordpiece(path: Path, lowercase: bool | None = None) -> tokenizers.Tokenizer:
+    """Reads a published vocab.txt.
+
+    Whether text is lowercased, where `lowercase` leaves it open, a tokenizer_config.json beside
+    it says, else the vocabulary itself: one without capitals is of lowercased text.
+
+    Raises:
+        UserError: the file cannot be read, is no vocabulary, or lacks a special token of BERT's.
+    """
+    vocabulary = _vocabulary(path)
+    settings = _settings(path.parent / SETTINGS_FILE)
+    if lowercase is None:
+        lowercase = settings.get("do_lower_case")
+    if lowercase is None:
+        lowercase = not _has_capitals(vocabulary)
+    return wordpiece(vocabulary, lowercase, settings.get("strip_accents"))
+
+
+def _vocabulary(path: Path) -> dict[str, int]:
+    what = "a vocabulary is a text file in UTF-8 with one piece a line"
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: no vocabulary: it is not text ({error}); {what}.") from error
+    if "\0" in text:
+        raise UserError(f"{path}: no vocabulary: it holds zero bytes; {what}.")
+    # Not splitlines(): pieces may be the rarer characters that this takes for ends of lines.
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    vocabulary = {}
+    for number, piece in enumerate(lines):
+        first = vocabulary.setdefault(piece, number)
+        if first != number:
+            raise UserError(
+                f"{path}: lines {first + 1:,} and {number + 1:,} are the same, {piece!r}; in a "
+                "vocabulary each piece has one line."
+            )
+    missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+    if missing:
+        raise UserError(
+            f"{path}: lacks {', '.join(missing)} of its {len(SPECIAL_TOKENS)} special tokens; "
+            "is it a WordPiece vocabulary, as BERT's vocab.txt?"
+        )
+    return vocabulary
+
+
+def _settings(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return {name: settings.get(name) for name in ("do_lower_case", "strip_accents")}
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path}: damaged ({error}); mend it, or take it away and say with `lowercase` what "
+            "text the vocabulary is for."
+        ) from error
+
+
+def _has_capitals(pieces: Iterable[str]) -> bool:
+    ordinary = (piece for piece in pieces if not (piece.startswith("[") and piece.endswith("]")))
+    return any(piece != piece.lower() for piece in ordinary)

@@ -79,6 +79,8 @@ def _add_text_fields(config: ConfigDict) -> None:
 
     config.data.name = placeholder(str)  # Classification: a TFDS name or a path.
     config.data.data_dir = placeholder(str)  # None: $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    # Where vocabularies and blocks of tokens made of text are kept; None: ~/.cache/all-mlp.
+    config.data.made_files_dir = placeholder(str)
     config.data.train_split = ""
     config.data.eval_splits = ConfigDict()  # Name in the metrics: split.
     config.data.max_length = placeholder(int)  # Tokens; None: as the model's name or weights say.

@@ -75,6 +75,7 @@ class TextDataConfig(DataConfig):
 
     name: str | None
     data_dir: str | None
+    made_files_dir: str | None
     train_split: str
     eval_splits: dict[str, str]
     max_length: PositiveInt | None

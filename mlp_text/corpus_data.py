@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
 from mlp_core.task import Params
 from mlp_text.config import TextConfig
@@ -19,13 +18,14 @@ from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.sources import open_corpus
 from mlp_text.masked_lm import MaskedLanguageModelling
 from mlp_text.masking import Masking
+from mlp_text.made_vocabulary import made_files_dir
 from mlp_text.model_spec import EncoderSpec, TextModelSpec
 from mlp_text.tokenizer import Tokenizer
 from mlp_text.unigram import unigram_perplexity
+from mlp_text.vocabulary import MAX_CHARACTERS
 from mlp_text.wanted_model import slots
 
 EVAL_SEED = 0  # Of the masks of every evaluation, whatever the run's seed.
-VOCABULARY_BYTES = 200 << 20  # Of text that a vocabulary is made of, from all shards alike.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +59,9 @@ class CorpusData:
         return cls(settings, shards)
 
     def training_texts(self) -> Iterator[str]:
-        """Documents of all shards to train on, from the beginning of each: what memory allows."""
+        """Documents of all shards to train on, from the beginning of each as many."""
         shards = self._training_shards
-        most = VOCABULARY_BYTES // len(shards)
+        most = MAX_CHARACTERS // len(shards)
         for shard in shards:
             taken = 0
             for entry in shard.entries():
@@ -153,8 +153,7 @@ class CorpusData:
     @property
     def _folder(self) -> Path:
         """Where blocks are kept."""
-        data_dir = self.settings.data.data_dir
-        return (Path(data_dir).expanduser() if data_dir else cache_dir()) / "corpora"
+        return made_files_dir(self.settings.data.made_files_dir) / "corpora"
 
 
 def _masking(settings: TextConfig, tokenizer: Tokenizer, max_length: int) -> Masking:

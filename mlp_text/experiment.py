@@ -21,13 +21,12 @@ from mlp_core.task import Params, Task
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.labelled_data import LabelledData
-from mlp_text.made_vocabulary import made_vocabulary
+from mlp_text.made_vocabulary import made_files_dir, made_vocabulary
 from mlp_text.model_spec import EncoderSpec, TextModelSpec, read_spec
 from mlp_text.pretrained import check_fit, expected_params, load_params
-from mlp_text.tokenizer import Tokenizer, open_tokenizer
+from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 from mlp_text.wanted_model import wanted_encoder
 from mlp_text.weights import (
-    TOKENIZER,
     TextWeights,
     locate_text_weights,
     open_text_weights,
@@ -71,7 +70,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     check_before_fetching(settings, source, saved)
     data, weights = fetch(settings, source)
     if resumes:
-        tokenizer = open_tokenizer(workdir / TOKENIZER)
+        tokenizer = open_tokenizer(workdir / TOKENIZER_FILE)
     else:
         tokenizer = choose_tokenizer(settings, data, weights)
     spec = saved or data.spec(_encoder(settings, weights, tokenizer.vocab_size))
@@ -106,7 +105,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         return {}
     files = {
         RunFiles.of(workdir).model.name: prepared.spec.to_json() + "\n",
-        TOKENIZER: prepared.tokenizer.to_json(),
+        TOKENIZER_FILE: prepared.tokenizer.to_json(),
     }
     results = run_task(prepared.task, prepared.settings, config, workdir, files, NEXT_STEPS)
     say(f"For comparison, {data.BASELINE}: {in_words(data.baselines(prepared.task))}")
@@ -183,7 +182,8 @@ def choose_tokenizer(settings: TextConfig, data: Data, weights: TextWeights | No
         return open_tokenizer(Path(wanted.path).expanduser(), wanted.lowercase)
     if weights:
         return weights.tokenizer()
-    return open_tokenizer(made_vocabulary(wanted, settings.data.data_dir, data))
+    folder = made_files_dir(settings.data.made_files_dir)
+    return open_tokenizer(made_vocabulary(wanted, folder, data))
 
 
 def _with_rate_of_bert(settings: TextConfig) -> TextConfig:

@@ -23,12 +23,17 @@ class TrainingText(Protocol):
         """Tells one text from another."""
 
 
-def made_vocabulary(wanted: TokenizerConfig, data_dir: str | None, text: TrainingText) -> Path:
+def made_files_dir(configured: str | None) -> Path:
+    """Where vocabularies and blocks of tokens are kept: as configured, or this project's cache."""
+    return Path(configured).expanduser() if configured else cache_dir()
+
+
+def made_vocabulary(wanted: TokenizerConfig, folder: Path, text: TrainingText) -> Path:
     """The file of a vocabulary of this text, made now unless it was before.
 
     Args:
       wanted: kind and size.
-      data_dir: where it is kept, in `vocabularies/`; None for this project's cache.
+      folder: where it is kept, in `vocabularies/`.
       text: what it is made of.
 
     Raises:
@@ -36,8 +41,7 @@ def made_vocabulary(wanted: TokenizerConfig, data_dir: str | None, text: Trainin
     """
     settings = json.dumps([dataclasses.asdict(wanted), *text.text_identity()])
     digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
-    root = Path(data_dir).expanduser() if data_dir else cache_dir()
-    file = root / "vocabularies" / f"{wanted.kind}-{wanted.vocab_size}-{digest}.json"
+    file = folder / "vocabularies" / f"{wanted.kind}-{wanted.vocab_size}-{digest}.json"
     if not file.is_file():
         lowercase = wanted.lowercase is not False
         tokenizer = train_vocabulary(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mlp_core.checkpoint import SavedParams
 from mlp_core.errors import UserError
-from mlp_core.run_directory import RunFiles, has_checkpoint
-from mlp_core.saved_runs import open_saved_run
+from mlp_core.run_directory import RunFiles, has_checkpoint, saved_steps
 from mlp_text.bert_weights import open_bert
 from mlp_text.model_spec import BertEncoderSpec, TextModelSpec, read_spec
-from mlp_text.tokenizer import Tokenizer, open_tokenizer
+from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 
-TOKENIZER = "tokenizer.json"  # In the folder of a run.
+HUGGING_FACE = "hf://"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +44,28 @@ def open_text_weights(path: Path) -> TextWeights:
     return _open_bert(path)
 
 
+def locate_text_weights(source: str) -> Path:
+    """The local path of weights, fetched first where need be."""
+    return Path(source).expanduser()
+
+
+def weights_before_fetching(source: str) -> TextWeights | None:
+    """Weights that are on this machine; None where they must be fetched to be known."""
+    return None if "://" in source else open_text_weights(locate_text_weights(source))
+
+
 def _open_run(path: Path) -> TextWeights:
-    run = open_saved_run(path)
-    spec = read_spec(RunFiles.of(run.workdir).model)
+    workdir = path.parent.parent if path.name.isdigit() else path
+    step = int(path.name) if path.name.isdigit() else saved_steps(path)[-1]
+    files = RunFiles.of(workdir)
+    saved = SavedParams(files.checkpoints / str(step))
     return TextWeights(
-        run.path,
-        run.origin,
-        spec,
-        check=run.params.read,
-        read=run.params.read,
-        tokenizer=lambda: open_tokenizer(run.workdir / TOKENIZER),
+        files.checkpoints / str(step),
+        f"run {workdir}, step {step:,}",
+        read_spec(files.model),
+        check=saved.read,
+        read=saved.read,
+        tokenizer=lambda: open_tokenizer(workdir / TOKENIZER_FILE),
     )
 
 

@@ -88,9 +88,7 @@ def test_a_shorter_sequence_equals_one_whose_pads_are_masked():
         params = trained(encoder)
         mask = (np.arange(8) < 5).astype(np.uint8)[None].repeat(2, 0)
         padded = encoder.apply(params, IDS[:, :8], mask)[:, :5]
-        np.testing.assert_allclose(
-            encoder.apply(params, IDS[:, :5]), padded, rtol=1e-5, atol=1e-5
-        )
+        np.testing.assert_allclose(encoder.apply(params, IDS[:, :5]), padded, rtol=1e-5, atol=1e-5)
 
 
 def test_full_matrices_refuse_longer_sequences():

@@ -1,17 +1,19 @@
-"""Which package serves an experiment: its `config.task` tells. Imported when it is asked for."""
+"""Which package serves an experiment, or weights. Packages are imported when they are needed."""
 
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
 
+IMAGES, TEXT = "mlp_vision", "mlp_text"
 PACKAGES = {
-    "image_classification": "mlp_vision",
-    "text_classification": "mlp_text",
-    "masked_lm": "mlp_text",
+    "image_classification": IMAGES,
+    "text_classification": TEXT,
+    "masked_lm": TEXT,
 }
 
 
@@ -33,13 +35,42 @@ def module_of(config: ConfigDict, name: str) -> ModuleType:
     return importlib.import_module(f"{_package_of(config)}.{name}")
 
 
+def are_of_text(source: str) -> bool:
+    """Whether weights are those of a text model: their run's task tells, or the names in the file.
+
+    Weights that are not on this machine, and what is not understood, count as those of images.
+
+    Raises:
+        UserError: a run's configuration cannot be read, or a file is no weight file.
+    """
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_core.run_directory import RunFiles, has_checkpoint, read_config
+
+    path = Path(source).expanduser().resolve()
+    is_checkpoint = path.parent.name == RunFiles.of(path).checkpoints.name
+    workdir = path.parent.parent if is_checkpoint else path
+    if has_checkpoint(workdir):  # Runs older than text here may lack their configuration.
+        is_told = RunFiles.of(workdir).config.is_file()
+        return is_told and PACKAGES.get(read_config(workdir).get("task")) == TEXT
+    file = path / "model.safetensors" if path.is_dir() else path
+    return file.is_file() and _is_bert(file)
+
+
+def _is_bert(file: Path) -> bool:
+    """Whether arrays are called as those of BERT in files of the Hugging Face hub."""
+    from mlp_core.weight_files import open_weight_file
+
+    names = (name.removeprefix("bert.") for name in open_weight_file(file).headers)
+    return any(name.startswith(("embeddings.", "encoder.layer.")) for name in names)
+
+
 def require_images(config: ConfigDict) -> None:
     """Refuses an experiment on text, for a command that draws or looks at pictures.
 
     Raises:
         UserError: it is one, or there is no such task.
     """
-    if _package_of(config) != "mlp_vision":
+    if _package_of(config) != IMAGES:
         raise UserError(
             f"{sys.argv[0]} is for experiments on images; the task of this one is {config.task}."
         )

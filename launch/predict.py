@@ -1,32 +1,72 @@
-"""Names what is in pictures: the likeliest classes with their probabilities.
+"""Tells what a model makes of pictures, or of texts: the likeliest classes, or words for [MASK].
 
 python launch/predict.py --weights=runs/mixer_b16_pets dog.jpg
 python launch/predict.py --weights=imagenet21k/Mixer-B_16 --top=3 holiday/
+python launch/predict.py --weights=runs/gmlp_sst2 "A fine film." "A bore."
+python launch/predict.py --weights=runs/gmlp_mnli --input=pairs.tsv
+python launch/predict.py --weights=bert-base-uncased/ "Paris is the [MASK] of France."
+
+A model of pairs takes texts in twos.
 """
 
 import os
 import sys
+from pathlib import Path
 
 from absl import flags
 
-from launch import command
+from launch import command, experiments
+from mlp_core.errors import UserError
 
 flags.adopt_module_key_flags(command)
 WEIGHTS = flags.DEFINE_string(
-    "weights", None, "A run's folder, a file, a published name, hf://OWNER/NAME or a URL."
+    "weights",
+    None,
+    "A run's folder, a file, a published name, hf://OWNER/NAME or a URL; or the folder of a BERT.",
 )
-MIRROR = flags.DEFINE_string("mirror", None, "Folder or URL that holds the published files.")
-TOP = flags.DEFINE_integer("top", 5, "Classes told of each picture.", lower_bound=1)
+MIRROR = flags.DEFINE_string(
+    "mirror", None, "Folder or URL that holds the published files; of images."
+)
+TOP = flags.DEFINE_integer(
+    "top", 5, "Classes told of each picture or text, or words for each [MASK].", lower_bound=1
+)
 IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", None, "Pixels a side; as in the weights if unset.", lower_bound=1
 )
+INPUT = flags.DEFINE_string(
+    "input", None, "File of texts, one a line; of pairs with a tab between the two."
+)
 
 
-def main(names: list[str]) -> None:
-    """Predicts; the pictures that cannot be read are named on stderr, and counted at the end."""
+def main(arguments: list[str]) -> None:
+    """Predicts, for pictures or for texts as the weights are."""
     command.require(WEIGHTS)
+    if experiments.are_of_text(WEIGHTS.value):
+        _refuse(MIRROR, IMAGE_SIZE, because="text")
+        predict_texts(arguments)
+    else:
+        _refuse(INPUT, because="images")
+        predict_pictures(arguments)
+
+
+def predict_texts(arguments: list[str]) -> None:
+    """Prints what the model makes of each text."""
+    from mlp_text.prediction import predict, read_texts
+    from mlp_text.pretrained import load_params
+    from mlp_text.weights import locate_text_weights, open_text_weights
+
+    weights = open_text_weights(locate_text_weights(WEIGHTS.value))
+    file = Path(INPUT.value).expanduser() if INPUT.value else None
+    texts, pairs = read_texts(arguments, file, weights.spec.takes_pairs)
+    tokenizer, params = weights.tokenizer(), load_params(weights, weights.spec)
+    for prediction in predict(weights.spec, params, tokenizer, texts, pairs, TOP.value):
+        print(prediction.text)
+        _print_shares(prediction.best)
+
+
+def predict_pictures(names: list[str]) -> None:
+    """Names what is in pictures; those that cannot be read are named on stderr, and counted."""
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.errors import UserError
     from mlp_vision.label_names import label_names
     from mlp_vision.prediction import find_pictures, predict
     from mlp_vision.pretrained import load_params
@@ -48,10 +88,23 @@ def main(names: list[str]) -> None:
             print(f"{name}: {prediction.problem}", file=sys.stderr)
             continue
         print(name)
-        for label, probability in prediction.best:
-            print(f"  {100 * probability:6.2f} %  {labels[label]}")
+        _print_shares([(labels[label], share) for label, share in prediction.best])
     if bad:
         raise UserError(f"{bad:,} of {len(paths):,} pictures cannot be read; they are named above.")
+
+
+def _print_shares(best: list[tuple[str, float]]) -> None:
+    for label, probability in best:
+        print(f"  {100 * probability:6.2f} %  {label}")
+
+
+def _refuse(*holders: flags.FlagHolder, because: str) -> None:
+    for holder in holders:
+        if holder.value is not None:
+            raise UserError(
+                f"--{holder.name}: {WEIGHTS.value} is a model of {because}, which has no use for "
+                "this flag; leave it out."
+            )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class TextWeights:
     spec: TextModelSpec
     check: Callable[[], object]  # Reads through; raises UserError where there is damage.
     read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
-    tokenizer: Callable[[], Tokenizer]  # Theirs; raises UserError where there is none.
+    tokenizer: Callable[[], Tokenizer]  # Theirs; raises UserError where there is none that fits.
 
 
 def open_text_weights(path: Path) -> TextWeights:
@@ -39,9 +39,9 @@ def open_text_weights(path: Path) -> TextWeights:
         UserError: there are no weights of a text model, or they are not whole.
     """
     path = path.resolve()  # A link to a checkpoint is one.
-    if path.is_dir() and (has_checkpoint(path) or path.name.isdigit()):
-        return _open_run(path)
-    return _open_bert(path)
+    is_run = path.is_dir() and (has_checkpoint(path) or path.name.isdigit())
+    weights = _open_run(path) if is_run else _open_bert(path)
+    return dataclasses.replace(weights, tokenizer=lambda: _matching_tokenizer(weights))
 
 
 def locate_text_weights(source: str) -> Path:
@@ -83,11 +83,21 @@ def _open_bert(path: Path) -> TextWeights:
     )
 
 
+def _matching_tokenizer(weights: TextWeights) -> Tokenizer:
+    tokenizer, vocab_size = weights.tokenizer(), weights.spec.encoder.vocab_size
+    if tokenizer.vocab_size != vocab_size:
+        raise UserError(
+            f"{weights.path}: the vocabulary beside these weights has {tokenizer.vocab_size:,} "
+            f"tokens, the weights have {vocab_size:,}; put theirs there."
+        )
+    return tokenizer
+
+
 def _tokenizer_beside(path: Path) -> Tokenizer:
     try:
         return open_tokenizer(path.parent)
     except UserError as error:
         raise UserError(
-            f"{error} The vocabulary of these weights is needed, vocab.txt say; put it there, or "
-            "name it with --config.tokenizer.path."
+            f"{error} The vocabulary of these weights is needed, vocab.txt say; put it there. "
+            "(A training may name it with --config.tokenizer.path.)"
         ) from error

@@ -70,9 +70,10 @@ def predict_pictures(names: list[str]) -> None:
     from mlp_vision.label_names import label_names
     from mlp_vision.prediction import find_pictures, predict
     from mlp_vision.pretrained import load_params
-    from mlp_vision.published_weights import locate_weights
+    from mlp_vision.published_weights import locate_weights, spec_before_fetching
     from mlp_vision.weights import open_weights
 
+    spec_before_fetching(WEIGHTS.value, MIRROR.value)  # Tells if there are none of this name.
     paths = find_pictures(names)
     weights = open_weights(locate_weights(WEIGHTS.value, MIRROR.value))
     spec = weights.spec.adapted(image_size=IMAGE_SIZE.value)

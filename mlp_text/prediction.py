@@ -95,10 +95,9 @@ def _rows_of(file: Path, size: int) -> list[list[str]]:
             for number, line in enumerate(decoded_lines(lines, file), 1):
                 texts = tab_separated(line)
                 if len(texts) != size:
-                    wanted = "a pair of texts with a tab between them" if size == 2 else "one text"
                     raise UserError(
-                        f"{file}: line {number} has {len(texts) - 1} tabs; this model reads "
-                        f"{wanted} from a line."
+                        f"{file}: line {number} has {len(texts)} texts, between which are tabs; "
+                        f"this model reads {'two' if size == 2 else 'one'} from a line."
                     )
                 if not all(text.strip() for text in texts):
                     raise UserError(f"{file}: line {number} has an empty text; take it out.")

@@ -20,6 +20,7 @@ from mlp_text.wanted_model import differences
 from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights
 
 SPATIAL = "gating/spatial"
+POSITIONS = "position_embeddings/embedding"  # Of a BERT, of which the first are used.
 SEGMENTS = "token_type_embeddings/embedding"
 
 
@@ -67,6 +68,7 @@ def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dic
     there = _under_our_names(weights, spec, weights.read())
     arrays = {name: array for name, array in there.items() if name in expected}
     arrays |= _fitted_spatial(arrays, spec.max_length, expected)
+    arrays |= {n: a[: expected[n].shape[0]] for n, a in arrays.items() if n.endswith(POSITIONS)}
     new = [name for name in expected if name not in arrays]
     arrays |= _random(model, spec, new, seed)
     arrays |= {n: np.zeros_like(arrays[n]) for n in new if n.endswith(SEGMENTS)}
@@ -107,20 +109,16 @@ def _under_our_names(
     """The arrays as they are called in the model that `spec` describes, heads that fit included."""
     on_bert = isinstance(spec.encoder, GmlpEncoderSpec) and spec.encoder.bert is not None
     is_bert = weights.spec.encoder.architecture == "bert"
+    ours = {name: array for name, array in arrays.items() if name.startswith("encoder/")}
     if on_bert and is_bert:
-        return {
-            name.replace("encoder/", "encoder/bert/", 1): array
-            for name, array in arrays.items()
-            if name.startswith("encoder/")
-        }
+        ours = {name.replace("encoder/", "encoder/bert/", 1): a for name, a in ours.items()}
+    elif keeps_head(weights.spec, spec):
+        ours = dict(arrays)
+    elif spec.head == "classification":  # A published BERT's pooler is part of a classifier.
+        ours |= {f"head/{n}": a for n, a in arrays.items() if n.startswith("pooler/")}
     if spec.head == "none":
-        return {name.removeprefix("encoder/"): array for name, array in arrays.items()}
-    if keeps_head(weights.spec, spec):
-        return dict(arrays)
-    encoder = {name: array for name, array in arrays.items() if name.startswith("encoder/")}
-    if spec.head == "classification":  # A published BERT's pooler is part of a classifier.
-        encoder |= {f"head/{n}": a for n, a in arrays.items() if n.startswith("pooler/")}
-    return encoder
+        return {name.removeprefix("encoder/"): array for name, array in ours.items()}
+    return ours
 
 
 def keeps_head(start: TextModelSpec, wanted: TextModelSpec) -> bool:

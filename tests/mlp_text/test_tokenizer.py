@@ -190,6 +190,13 @@ def test_special_tokens_that_a_model_declares_otherwise_are_found(tmp_path, caps
     assert tokenizer.special_ids == tuple(range(7))
 
 
+@pytest.mark.parametrize("symbols", [[], ["[MASK]"]], ids=["appended", "declared"])
+def test_the_space_before_a_mask_makes_no_piece_of_its_own(tmp_path, symbols):
+    model = train_sentencepiece(remove_extra_whitespaces=False, control_symbols=symbols)
+    tokenizer = open_sentencepiece(tmp_path, model)
+    assert tokenizer.tokens(tokenizer.ids(["the [MASK] is"])[0]) == ["▁the", "[MASK]", "▁is"]
+
+
 def test_in_sentencepiece_what_begins_no_word_goes_on_with_one(tmp_path):
     tokenizer = open_sentencepiece(tmp_path, train_sentencepiece())
     pieces = tokenizer.tokens(range(tokenizer.vocab_size))

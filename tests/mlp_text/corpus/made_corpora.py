@@ -4,7 +4,6 @@ import gzip
 import json
 import random
 
-
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.tokenizer import open_tokenizer
 

@@ -13,6 +13,7 @@ from tensorflow_datasets.core import FileFormat
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
+from mlp_core.weight_sources import CONFIG_FILE, HUGGING_FACE, WEIGHTS_FILE
 from mlp_vision.config import ImageClassificationConfig, ImageDataConfig, InitConfig
 from mlp_vision.datasets import tfds_build
 from mlp_vision.datasets.conversion import convert, find_converted
@@ -23,8 +24,7 @@ from mlp_vision.datasets.image_dataset import (
     is_folder_of_pictures,
     open_image_dataset,
 )
-from mlp_vision.published_weights import HUGGING_FACE, PUBLISHED, locate_weights
-from mlp_vision.weights import TIMM_CONFIG, TIMM_FILE
+from mlp_vision.published_weights import PUBLISHED, locate_weights
 
 
 def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
@@ -134,13 +134,13 @@ def _place_in(folder: Path, source: str) -> Path | None:
     if source in PUBLISHED:
         return folder / f"{source}.npz"
     if source.startswith(HUGGING_FACE):
-        return folder / source.removeprefix(HUGGING_FACE) / TIMM_FILE
+        return folder / source.removeprefix(HUGGING_FACE) / WEIGHTS_FILE
     return folder / source.split("://", 1)[1] if "://" in source else None
 
 
 def _copy_weights(path: Path, place: Path) -> None:
-    settings = path.with_name(TIMM_CONFIG)
-    if path.name == TIMM_FILE and settings.is_file():
+    settings = path.with_name(CONFIG_FILE)
+    if path.name == WEIGHTS_FILE and settings.is_file():
         _copy(settings, place.with_name(settings.name))
     _copy(path, place)
 

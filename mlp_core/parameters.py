@@ -1,10 +1,15 @@
 """Parameter trees by name: `MixerBlock_0/token_mixing/Dense_0/kernel`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 from flax import traverse_util
+
+from mlp_core.errors import UserError
+
+MOST_LINES = 12  # Of mismatches shown one by one.
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,3 +32,35 @@ def parameter_names(params: Mapping[str, Any]) -> Any:
 def count(params: Any) -> int:
     """Number of scalars in a tree of arrays or of their shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def check_shapes(
+    path: Path, there: Mapping[str, tuple[int, ...]], expected: Mapping[str, Any], title: str
+) -> None:
+    """Compares the names and shapes in a file with those of the model that is to have them.
+
+    Args:
+      path: the file, or the folder of a checkpoint.
+      there: its shapes, by our names.
+      expected: the model's arrays, or what has their shapes, by name.
+      title: the model in words.
+
+    Raises:
+        UserError: they differ; names what is missing, foreign or of another shape.
+    """
+    wanted = {name: leaf.shape for name, leaf in expected.items()}
+    problems = [
+        f"{name}: {there[name]} there, {wanted[name]} expected"
+        for name in wanted
+        if name in there and there[name] != wanted[name]
+    ]
+    problems += [f"{n}: missing, {wanted[n]} expected" for n in wanted if n not in there]
+    problems += [f"{n}: {there[n]} there, foreign to the model" for n in there if n not in wanted]
+    if problems:
+        shown = problems[:MOST_LINES]
+        if len(problems) > len(shown):
+            shown.append(f"and {len(problems) - len(shown)} more")
+        raise UserError(
+            f"{path}: these are not the whole weights of {title}, or they hold more:\n  "
+            + "\n  ".join(shown)
+        )

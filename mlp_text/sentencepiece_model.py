@@ -4,8 +4,9 @@ The format is a protocol buffer: pieces with scores, and rules that text is norm
 those that the SentencePiece library gives, but for
 
 - names of special tokens in a text, which stand for the tokens here;
-- splits of a word that the model finds equally good (hu-mm-m, hu-m-mm), where either may take
-  either: about one sentence in a thousand with a unigram model;
+- splits of a word that a unigram model finds equally good (hu-mm-m, hu-m-mm), where rounding
+  decides; the smaller the vocabulary the more of them, with a thousand pieces one text in a
+  hundred;
 - spaces in front of a text, where the model keeps them or adds none itself;
 - characters under several accents at once.
 """
@@ -13,10 +14,13 @@ those that the SentencePiece library gives, but for
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tokenizers
+from google.protobuf.message import Message
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from mlp_core.errors import UserError
+from mlp_text.sentencepiece_format import parse_model
 from mlp_text.special_tokens import NAMES
 
 SPACE = "\u2581"  # Stands for a space: pieces that begin with it begin a word.
@@ -39,17 +43,10 @@ def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Toke
     Raises:
         UserError: it is damaged or something else, or of a kind other than unigram and BPE.
     """
-    # Imported where it is needed: no other vocabulary takes them.
-    from google.protobuf.message import DecodeError
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto = sentencepiece_model_pb2.ModelProto()
     try:
-        proto.ParseFromString(model)
-    except DecodeError as error:
-        raise UserError(f"{origin}: no SentencePiece model, or cut short ({error}).") from error
-    if not proto.pieces:
-        raise UserError(f"{origin}: no SentencePiece model: it holds no pieces.")
+        proto = parse_model(model)
+    except ValueError as error:
+        raise UserError(f"{origin}: no SentencePiece model, or a damaged one ({error}).") from error
     rules = proto.normalizer_spec
     if proto.trainer_spec.treat_whitespace_as_suffix:
         raise UserError(f"{origin}: marks spaces at the ends of words; this is not supported.")
@@ -62,23 +59,22 @@ def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Toke
         "split": not any(SPACE in piece.piece[1:] for piece in proto.pieces),
     }
     backend.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
-    backend.decoder = decoders.Sequence(
-        [decoders.ByteFallback(), decoders.Metaspace(**metaspace)]
-        if proto.trainer_spec.byte_fallback
-        else [decoders.Metaspace(**metaspace)]
+    backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**metaspace)])
+    control = [piece.piece for piece in proto.pieces if piece.type == CONTROL]
+    user_defined = [piece.piece for piece in proto.pieces if piece.type == USER_DEFINED]
+    masks = NAMES["mask"]
+    backend.add_special_tokens(
+        [AddedToken(name, normalized=False, lstrip=name in masks) for name in control]
     )
-    for piece in proto.pieces:
-        if piece.type == CONTROL:
-            lstrip = piece.piece in NAMES["mask"]
-            token = AddedToken(piece.piece, special=True, normalized=False, lstrip=lstrip)
-            backend.add_special_tokens([token])
-        elif piece.type == USER_DEFINED:
-            backend.add_tokens([AddedToken(piece.piece, normalized=False)])
+    backend.add_tokens(
+        [AddedToken(name, normalized=False, lstrip=name in masks) for name in user_defined]
+    )
     return backend
 
 
-def _model(proto, origin: Path | str) -> models.Model:
-    pieces = [(piece.piece, piece.score) for piece in proto.pieces]
+def _model(proto: Message, origin: Path | str) -> models.Model:
+    # Scores are float32. Written with no more digits than that takes, they survive JSON unchanged.
+    pieces = [(piece.piece, float(str(np.float32(piece.score)))) for piece in proto.pieces]
     settings = proto.trainer_spec
     if settings.model_type == UNIGRAM:
         return models.Unigram(pieces, settings.unk_id, settings.byte_fallback)
@@ -90,9 +86,8 @@ def _model(proto, origin: Path | str) -> models.Model:
             fuse_unk=True,
             byte_fallback=settings.byte_fallback,
         )
-    kind = type(settings).ModelType.Name(settings.model_type).lower()
     raise UserError(
-        f"{origin}: a SentencePiece model of the kind {kind!r}; unigram and bpe can be used."
+        f"{origin}: a SentencePiece model of words or characters; unigram and BPE can be used."
     )
 
 
@@ -111,7 +106,7 @@ def _merges(pieces: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
     return merges
 
 
-def _normalizer(rules) -> normalizers.Normalizer:
+def _normalizer(rules: Message) -> normalizers.Normalizer:
     steps = []
     if rules.precompiled_charsmap:
         steps.append(normalizers.Precompiled(rules.precompiled_charsmap))

@@ -106,8 +106,9 @@ class Tokenizer:
     @cached_property
     def special_ids(self) -> tuple[int, ...]:
         """The five above and what else the vocabulary declares to be special, in order."""
-        declared = self.backend.get_added_tokens_decoder().items()
-        return tuple(sorted(i for i, token in declared if token.special))
+        added = self.backend.get_added_tokens_decoder().items()
+        needed = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
+        return tuple(sorted(needed | {i for i, token in added if token.special}))
 
     @cached_property
     def continuation(self) -> np.ndarray:

@@ -125,7 +125,7 @@ def _pieces(texts: Sequence[str], first: Sequence[str], vocab_size: int) -> list
 
 
 def _train_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
-    # Imported where it is needed, as for reading a model.
+    # Imported here: only making a vocabulary needs it.
     from sentencepiece import SentencePieceTrainer
 
     pad, unk, cls, sep, mask = SPECIAL_TOKENS

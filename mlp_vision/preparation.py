@@ -17,14 +17,14 @@ from mlp_core.datasets.conversion import convert, find_converted
 from mlp_core.datasets.prepared import find_prepared
 from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import MissingError, UserError
+from mlp_core.weight_sources import CONFIG_FILE, HUGGING_FACE, WEIGHTS_FILE
 from mlp_vision.config import ImageClassificationConfig, ImageDataConfig, InitConfig
 from mlp_vision.datasets.image_dataset import (
     OWN_BUILDERS,
     is_folder_of_pictures,
     open_image_dataset,
 )
-from mlp_vision.published_weights import HUGGING_FACE, PUBLISHED, locate_weights
-from mlp_vision.weights import TIMM_CONFIG, TIMM_FILE
+from mlp_vision.published_weights import PUBLISHED, locate_weights
 
 
 def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
@@ -134,13 +134,13 @@ def _place_in(folder: Path, source: str) -> Path | None:
     if source in PUBLISHED:
         return folder / f"{source}.npz"
     if source.startswith(HUGGING_FACE):
-        return folder / source.removeprefix(HUGGING_FACE) / TIMM_FILE
+        return folder / source.removeprefix(HUGGING_FACE) / WEIGHTS_FILE
     return folder / source.split("://", 1)[1] if "://" in source else None
 
 
 def _copy_weights(path: Path, place: Path) -> None:
-    settings = path.with_name(TIMM_CONFIG)
-    if path.name == TIMM_FILE and settings.is_file():
+    settings = path.with_name(CONFIG_FILE)
+    if path.name == WEIGHTS_FILE and settings.is_file():
         _copy(settings, place.with_name(settings.name))
     _copy(path, place)
 

@@ -4,21 +4,25 @@ Folders, names and sizes: the public bucket `gs://mixer_models`, as its listing 
 google-research/vision_transformer. Pixels go from -1 to 1 for all of them.
 """
 
-import contextlib
 import dataclasses
 from pathlib import Path
-from urllib.parse import urljoin
 
 from mlp_core.console import say
-from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url
+from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
 from mlp_core.errors import UserError
-from mlp_core.weight_files import open_weight_file
+from mlp_core.weight_sources import (
+    CONFIG_FILE,
+    HUGGING_FACE,
+    WEIGHTS_FILE,
+    fetch_from_hub,
+    fetch_weight_file,
+    path_on_this_machine,
+)
 from mlp_vision.mixer_spec import MIXER_SIZES, MixerSpec
 from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
-from mlp_vision.weights import TIMM_CONFIG, TIMM_FILE, open_weights, output_of_head
+from mlp_vision.weights import open_weights, output_of_head
 
 BASE_URL = "https://storage.googleapis.com/mixer_models"
-HUGGING_FACE = "hf://"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +63,13 @@ def locate_weights(source: str, mirror: str | None = None) -> Path:
     """
     if source in PUBLISHED:
         return _locate_published(source, mirror)
-    if source.startswith(HUGGING_FACE):
-        return _locate_on_hugging_face(source.removeprefix(HUGGING_FACE))
+    if source.startswith(HUGGING_FACE):  # Without its configuration the defaults hold.
+        return fetch_from_hub(source, [WEIGHTS_FILE], optional=[CONFIG_FILE]) / WEIGHTS_FILE
     if "://" in source:
-        return _locate_at_url(https_url(source))
-    path = Path(source).expanduser()
-    with contextlib.suppress(OSError):  # A name that is too long, say.
-        if source and path.exists():
-            return path
+        is_timms = source.endswith(f"/{WEIGHTS_FILE}")
+        return fetch_weight_file(source, beside=[CONFIG_FILE] if is_timms else [])
+    if path := path_on_this_machine(source):
+        return path
     raise UserError(
         f"weights: {source!r} is neither a file, the folder of a run, a URL, {HUGGING_FACE}OWNER/"
         f"NAME nor one of the published names, {', '.join(PUBLISHED)}."
@@ -119,37 +122,4 @@ def _locate_published(name: str, mirror: str | None) -> Path:
             f"{path}: {path.stat().st_size / 2**20:.2f} MiB long, but {name} has {listed}; "
             "delete it, so that it is fetched again."
         )
-    return path
-
-
-def _locate_at_url(url: str) -> Path:
-    """Fetches a weight file, with timm's configuration where that lies beside it."""
-    path = fetch(RemoteFile(url), cache_dir() / "weights" / url.split("://", 1)[1])
-    try:
-        open_weight_file(path)
-    except UserError:
-        path.unlink()  # So that it is fetched again when the server is mended.
-        raise
-    if path.name == TIMM_FILE:
-        with contextlib.suppress(DownloadError):  # Without it the defaults hold.
-            fetch(RemoteFile(urljoin(url, TIMM_CONFIG)), path.with_name(TIMM_CONFIG))
-    return path
-
-
-def _locate_on_hugging_face(repository: str) -> Path:
-    """Fetches timm's weights and their configuration into the hub's own cache, or finds them."""
-    # Imported here: it takes long, and most runs do without.
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
-
-    try:
-        path = Path(hf_hub_download(repository, TIMM_FILE))
-    except (HfHubHTTPError, EntryNotFoundError, HFValidationError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DownloadError(
-            f"{HUGGING_FACE}{repository}: {TIMM_FILE} cannot be fetched ({reason}).\n"
-            f"Fetch it elsewhere, with its {TIMM_CONFIG}, and name the folder of both instead."
-        ) from error
-    with contextlib.suppress(HfHubHTTPError, EntryNotFoundError, OSError):
-        hf_hub_download(repository, TIMM_CONFIG)  # Beside it; without it the defaults hold.
     return path

@@ -5,7 +5,7 @@ Files in the published layout, in the one before it, or in timm's; and checkpoin
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.checkpoint import SavedParams
 from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten
-from mlp_core.run_directory import RunFiles, has_checkpoint, saved_steps
+from mlp_core.parameters import check_shapes, flatten
+from mlp_core.run_directory import RunFiles, has_checkpoint
+from mlp_core.saved_runs import open_saved_run
 from mlp_core.weight_files import WeightFile, open_weight_file
+from mlp_core.weight_sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec, Output, Shapes
 from mlp_vision.models import ARCHITECTURES
 from mlp_vision.patches import check_patch_size
 from mlp_vision.spec_file import METADATA_KEY, read_spec, spec_from_json
 from mlp_vision.weight_layouts import Layout, layout_of, rearrange
 
-TIMM_FILE, TIMM_CONFIG = "model.safetensors", "config.json"  # As the Hugging Face hub has them.
 TIMM_CROP_SHARE = 0.875  # Of a side, as the presets have it.
 SIGMOID_CLASSES = 21_843  # Heads of ImageNet-21k were trained with one sigmoid a class.
-MOST_LINES = 12  # Of mismatches shown one by one.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +56,8 @@ def open_weights(path: Path) -> Weights:
     if not path.is_dir():
         return _open_file(path)
     path = path.resolve()  # A link to a checkpoint is one.
-    if not has_checkpoint(path) and (path / TIMM_FILE).is_file():
-        return _open_file(path / TIMM_FILE)
+    if not has_checkpoint(path) and (path / WEIGHTS_FILE).is_file():
+        return _open_file(path / WEIGHTS_FILE)
     return _open_run(path)
 
 
@@ -100,37 +99,10 @@ def _open_file(path: Path) -> Weights:
 
 
 def _open_run(path: Path) -> Weights:
-    if path.name.isdigit() and path.parent.name == RunFiles.of(path).checkpoints.name:
-        workdir, steps = path.parent.parent, [int(path.name)]
-    else:
-        workdir, steps = path, saved_steps(path)
-    if not steps:
-        raise UserError(
-            f"{path}: neither the folder of a run with checkpoints in it, nor one with {TIMM_FILE}."
-        )
-    files = RunFiles.of(workdir)
-    spec = read_spec(files.model)
-    step, saved = _newest_whole(files.checkpoints, steps)
-    _check_shapes(files.checkpoints / str(step), saved.shapes, spec)
-    return Weights(
-        files.checkpoints / str(step),
-        f"run {workdir}, step {step:,}",
-        spec,
-        check=saved.read,
-        read=saved.read,
-    )
-
-
-def _newest_whole(checkpoints: Path, steps: Sequence[int]) -> tuple[int, SavedParams]:
-    """The newest checkpoint that can be opened; a run that is training may take one away."""
-    problems = []
-    for step in reversed(steps):
-        try:
-            return step, SavedParams(checkpoints / str(step))
-        except UserError as error:
-            problems.append(error)
-            say(f"Note: {error}")
-    raise problems[0]
+    run = open_saved_run(path, ["image_classification"])
+    spec = read_spec(RunFiles.of(run.workdir).model)
+    _check_shapes(run.checkpoint, run.params.shapes, spec)
+    return Weights(run.checkpoint, run.origin, spec, check=run.params.read, read=run.params.read)
 
 
 def _spec_of_file(
@@ -147,7 +119,7 @@ def _spec_of_file(
         return dataclasses.replace(spec, **sizes)
     numerics = GOOGLE_NUMERICS
     if layout.name == "timm":
-        config = _read_timm_config(file.path.with_name(TIMM_CONFIG))
+        config = _read_timm_config(file.path.with_name(CONFIG_FILE))
         numerics = architecture.TIMM_NUMERICS | config
     return architecture(**sizes, **numerics, output=output_of_head(sizes["num_classes"]))
 
@@ -200,23 +172,7 @@ def _read_timm_config(path: Path) -> dict[str, Any]:
 
 def _check_shapes(path: Path, there: Mapping[str, tuple], spec: ModelSpec) -> None:
     """Compares names and shapes with those of the model that the sizes describe."""
-    expected = expected_params(spec.create_model(), spec.image_size)
-    wanted = {name: leaf.shape for name, leaf in expected.items()}
-    problems = [
-        f"{name}: {there[name]} there, {wanted[name]} expected"
-        for name in wanted
-        if name in there and there[name] != wanted[name]
-    ]
-    problems += [f"{n}: missing, {wanted[n]} expected" for n in wanted if n not in there]
-    problems += [f"{n}: {there[n]} there, foreign to the model" for n in there if n not in wanted]
-    if problems:
-        shown = problems[:MOST_LINES]
-        if len(problems) > len(shown):
-            shown.append(f"and {len(problems) - len(shown)} more")
-        raise UserError(
-            f"{path}: these are not the whole weights of {spec.TITLE}, or they hold more:\n  "
-            + "\n  ".join(shown)
-        )
+    check_shapes(path, there, expected_params(spec.create_model(), spec.image_size), spec.TITLE)
 
 
 def _unknown(path: Path, file: WeightFile) -> UserError:

@@ -1,7 +1,7 @@
 """Shards tokenised by all cores: in processes of their own, or in this one where there is little.
 
-A process for each core, with one thread, is faster than one process with a thread for each core:
-reading and the lists of tokens need Python's lock (benchmarks/corpus_tokenising.py).
+A process for each core scales where threads would wait for Python's lock, which reading and lists
+of tokens need; on two cores both cost about the same (benchmarks/corpus_tokenising.py).
 """
 
 import math
@@ -22,7 +22,7 @@ from mlp_text.corpus.shard_blocks import ShardFiles, tokenise_shard
 from mlp_text.tokenizer import Tokenizer
 
 SPAWN = multiprocessing.get_context("spawn")  # A fork would copy the threads' locks.
-WORTH_A_PROCESS = 1 << 21  # Bytes of shards on disk; one starts in the time that these take.
+WORTH_A_PROCESS = 1 << 24  # Bytes of shards on disk; starting one costs seconds.
 LOOK_SECONDS = 0.2  # Between two looks at how far the processes are.
 
 Work = Sequence[tuple[Shard, ShardFiles]]

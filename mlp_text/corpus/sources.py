@@ -75,6 +75,8 @@ def _open_tfds(text: str, data_dir: str | None) -> list[Shard]:
 
 def _files(text: str) -> list[Path]:
     """The files of a path, folder or pattern, in the order of their names."""
+    if not text:
+        raise UserError("an empty name is no corpus; name a file, pydoc:SPLIT or tfds:NAME:SPLIT.")
     path = Path(text).expanduser()
     if path.is_file():
         return [path]
@@ -87,7 +89,7 @@ def _files(text: str) -> list[Path]:
             raise MissingError(f"{text}: no file in this folder ends in {', '.join(FORMATS)}.")
     if not files:
         raise MissingError(
-            f"{text or 'an empty name'}: there is no such corpus: no file is called so, and it is "
+            f"{text}: there is no such corpus: no file is called so, and it is "
             "neither pydoc:SPLIT nor tfds:NAME:SPLIT."
         )
     return files

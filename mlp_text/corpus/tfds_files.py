@@ -33,7 +33,7 @@ def open_tfds(name: str, split: str, field: str, data_dir: str | None) -> list[S
         if split.split("[")[0] not in builder.info.splits:
             splits = ", ".join(builder.info.splits)
             raise UserError(f"tfds:{name}:{split}: there is no such split; it has {splits}.")
-        texts = [name for name, feature in builder.info.features.items() if _is_text(feature)]
+        texts = sorted(key for key, value in builder.info.features.items() if _is_text(value))
         if field not in texts:
             raise UserError(
                 f"tfds:{name}:{split}:{field}: there is no text feature {field!r}; it has "

@@ -152,6 +152,14 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(trained_run, t
         open_weights(tmp_path)
 
 
+def test_a_run_on_text_is_no_run_on_images(trained_run, tmp_path):
+    copy = shutil.copytree(trained_run, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"task": "masked_lm"}))
+    with pytest.raises(UserError, match="a run of masked_lm; image_classification is needed"):
+        open_weights(copy)
+
+
 def test_a_run_goes_before_what_was_exported_into_its_folder(trained_run, tmp_path):
     copy = shutil.copytree(trained_run, tmp_path / "copy")
     write_weight_file(copy / "model.safetensors", to_timm("MixerBlock", tiny_arrays()))

@@ -1,0 +1,58 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlp_core.weight_files import write_weight_file
+from mlp_core.weight_sources import fetch_weight_file, path_on_this_machine
+from tests.conftest import ROOT
+from tests.mlp_core.made_hub import hub_environment, serve_hub
+
+BERT = {name: name.encode() for name in ("model.safetensors", "config.json", "vocab.txt")}
+FETCH = """
+import sys
+from mlp_core.weight_sources import fetch_from_hub
+print(fetch_from_hub(sys.argv[1], ["model.safetensors", sys.argv[2]], ["config.json", "more.json"]))
+"""
+
+
+def fetch(address, home, *args):
+    return subprocess.run(
+        [sys.executable, "-c", FETCH, *args],
+        cwd=ROOT, env=os.environ | hub_environment(address, home), capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+
+
+def test_the_files_of_a_model_come_into_one_folder_and_stay(tmp_path):
+    with serve_hub("google-bert/tiny", BERT) as address:
+        run = fetch(address, tmp_path, "hf://google-bert/tiny", "vocab.txt")
+        assert run.returncode == 0, run.stderr
+        folder = Path(run.stdout.strip())
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == BERT
+    again = fetch("http://127.0.0.1:1", tmp_path, "hf://google-bert/tiny", "vocab.txt")
+    assert again.stdout == run.stdout
+
+
+def test_a_file_that_the_model_has_to_have_is_missed(tmp_path):
+    with serve_hub("google-bert/tiny", BERT) as address:
+        run = fetch(address, tmp_path, "hf://google-bert/tiny", "spiece.model")
+    assert "DownloadError: hf://google-bert/tiny: spiece.model cannot be fetched" in run.stderr
+    assert "Fetch model.safetensors, spiece.model, config.json" in run.stderr
+
+
+def test_a_weight_file_is_fetched_with_what_lies_beside_it(mirror, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address, folder = mirror
+    write_weight_file(folder / "model.safetensors", {"a": np.ones(2, np.float32)})
+    (folder / "vocab.txt").write_text("[PAD]\n")
+    path = fetch_weight_file(f"{address}/model.safetensors", ["vocab.txt", "config.json"])
+    assert {p.name for p in path.parent.iterdir()} == {"model.safetensors", "vocab.txt"}
+
+
+@pytest.mark.parametrize("name", ["", "no/such/file", "x" * 5000])
+def test_names_of_nothing_are_told(name):
+    assert path_on_this_machine(name) is None

@@ -20,6 +20,7 @@ from mlp_text.wanted_model import differences
 from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights
 
 SPATIAL = "gating/spatial"
+POSITIONS = "position_embeddings/embedding"
 SEGMENTS = "token_type_embeddings/embedding"
 
 
@@ -67,6 +68,7 @@ def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dic
     there = _under_our_names(weights, spec, weights.read())
     arrays = {name: array for name, array in there.items() if name in expected}
     arrays |= _fitted_spatial(arrays, spec.max_length, expected)
+    arrays |= {n: a[: expected[n].shape[0]] for n, a in arrays.items() if n.endswith(POSITIONS)}
     new = [name for name in expected if name not in arrays]
     arrays |= _random(model, spec, new, seed)
     arrays |= {n: np.zeros_like(arrays[n]) for n in new if n.endswith(SEGMENTS)}
@@ -88,6 +90,14 @@ def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
             f"{source}: the vocabulary does not match; the weights have {there.vocab_size:,} "
             f"tokens, the tokenizer has {encoder.vocab_size:,}. Leave config.tokenizer.path unset "
             "for the tokenizer of the weights, or name theirs."
+        )
+    if there.architecture != encoder.architecture:
+        hint = (
+            " A gMLP is fed with a BERT's states by config.bert.weights and config.bert.name=bert."
+        )
+        raise UserError(
+            f"{source}: these are weights of a {there.architecture}, the model is a "
+            f"{encoder.architecture}.{hint if there.architecture == 'bert' else ''}"
         )
     if fields := differences(there, encoder):
         raise UserError(

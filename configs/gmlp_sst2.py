@@ -2,7 +2,7 @@
 whose spatial matrices, Toeplitz in the run, become full ones.
 
 Recipe: configs/glue_tasks.py; another run with --config.init.weights=RUN.
-Expected: not yet run. The paper has 92.3 % for gMLP of 36 blocks, whose matrices stay Toeplitz ones.
+Expected: not yet run. The paper has 92.3 % for 36 blocks, whose matrices stay Toeplitz ones.
 
     python launch/main.py --config=configs/gmlp_sst2.py
 """

@@ -2,9 +2,9 @@
 
 Source: Pay Attention to MLPs (arXiv:2105.08050), section 4 and appendix A.2, table 8. The short run
 (128 tokens, the ablations and the models by depth) reads a part of C4 like RealNews, the full one
-(512 tokens, base and larger) the English C4. The paper's vocabulary, 32 thousand cased SentencePiece
-tokens, is not published; one of this kind is made of the training text. Perplexities can be compared
-where vocabularies are the same.
+(512 tokens, base and larger) the English C4. The paper's vocabulary, 32 thousand cased tokens of
+SentencePiece, is not published; one of this kind is made of the training text. Perplexities can be
+compared where vocabularies are the same.
 
 C4 comes as JSON lines, from the data set allenai/c4 of the Hugging Face hub: put its files into
 `c4/realnewslike` and `c4/en`, or name another place with --config.data.train_split.

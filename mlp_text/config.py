@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import pydantic
 from pydantic import Field
 
 from mlp_core.config import (
@@ -91,6 +92,12 @@ class MaskingConfig:
     slots: PositiveInt | None
     whole_words: bool
     packing: Literal["packed", "document"]
+
+    @pydantic.model_validator(mode="after")
+    def _check(self):
+        if self.mask_share + self.random_share > 1:
+            raise ValueError("mask_share and random_share add up to more than 1")
+        return self
 
 
 @frozen_settings

@@ -16,27 +16,42 @@ from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.build import build_corpus, corpus_name
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.sources import open_corpus
+from mlp_text.made_vocabulary import made_files_dir
 from mlp_text.masked_lm import MaskedLanguageModelling
 from mlp_text.masking import Masking
-from mlp_text.made_vocabulary import made_files_dir
 from mlp_text.model_spec import EncoderSpec, TextModelSpec
 from mlp_text.tokenizer import Tokenizer
 from mlp_text.unigram import unigram_perplexity
 from mlp_text.vocabulary import MAX_CHARACTERS
-from mlp_text.wanted_model import slots
 
 EVAL_SEED = 0  # Of the masks of every evaluation, whatever the run's seed.
+SLOTS, TOKENS = 20, 128  # Predictions a sequence, for so many tokens: BERT's released code.
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusData:
     """The corpora of a configuration's splits."""
 
+    HEAD: ClassVar[str] = "masked_lm"  # Of the models that are trained on it.
     MEASURES: ClassVar[tuple[str, ...]] = ("masked_accuracy",)  # Of which more is better.
     BASELINE: ClassVar[str] = "the unigram model, which knows how frequent tokens are"
 
     settings: TextConfig
     shards: Mapping[str, list[Shard]]  # By the name of the corpus.
+
+    @staticmethod
+    def check_settings(settings: TextConfig, max_length: int) -> None:
+        """What can be known to be wrong before the data are opened.
+
+        Raises:
+            UserError: a sequence has not so many tokens to guess.
+        """
+        wanted = settings.masking.slots
+        if wanted and wanted > max_length:
+            raise UserError(
+                f"config.masking.slots: {wanted} are more than the {max_length} tokens of a "
+                "sequence."
+            )
 
     @classmethod
     def open(cls, settings: TextConfig, splits: Mapping[str, str]) -> "CorpusData":
@@ -76,7 +91,7 @@ class CorpusData:
 
     def spec(self, encoder: EncoderSpec) -> TextModelSpec:
         """The model that reads these corpora."""
-        return TextModelSpec(encoder=encoder, head="masked_lm")
+        return TextModelSpec(encoder=encoder, head=self.HEAD)
 
     def check(self, source: str, spec: TextModelSpec) -> None:
         """Refuses weights that were not trained to guess words.
@@ -84,7 +99,7 @@ class CorpusData:
         Raises:
             UserError: names `source`.
         """
-        if spec.head != "masked_lm":
+        if spec.head != self.HEAD:
             raise UserError(f"{source}: these weights have no masked-LM head.")
 
     def source(self, corpus: str, tokenizer: Tokenizer, max_length: int) -> BlockSource:
@@ -93,17 +108,17 @@ class CorpusData:
         Raises:
             UserError: see `build_corpus`.
         """
-        layout = BlockLayout(
-            max_length,
-            self.settings.masking.packing,
-            tokenizer.vocab_size,
-            tokenizer.pad_id,
-            tokenizer.cls_id,
-            tokenizer.sep_id,
+        layout, folder = (
+            self._layout(tokenizer, max_length),
+            self.folder(corpus, tokenizer, max_length),
         )
-        shards = self.shards[corpus]
-        folder = self._folder / corpus_name(shards, tokenizer, layout)
-        return build_corpus(shards, tokenizer, layout, folder)
+        return build_corpus(self.shards[corpus], tokenizer, layout, folder)
+
+    def folder(self, corpus: str, tokenizer: Tokenizer, max_length: int) -> Path:
+        """Where the blocks of a corpus are kept, whether or not they have been made yet."""
+        layout = self._layout(tokenizer, max_length)
+        name = corpus_name(self.shards[corpus], tokenizer, layout)
+        return made_files_dir(self.settings.data.made_files_dir) / "corpora" / name
 
     def eval_step(self, spec: TextModelSpec, model: nn.Module, tokenizer: Tokenizer) -> Callable:
         """What measures a batch: `eval_step(params, batch)`."""
@@ -150,19 +165,25 @@ class CorpusData:
     def _training_shards(self) -> list[Shard]:
         return self.shards[self.settings.data.train_split]
 
-    @property
-    def _folder(self) -> Path:
-        """Where blocks are kept."""
-        return made_files_dir(self.settings.data.made_files_dir) / "corpora"
+    def _layout(self, tokenizer: Tokenizer, max_length: int) -> BlockLayout:
+        return BlockLayout(
+            max_length,
+            self.settings.masking.packing,
+            tokenizer.vocab_size,
+            tokenizer.pad_id,
+            tokenizer.cls_id,
+            tokenizer.sep_id,
+        )
 
 
 def _masking(settings: TextConfig, tokenizer: Tokenizer, max_length: int) -> Masking:
     masking = settings.masking
+    slots = masking.slots or max(1, round(SLOTS * max_length / TOKENS))
     return Masking(
         rate=masking.rate,
         mask_share=masking.mask_share,
         random_share=masking.random_share,
-        num_slots=slots(settings, max_length),
+        num_slots=slots,
         whole_word=masking.whole_words,
         vocab_size=tokenizer.vocab_size,
         mask_id=tokenizer.mask_id,

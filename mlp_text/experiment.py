@@ -22,10 +22,10 @@ from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.labelled_data import LabelledData
 from mlp_text.made_vocabulary import made_files_dir, made_vocabulary
-from mlp_text.model_spec import EncoderSpec, TextModelSpec, read_spec
+from mlp_text.model_spec import EncoderSpec, GmlpEncoderSpec, TextModelSpec, read_spec
 from mlp_text.pretrained import check_fit, expected_params, load_params
 from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
-from mlp_text.wanted_model import wanted_encoder
+from mlp_text.wanted_model import check_fields, wanted_encoder
 from mlp_text.weights import (
     TextWeights,
     locate_text_weights,
@@ -40,7 +40,7 @@ NEXT_STEPS = (
     "--config.FIELD=VALUE and another --workdir, or start another run from this one with\n"
     "--config.init.weights=RUN."
 )
-BERT_DROPOUT = 0.1  # Of one that learns; appendix A.2 of its paper.
+BERT_DROPOUT = 0.1  # Of one below a gMLP, where it learns; appendix A.2 of its paper.
 Data = LabelledData | CorpusData
 
 
@@ -62,22 +62,20 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
-    settings = _with_rate_of_bert(parse_config(TextConfig, config))
+    settings = parse_config(TextConfig, config)
     check_run_directory(workdir, config)
-    resumes = has_checkpoint(workdir)
-    saved = read_spec(RunFiles.of(workdir).model) if resumes else None
-    source = None if resumes else _source_of_weights(settings)
+    saved = read_spec(RunFiles.of(workdir).model) if has_checkpoint(workdir) else None
+    source = None if saved else source_of_weights(settings)
     check_before_fetching(settings, source, saved)
     data, weights = fetch(settings, source)
-    if resumes:
-        tokenizer = open_tokenizer(workdir / TOKENIZER_FILE)
-    else:
-        tokenizer = choose_tokenizer(settings, data, weights)
-    spec = saved or data.spec(_encoder(settings, weights, tokenizer.vocab_size))
     if saved:
-        data.check(f"--workdir={workdir}", saved)
+        tokenizer, spec = open_tokenizer(workdir / TOKENIZER_FILE), saved
+        data.check(f"--workdir={workdir}", spec)
+    else:
+        tokenizer = known_tokenizer(settings, weights) or _made_tokenizer(settings, data)
+        spec = data.spec(wanted_encoder(settings, _encoder_of(weights), tokenizer.vocab_size))
     if weights:
-        check_fit(str(weights.path), weights.spec, spec)
+        _check_weights(settings, weights, spec)
 
     def start() -> Params | None:
         return load_params(weights, spec, settings.seed) if weights else None
@@ -85,7 +83,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     task = data.task(spec, _build_model(settings, spec), tokenizer, start)
     plan = Plan.of(settings, len(task.train_source))
     make_schedule(settings.schedule, plan.total, plan.warmup)
-    return Prepared(settings, spec, tokenizer, data, task, weights)
+    return Prepared(_with_rate_of_bert(settings, spec), spec, tokenizer, data, task, weights)
 
 
 def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
@@ -97,7 +95,6 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
     prepared = prepare(config, workdir)
-    data = prepared.data
     if dry_run:
         if prepared.weights:
             prepared.weights.check()
@@ -108,7 +105,8 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         TOKENIZER_FILE: prepared.tokenizer.to_json(),
     }
     results = run_task(prepared.task, prepared.settings, config, workdir, files, NEXT_STEPS)
-    say(f"For comparison, {data.BASELINE}: {in_words(data.baselines(prepared.task))}")
+    baselines = in_words(prepared.data.baselines(prepared.task))
+    say(f"For comparison, {prepared.data.BASELINE}: {baselines}")
     return results
 
 
@@ -125,23 +123,27 @@ def check_before_fetching(
     Raises:
         UserError: names the field.
     """
+    data = DATA[settings.task]
     train_loop.check_batch_sizes(settings)
-    check_evaluation(settings, settings.data.eval_splits, DATA[settings.task].MEASURES)
+    check_evaluation(settings, settings.data.eval_splits, data.MEASURES)
+    check_fields(settings)
     weights = weights_before_fetching(source) if source else None
     if source and not weights:
         return  # The weights settle what is not known.
     if saved:
         encoder = saved.encoder
     else:
-        vocab_size = weights.spec.encoder.vocab_size if weights else settings.tokenizer.vocab_size
-        encoder = _encoder(settings, weights, vocab_size)
-    head = "masked_lm" if settings.task == "masked_lm" else "classification"
-    spec = TextModelSpec(encoder=encoder, head=head, num_classes=1)
+        tokenizer = known_tokenizer(settings, weights)
+        vocab_size = tokenizer.vocab_size if tokenizer else settings.tokenizer.vocab_size
+        encoder = wanted_encoder(settings, _encoder_of(weights), vocab_size)
+    spec = TextModelSpec(encoder=encoder, head=data.HEAD, num_classes=1)
     if weights:
-        check_fit(source, weights.spec, spec)
-    expected = expected_params(_build_model(settings, spec), spec)
-    check_weight_decay(settings.optimizer, expected)
-    check_rate_factors(settings.optimizer, expected)
+        _check_weights(settings, weights, spec)
+    data.check_settings(settings, spec.max_length)
+    params = expected_params(_build_model(settings, spec), spec)
+    optimizer = _with_rate_of_bert(settings, spec).optimizer
+    check_weight_decay(optimizer, params)
+    check_rate_factors(optimizer, params)
 
 
 def fetch(settings: TextConfig, source: str | None) -> tuple[Data, TextWeights | None]:
@@ -171,57 +173,73 @@ def fetch(settings: TextConfig, source: str | None) -> tuple[Data, TextWeights |
     return data, weights
 
 
-def choose_tokenizer(settings: TextConfig, data: Data, weights: TextWeights | None) -> Tokenizer:
-    """The one that is named, that of the weights, or one made of the training text.
+def source_of_weights(settings: TextConfig) -> str | None:
+    """What a run starts from.
 
     Raises:
-        UserError: it cannot be read, or no vocabulary can be made.
+        UserError: two sources are named, or that of a BERT without one.
     """
-    wanted = settings.tokenizer
-    if wanted.path:
-        return open_tokenizer(Path(wanted.path).expanduser(), wanted.lowercase)
-    if weights:
-        return weights.tokenizer()
+    init, bert = settings.init.weights, settings.bert
+    if bert.weights and not bert.name:
+        raise UserError(
+            "config.bert.weights: there is no BERT to have them; set config.bert.name=bert."
+        )
+    if bert.weights and init:
+        raise UserError(
+            "config.init.weights, config.bert.weights: name only one of them; weights of a gMLP on "
+            "a BERT hold that BERT."
+        )
+    return init or bert.weights
+
+
+def _check_weights(settings: TextConfig, weights: TextWeights, spec: TextModelSpec) -> None:
+    """Refuses weights that do not fit the model, or stand in the wrong field.
+
+    Raises:
+        UserError: names them.
+    """
+    if settings.bert.weights and weights.spec.encoder.architecture != "bert":
+        raise UserError(
+            f"config.bert.weights: {settings.bert.weights} is no BERT; config.init.weights takes "
+            "it."
+        )
+    check_fit(str(weights.path), weights.spec, spec)
+
+
+def _encoder_of(weights: TextWeights | None) -> EncoderSpec | None:
+    return weights.spec.encoder if weights else None
+
+
+def known_tokenizer(settings: TextConfig, weights: TextWeights | None) -> Tokenizer | None:
+    """The one that is named, or that of the weights; None if one is to be made.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = settings.tokenizer.path
+    if path:
+        return open_tokenizer(Path(path).expanduser(), settings.tokenizer.lowercase)
+    return weights.tokenizer() if weights else None
+
+
+def _made_tokenizer(settings: TextConfig, data: Data) -> Tokenizer:
+    """One made of the training text.
+
+    Raises:
+        UserError: there is no text.
+    """
     folder = made_files_dir(settings.data.made_files_dir)
-    return open_tokenizer(made_vocabulary(wanted, folder, data))
+    return open_tokenizer(made_vocabulary(settings.tokenizer, folder, data))
 
 
-def _with_rate_of_bert(settings: TextConfig) -> TextConfig:
+def _with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
     """The optimizer told how fast a BERT below a gMLP learns."""
-    if not settings.bert.name:
+    if not _has_bert_below(spec):
         return settings
     factor = RateFactor(pattern="encoder/bert/.*", factor=settings.bert.rate_factor)
     factors = (*settings.optimizer.rate_factors, factor)
     optimizer = dataclasses.replace(settings.optimizer, rate_factors=factors)
     return dataclasses.replace(settings, optimizer=optimizer)
-
-
-def _source_of_weights(settings: TextConfig) -> str | None:
-    """What a run starts from.
-
-    Raises:
-        UserError: two sources are named.
-    """
-    if settings.bert.weights and not settings.bert.name:
-        raise UserError(
-            "config.bert.weights: set config.bert.name, too; to bert for the size of the weights."
-        )
-    if settings.init.weights and settings.bert.weights:
-        raise UserError(
-            "config.init.weights and config.bert.weights are both set; weights of a gMLP on a BERT "
-            "hold that BERT, so name only one."
-        )
-    return settings.init.weights or settings.bert.weights
-
-
-def _encoder(settings: TextConfig, weights: TextWeights | None, vocab_size: int) -> EncoderSpec:
-    there = weights.spec.encoder if weights else None
-    if settings.bert.weights and there is not None and there.architecture != "bert":
-        raise UserError(
-            f"config.bert.weights: {settings.bert.weights} is no BERT; config.init.weights takes "
-            "it."
-        )
-    return wanted_encoder(settings, there, vocab_size)
 
 
 def _build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
@@ -231,10 +249,15 @@ def _build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
         training |= dict(
             attention_dropout_rate=rates.attention_dropout_rate,
             stochastic_depth=rates.stochastic_depth,
-            bert_dropout_rate=BERT_DROPOUT if settings.bert.rate_factor else 0.0,
         )
+    if _has_bert_below(spec) and settings.bert.rate_factor > 0:
+        training |= dict(bert_dropout_rate=BERT_DROPOUT)
     return spec.create_model(
         compute_dtype(settings.train.compute_dtype),
         head_dropout_rate=rates.head_dropout_rate,
         **training,
     )
+
+
+def _has_bert_below(spec: TextModelSpec) -> bool:
+    return isinstance(spec.encoder, GmlpEncoderSpec) and spec.encoder.bert is not None

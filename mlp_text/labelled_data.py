@@ -27,11 +27,22 @@ from mlp_text.tokenizer import Tokenizer
 class LabelledData:
     """A data set for `TextClassification`."""
 
+    HEAD: ClassVar[str] = "classification"  # Of the models that are trained on it.
     MEASURES: ClassVar[tuple[str, ...]] = ("accuracy",)  # Of which more is better.
     BASELINE: ClassVar[str] = "naming the commonest class every time"
 
     settings: TextConfig
     dataset: TextDataset
+
+    @staticmethod
+    def check_settings(settings: TextConfig, max_length: int) -> None:
+        """What can be known to be wrong before the data are opened.
+
+        Raises:
+            UserError: no data set is named.
+        """
+        if settings.data.name is None:
+            raise UserError("config.data.name: name a data set to classify, such as glue/sst2.")
 
     @classmethod
     def open(cls, settings: TextConfig, splits: Mapping[str, str]) -> "LabelledData":
@@ -45,8 +56,6 @@ class LabelledData:
             UserError: it cannot be had, or has no such split.
         """
         data = settings.data
-        if data.name is None:
-            raise UserError("config.data.name: name a data set to classify, such as glue/sst2.")
         dataset = open_text_dataset(data.name, data.data_dir)
         for field, split in splits.items():
             check_split(field, dataset, split)
@@ -65,7 +74,7 @@ class LabelledData:
         """The model for these labels."""
         return TextModelSpec(
             encoder=encoder,
-            head="classification",
+            head=self.HEAD,
             pooling=self.settings.model.pooling,
             num_classes=self.dataset.num_classes,
             class_names=tuple(self.dataset.class_names),
@@ -78,7 +87,7 @@ class LabelledData:
         Raises:
             UserError: names `source` and says how they differ.
         """
-        if spec.head != "classification":
+        if spec.head != self.HEAD:
             raise UserError(
                 f"{source}: these weights have no head for the classes of {self.dataset.name}; "
                 "fine-tune them first."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlp_core.downloads import cache_dir
+from mlp_core.errors import UserError
 from mlp_core.run_directory import write_whole
 from mlp_text.config import TokenizerConfig
 from mlp_text.vocabulary import train_vocabulary
@@ -28,25 +29,37 @@ def made_files_dir(configured: str | None) -> Path:
     return Path(configured).expanduser() if configured else cache_dir()
 
 
-def made_vocabulary(wanted: TokenizerConfig, folder: Path, text: TrainingText) -> Path:
-    """The file of a vocabulary of this text, made now unless it was before.
+def vocabulary_file(wanted: TokenizerConfig, folder: Path, text: TrainingText) -> Path:
+    """Where the vocabulary of this text is kept, whether or not it has been made yet.
 
     Args:
       wanted: kind and size.
-      folder: where it is kept, in `vocabularies/`.
+      folder: it is kept in `vocabularies/` there.
       text: what it is made of.
+    """
+    settings = json.dumps([dataclasses.asdict(wanted), *text.text_identity()])
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
+    return folder / "vocabularies" / f"{wanted.kind}-{wanted.vocab_size}-{digest}.json"
+
+
+def made_vocabulary(wanted: TokenizerConfig, folder: Path, text: TrainingText) -> Path:
+    """The file of a vocabulary of this text, made now unless it was before; see `vocabulary_file`.
 
     Raises:
         UserError: there is no text, or the file cannot be written.
     """
-    settings = json.dumps([dataclasses.asdict(wanted), *text.text_identity()])
-    digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
-    file = folder / "vocabularies" / f"{wanted.kind}-{wanted.vocab_size}-{digest}.json"
+    file = vocabulary_file(wanted, folder, text)
     if not file.is_file():
         lowercase = wanted.lowercase is not False
         tokenizer = train_vocabulary(
             text.training_texts(), wanted.kind, wanted.vocab_size, lowercase
         )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, tokenizer.to_json())
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, tokenizer.to_json())
+        except OSError as error:
+            raise UserError(
+                f"{file}: cannot be written ({error.strerror}); name another folder with "
+                "--config.data.made_files_dir."
+            ) from error
     return file

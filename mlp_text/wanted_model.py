@@ -12,69 +12,105 @@ from mlp_text.config import TextConfig
 from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec
 from mlp_text.models import find_model
 
-PAPERS_SLOTS = (20, 128)  # Predictions a sequence (BERT's released code), for so many tokens.
+# What some architecture has, in the configuration's group `model`.
+MODEL_FIELDS = {
+    field.name
+    for architecture in (GmlpEncoderSpec, BertEncoderSpec)
+    for field in dataclasses.fields(architecture)
+} - {"architecture", "vocab_size", "max_length", "bert", "bert_features", "num_segments"}
+# With weights of one value a model of another can begin.
+ADAPTABLE = {"segments", "mask_pads", "gelu", "layer_norm_epsilon", "gate_layer_norm_epsilon"}
+
+
+def check_fields(settings: TextConfig) -> None:
+    """Refuses names of models that there are not, and fields that the named model has not.
+
+    Raises:
+        UserError: names the field.
+    """
+    name = settings.model.name
+    architecture, _ = find_model(name)
+    own = MODEL_FIELDS & _field_names(architecture)
+    for field in sorted(MODEL_FIELDS - own):
+        if getattr(settings.model, field) is not None:
+            raise UserError(
+                f"config.model.{field}: {name!r} has no such field; it has "
+                f"{', '.join(sorted(own))}."
+            )
+    if not settings.bert.name:
+        return
+    if find_model(settings.bert.name)[0] is not BertEncoderSpec:
+        raise UserError(f"config.bert.name: {settings.bert.name!r} is no BERT.")
+    if architecture is not GmlpEncoderSpec:
+        raise UserError(
+            f"config.bert.name: {name!r} cannot be fed with a BERT's states; choose gmlp, tmlp or "
+            "amlp as config.model.name."
+        )
 
 
 def wanted_encoder(settings: TextConfig, start: EncoderSpec | None, vocab_size: int) -> EncoderSpec:
     """The encoder of a run that starts from weights of `start`, or at random.
 
     Args:
-      settings: the experiment.
+      settings: the experiment, which `check_fields` has passed.
       start: the encoder of the weights to start from, which may be the BERT below a gMLP only.
       vocab_size: of the tokenizer.
 
     Raises:
-        UserError: there is no such model, or a field is missing or of another architecture.
+        UserError: a field is missing, or fields do not go together.
     """
-    name = settings.model.name
-    architecture, named = find_model(name)
-    own = {field.name: field.default for field in dataclasses.fields(architecture)}
-    given = dataclasses.asdict(settings.model) | dict(max_length=settings.data.max_length)
-    fields = {field: value for field, value in given.items() if value is not None}
-    for field in sorted(MODEL_FIELDS & fields.keys() - own.keys()):
-        raise UserError(
-            f"config.model.{field}: {name!r} has no such field; it has "
-            f"{', '.join(sorted(MODEL_FIELDS & own.keys()))}."
-        )
-    theirs = _fields_of(start) if isinstance(start, architecture) else {}
-    fields = theirs | named | {field: fields[field] for field in own if field in fields}
-    fields["vocab_size"] = vocab_size
+    architecture, named = find_model(settings.model.name)
+    fields = _fields_of(start) if isinstance(start, architecture) else {}
+    fields |= named | _fields_set(settings, architecture) | dict(vocab_size=vocab_size)
     if settings.bert.name:
-        fields |= _on_bert(settings, architecture, start, fields)
-    missing = [
-        n for n, default in own.items() if default is dataclasses.MISSING and n not in fields
-    ]
-    if missing:
-        places = {"max_length": "config.data.max_length"}
-        names = ", ".join(places.get(field, f"config.model.{field}") for field in missing)
-        raise UserError(f"the model {name!r} needs {names}.")
+        fields |= _on_bert(settings, start, fields)
+    if settings.task == "masked_lm" and fields.get("bert"):
+        raise UserError(
+            "config.task: masked-LM training needs word embeddings of the model's own, which one "
+            "on a BERT has not; leave config.bert.name unset."
+        )
+    _check_complete(settings.model.name, architecture, fields)
     try:
         return architecture(**fields)
     except ValueError as error:
-        raise UserError(f"config.model: {error.errors()[0]['msg'].split(', ', 1)[-1]}.") from error
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"config.model: {reason}.") from error
+
+
+def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:
+    """The fields in which weights of `start` do not fit `wanted`, as "hidden_dim=512".
+
+    Both are of one architecture. A Toeplitz vector can be made longer, shorter or into a full
+    matrix, a full matrix shorter; positions of a BERT are dropped; segments may be new.
+    """
+    theirs, ours = _fields_of(start), _fields_of(wanted)
+    adaptable = ADAPTABLE | {"bert"}
+    is_toeplitz = theirs.get("spatial_matrix") == "toeplitz"
+    if is_toeplitz:
+        adaptable |= {"spatial_matrix"}
+    if is_toeplitz or ours["max_length"] < theirs["max_length"]:
+        adaptable |= {"max_length"}
+    differing = [
+        f"{name}={theirs[name]}"
+        for name in ours
+        if name not in adaptable and ours[name] != theirs[name]
+    ]
+    if theirs.get("bert") != ours.get("bert"):
+        differing.append("the same BERT below" if theirs["bert"] else "no BERT below")
+    return differing
 
 
 def _on_bert(
-    settings: TextConfig,
-    architecture: type[EncoderSpec],
-    start: EncoderSpec | None,
-    fields: dict[str, Any],
+    settings: TextConfig, start: EncoderSpec | None, fields: dict[str, Any]
 ) -> dict[str, Any]:
     """What a BERT below adds to the fields of a gMLP.
 
     Raises:
-        UserError: there is no such BERT, or it does not go with the model.
+        UserError: its size is not known, or the gMLP reads longer sequences.
     """
-    bert_architecture, named = find_model(settings.bert.name)
-    if bert_architecture is not BertEncoderSpec:
-        raise UserError(f"config.bert.name: {settings.bert.name!r} is no BERT.")
-    if architecture is not GmlpEncoderSpec:
-        raise UserError(
-            f"config.bert.name: {settings.model.name!r} cannot be fed with a BERT's states; choose "
-            "gmlp, tmlp or amlp."
-        )
-    theirs = _fields_of(start) if isinstance(start, BertEncoderSpec) else {}
-    sizes = theirs | named | dict(vocab_size=fields["vocab_size"])
+    _, named = find_model(settings.bert.name)
+    there = start.bert if isinstance(start, GmlpEncoderSpec) else start
+    sizes = (_fields_of(there) if there else {}) | named | dict(vocab_size=fields["vocab_size"])
     if "hidden_dim" not in sizes:
         raise UserError(
             "config.bert.name: 'bert' is of the size of its weights; name them with "
@@ -86,47 +122,32 @@ def _on_bert(
             f"config.data.max_length: {fields['max_length']} tokens are more than the "
             f"{bert.max_length} that the BERT has positions for."
         )
-    # What a BERT makes of pads is no padding, so that they are masked unless a field says not to.
-    pads = dict(mask_pads=fields.get("mask_pads", True))
-    return pads | dict(bert=bert, bert_features=settings.bert.features)
+    # What a BERT makes of pads is not zero, so that they are masked unless a field or the weights say not to.
+    mask_pads = fields.get("mask_pads", True)
+    return dict(bert=bert, bert_features=settings.bert.features, mask_pads=mask_pads)
 
 
-def slots(settings: TextConfig, max_length: int) -> int:
-    """Places of a sequence for tokens to guess: as configured, or 20 for 128 tokens."""
-    there, tokens = PAPERS_SLOTS
-    return settings.masking.slots or max(1, round(there * max_length / tokens))
-
-
-def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:
-    """The fields in which weights of `start` do not fit `wanted`, as "hidden_dim=512".
-
-    A Toeplitz vector can be made longer, shorter or into a full matrix, a full matrix shorter; a
-    BERT's positions may be more than are used; an embedding of segments may be new.
-    """
-    if type(start) is not type(wanted):
-        return [f"a {wanted.architecture} in place of its {start.architecture}"]
-    theirs, ours = _fields_of(start), _fields_of(wanted)
-    flexible = {"segments", "mask_pads", "bert_features", *NUMERICS}
-    toeplitz = theirs.get("spatial_matrix") == "toeplitz"
-    if toeplitz:
-        flexible.add("spatial_matrix")
-    if toeplitz or ours["max_length"] < theirs["max_length"]:
-        flexible.add("max_length")
-    return [
-        f"{name}={theirs[name]}"
-        for name in ours
-        if name not in flexible and ours[name] != theirs[name]
+def _check_complete(name: str, architecture: type[EncoderSpec], fields: dict[str, Any]) -> None:
+    missing = [
+        "config.data.max_length" if field.name == "max_length" else f"config.model.{field.name}"
+        for field in dataclasses.fields(architecture)
+        if field.default is dataclasses.MISSING and field.name not in fields
     ]
+    if missing:
+        raise UserError(f"the model {name!r} needs {', '.join(missing)}.")
+
+
+def _fields_set(settings: TextConfig, architecture: type[EncoderSpec]) -> dict[str, Any]:
+    """The fields of a model that the configuration itself sets."""
+    own = MODEL_FIELDS & _field_names(architecture)
+    given = {name: getattr(settings.model, name) for name in own}
+    given["max_length"] = settings.data.max_length
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _field_names(architecture: type[EncoderSpec]) -> set[str]:
+    return {field.name for field in dataclasses.fields(architecture)}
 
 
 def _fields_of(spec: EncoderSpec) -> dict[str, Any]:
     return {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-
-
-NUMERICS = ("gelu", "layer_norm_epsilon", "gate_layer_norm_epsilon")
-# What some architecture has, in the configuration's group `model`.
-MODEL_FIELDS = {
-    field.name
-    for architecture in (GmlpEncoderSpec, BertEncoderSpec)
-    for field in dataclasses.fields(architecture)
-} - {"architecture", "vocab_size", "max_length", "bert", "bert_features", "num_segments"}

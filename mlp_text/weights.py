@@ -38,7 +38,7 @@ def open_text_weights(path: Path) -> TextWeights:
     Raises:
         UserError: there are no weights of a text model, or they are not whole.
     """
-    path = path.resolve()  # A link to a checkpoint is one.
+    path = path.resolve() if path.is_dir() else path  # A link to a checkpoint is one.
     is_run = path.is_dir() and (has_checkpoint(path) or path.name.isdigit())
     weights = _open_run(path) if is_run else _open_bert(path)
     return dataclasses.replace(weights, tokenizer=lambda: _matching_tokenizer(weights))

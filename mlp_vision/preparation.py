@@ -1,23 +1,24 @@
 """Fetches ahead of time what a run will need: the data set, prepared, and published weights."""
 
-import os
-import shlex
-import shutil
-import tempfile
-import time
 from pathlib import Path
 
 from ml_collections import ConfigDict
-from tensorflow_datasets.core import FileFormat
 
 from mlp_core.config import parse_config
 from mlp_core.console import say
-from mlp_core.datasets import tfds_build
-from mlp_core.datasets.conversion import convert, find_converted
-from mlp_core.datasets.prepared import find_prepared
 from mlp_core.datasets.splits import check_splits
-from mlp_core.errors import MissingError, UserError
-from mlp_core.weight_sources import CONFIG_FILE, HUGGING_FACE, WEIGHTS_FILE
+from mlp_core.errors import MissingError
+from mlp_core.preparation import (
+    THERE,
+    check_directory,
+    data_dir_flags,
+    data_dir_of,
+    place_of,
+    prepare_dataset,
+    prepare_weights,
+    say_flags,
+)
+from mlp_core.weight_sources import CONFIG_FILE
 from mlp_vision.config import ImageClassificationConfig, ImageDataConfig, InitConfig
 from mlp_vision.datasets.image_dataset import (
     OWN_BUILDERS,
@@ -46,7 +47,7 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
     settings = parse_config(ImageClassificationConfig, config)
     if directory is not None:
         directory = directory.absolute()
-        _check_directory(directory, settings.data)
+        check_directory(directory, data_dir=settings.data.data_dir)
     flags, missing = [], []
     try:
         flags += _prepare_dataset(settings.data, directory)
@@ -58,52 +59,21 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
         missing.append(str(error))
     if missing:
         raise MissingError("\n".join(missing))
-    if flags:
-        say("Everything is here; the run finds it with these flags:\n  " + shlex.join(flags))
-    else:
-        say("Everything is here; the run finds it by itself.")
+    say_flags(flags)
     return flags
-
-
-def _check_directory(directory: Path, data: ImageDataConfig) -> None:
-    if data.data_dir is not None:
-        raise UserError(
-            f"--directory={directory}: config.data.data_dir is {data.data_dir} besides; name one "
-            "of them only."
-        )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--directory={directory}: cannot be written ({error.strerror})."
-        ) from error
 
 
 def _prepare_dataset(data: ImageDataConfig, directory: Path | None) -> list[str]:
     if is_folder_of_pictures(data.name):
         dataset = open_image_dataset(data.name, None)
         check_splits(dataset, data.train_split, data.eval_splits)
-        say(f"Data set {data.name}: there already, a folder of pictures")
+        say(f"Data set {data.name}: {THERE}, a folder of pictures")
         return []
-    data_dir = data.data_dir and str(Path(data.data_dir).expanduser())
-    if directory is not None:
-        data_dir = str(directory / "tfds")
-    found, done = find_prepared(data.name, data_dir), "there already"
-    if found is None:
-        done = "prepared"
-        if data.name not in OWN_BUILDERS:
-            tfds_build.build(data.name, data_dir)
-    elif found.info.file_format == FileFormat.TFRECORD and find_converted(found) is None:
-        done = "converted"
-        convert(found)
+    data_dir = data_dir_of(data.data_dir, directory)
+    folder = prepare_dataset(data.name, data_dir, OWN_BUILDERS)
     dataset = open_image_dataset(data.name, data_dir)
     check_splits(dataset, data.train_split, data.eval_splits)
-    builder = dataset.builder
-    folder = Path(builder.data_path)
-    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    say(f"Data set {builder.info.full_name}: {done}, {size / 2**20:,.1f} MiB in {folder}")
-    in_directory = directory is not None and folder.is_relative_to(directory)
-    return [f"--config.data.data_dir={data_dir}"] if in_directory else []
+    return data_dir_flags(directory, [folder])
 
 
 def _prepare_weights(init: InitConfig, directory: Path | None) -> list[str]:
@@ -111,17 +81,7 @@ def _prepare_weights(init: InitConfig, directory: Path | None) -> list[str]:
     if not source:
         return []
     place = _place_in(directory / "weights", source) if directory else None
-    if place and place.is_file():
-        path, done = place, "there already"
-    else:
-        started = time.time()
-        path = locate_weights(source, init.mirror)
-        done = "fetched" if path.resolve().stat().st_ctime >= started else "there already"
-        if place:
-            _copy_weights(path, place)
-            path, done = place, "fetched and copied" if done == "fetched" else "copied"
-    size = f", {path.stat().st_size / 2**20:,.1f} MiB" if path.is_file() else ""
-    say(f"Weights {source}: {done}{size} in {path}")
+    prepare_weights(source, lambda: locate_weights(source, init.mirror), place, [CONFIG_FILE])
     if not place:
         return []
     if source in PUBLISHED:
@@ -131,27 +91,4 @@ def _prepare_weights(init: InitConfig, directory: Path | None) -> list[str]:
 
 def _place_in(folder: Path, source: str) -> Path | None:
     """Where weights are kept for all hosts; None for files of one's own, which stay."""
-    if source in PUBLISHED:
-        return folder / f"{source}.npz"
-    if source.startswith(HUGGING_FACE):
-        return folder / source.removeprefix(HUGGING_FACE) / WEIGHTS_FILE
-    return folder / source.split("://", 1)[1] if "://" in source else None
-
-
-def _copy_weights(path: Path, place: Path) -> None:
-    settings = path.with_name(CONFIG_FILE)
-    if path.name == WEIGHTS_FILE and settings.is_file():
-        _copy(settings, place.with_name(settings.name))
-    _copy(path, place)
-
-
-def _copy(source: Path, destination: Path) -> None:
-    """Copies a file, which appears in place only when whole, also where several hosts copy it."""
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
-            part = Path(folder) / destination.name
-            shutil.copyfile(source, part)
-            os.replace(part, destination)
-    except OSError as error:
-        raise UserError(f"{destination}: cannot be written ({error.strerror}).") from error
+    return folder / f"{source}.npz" if source in PUBLISHED else place_of(folder, source)

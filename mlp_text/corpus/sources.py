@@ -46,6 +46,12 @@ def open_corpus(text: str, data_dir: str | None = None) -> list[Shard]:
     return shards
 
 
+def tfds_names(text: str) -> list[str]:
+    """The TFDS data sets that a corpus is of, by name or directory."""
+    parts = (TFDS.fullmatch(part.strip()) for part in text.split("+"))
+    return [part["name"] for part in parts if part]
+
+
 def _open_part(text: str, data_dir: str | None) -> list[Shard]:
     if text.split(":")[0] == "pydoc":
         return [_open_pydoc(text)]

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 from tensorflow_datasets.core import read_only_builder
 
+from mlp_core.datasets.conversion import find_converted
 from mlp_core.errors import MissingError, UserError
 from mlp_text.corpus.shard import Entry, Shard
 
@@ -30,6 +31,7 @@ def open_tfds(name: str, split: str, field: str, data_dir: str | None) -> list[S
     """
     with _damage_told(name):
         builder = _find(name, data_dir)
+        builder = find_converted(builder) or builder
         if split.split("[")[0] not in builder.info.splits:
             splits = ", ".join(builder.info.splits)
             raise UserError(f"tfds:{name}:{split}: there is no such split; it has {splits}.")
@@ -42,7 +44,7 @@ def open_tfds(name: str, split: str, field: str, data_dir: str | None) -> list[S
         if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
             raise UserError(
                 f"tfds:{name}: it lies in {builder.info.file_format.value} files; text is read "
-                'from array_record, which TFDS prepares with file_format="array_record".'
+                "from array_record, into which launch/prepare.py copies it."
             )
         return [
             TfdsFile(Path(part.filename), part.skip, part.take, field)
@@ -95,7 +97,7 @@ def _find(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         raise MissingError(
             f"tfds:{name}: TFDS has not prepared it in "
             f"{data_dir or tfds.core.constants.DATA_DIR}, and no directory that it prepared is "
-            "called so."
+            "called so; launch/prepare.py prepares it."
         ) from None
 
 

@@ -1,6 +1,7 @@
 """Which package serves an experiment, or weights. Packages are imported when they are needed."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -38,22 +39,37 @@ def module_of(config: ConfigDict, name: str) -> ModuleType:
 def are_of_text(source: str) -> bool:
     """Whether weights are those of a text model: their run's task tells, or the names in the file.
 
-    Weights that are not on this machine, and what is not understood, count as those of images.
+    Of the hub's models their configuration tells. Other weights that are not on this machine, and
+    what is not understood, count as those of images.
 
     Raises:
         UserError: a run's configuration cannot be read, or a file is no weight file.
     """
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.run_directory import RunFiles, has_checkpoint, read_config
+    from mlp_core.weight_sources import HUGGING_FACE, WEIGHTS_FILE
 
+    if source.startswith(HUGGING_FACE):
+        return _is_bert_of_hub(source)
     path = Path(source).expanduser().resolve()
     is_checkpoint = path.parent.name == RunFiles.of(path).checkpoints.name
     workdir = path.parent.parent if is_checkpoint else path
     if has_checkpoint(workdir):  # Runs older than text here may lack their configuration.
         is_told = RunFiles.of(workdir).config.is_file()
         return is_told and PACKAGES.get(read_config(workdir).get("task")) == TEXT
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = path / WEIGHTS_FILE if path.is_dir() else path
     return file.is_file() and _is_bert(file)
+
+
+def _is_bert_of_hub(source: str) -> bool:
+    from mlp_core.downloads import DownloadError
+    from mlp_core.weight_sources import CONFIG_FILE, fetch_from_hub
+
+    try:
+        config = json.loads((fetch_from_hub(source, [CONFIG_FILE]) / CONFIG_FILE).read_bytes())
+    except (DownloadError, ValueError):  # Whoever fetches the weights tells what is wrong.
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "bert"
 
 
 def _is_bert(file: Path) -> bool:

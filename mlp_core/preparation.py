@@ -55,7 +55,7 @@ def data_dir_of(configured: str | None, directory: Path | None) -> str | None:
 
 
 def data_dir_flags(directory: Path | None, folders: Iterable[Path]) -> list[str]:
-    """The flag with which a run finds those of the data sets in `folders` that lie in `directory`."""
+    """The flag with which a run finds data sets, if any of their `folders` is in `directory`."""
     found = directory is not None and any(folder.is_relative_to(directory) for folder in folders)
     return [f"--config.data.data_dir={data_dir_of(None, directory)}"] if found else []
 

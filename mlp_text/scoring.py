@@ -1,5 +1,6 @@
 """What any weights score on any split or corpus: every example counted once."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,12 +26,12 @@ def score(
     """Evaluates weights on splits of the configured data and says what each scores.
 
     The model, its tokenizer and its length are those of the weights, whatever model the
-    configuration trains.
+    configuration trains; `data.max_length` is another length where it is among `fields_set`.
 
     Args:
       config: an experiment; it gives task, data, batch size and arithmetic.
       source: the folder of a run, or a BERT; see `locate_text_weights`.
-      fields_set: fields that hold whatever the weights say; of a text model there are none.
+      fields_set: fields that hold whatever the weights say.
       splits: splits, or corpora, by the name under which they are told.
 
     Returns metrics by name, such as `validation/accuracy`.
@@ -40,13 +41,16 @@ def score(
     """
     settings = parse_config(TextConfig, config)
     for field in fields_set:
-        if field.startswith(("model.", "tokenizer.path", "data.max_length", "bert.")):
+        if field.startswith(("model.", "tokenizer.", "bert.")):
             raise UserError(f"config.{field}: that is as in the weights; leave it unset.")
     batch_size, mesh = settings.evaluation.global_batch_size, make_mesh()
     check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
     data = DATA[settings.task].open(settings, {f"split {n}": s for n, s in splits.items()})
     weights = open_text_weights(locate_text_weights(source))
     spec = weights.spec
+    if "data.max_length" in fields_set:
+        encoder = dataclasses.replace(spec.encoder, max_length=settings.data.max_length)
+        spec = dataclasses.replace(spec, encoder=encoder)
     data.check(source, spec)
     tokenizer = weights.tokenizer()
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))

@@ -20,7 +20,7 @@ MASK = (np.arange(24)[None, :] < LENGTHS[:, None]).astype(np.uint8)
 
 
 def changed(spec, head=None, **encoder):
-    """The description of a model with other fields of its encoder, and without a head or another."""
+    """The description of a model with another head or other fields of its encoder."""
     spec = dataclasses.replace(spec, encoder=dataclasses.replace(spec.encoder, **encoder))
     return dataclasses.replace(spec, head=head or spec.head)
 

@@ -1,0 +1,168 @@
+"""Fetching and making ahead of time: what was there is told, and a run finds it."""
+
+import json
+import shutil
+
+import pytest
+import tensorflow_datasets as tfds
+
+from mlp_core.errors import MissingError, UserError
+from mlp_text import experiment
+from mlp_text.datasets.glue import Sst2
+from mlp_text.preparation import prepare
+from mlp_text.tokenizer import open_tokenizer
+from tests.mlp_core.made_hub import hub_environment, serve_hub
+from tests.mlp_text.golden_bert import golden_folder
+from tests.mlp_text.made_glue import SST2, made_zip
+from tests.mlp_text.test_prediction import with_vocabulary
+from tests.mlp_text.tiny_experiments import tiny_classification, tiny_masked_lm
+
+
+def told(capsys, start):
+    """The lines printed that begin so."""
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith(start)]
+
+
+def with_flags(config, flags):
+    """The experiment as the command line would have it."""
+    for flag in flags:
+        name, value = flag.removeprefix("--config.").split("=")
+        group, field = name.split(".")
+        config[group][field] = value
+    return config
+
+
+@pytest.fixture
+def sst2(tmp_path, monkeypatch):
+    """An experiment on SST-2, whose archive has been fetched to where --directory looks."""
+    archive = made_zip(tmp_path / "shared" / "tfds" / "downloads" / "SST-2.zip", SST2)
+    monkeypatch.setattr(Sst2, "archives", {"all": archive})
+    config = tiny_classification(None)
+    config.data.name, config.data.made_files_dir = "glue/sst2", None
+    return config
+
+
+def test_a_vocabulary_and_blocks_are_made_once_and_a_run_finds_them(tmp_path, capsys):
+    config = tiny_masked_lm(None)
+    config.data.made_files_dir = None
+    config.data.eval_splits.more = "pydoc:validation"
+    shared = tmp_path / "shared"
+    for done in ("made", "tokenised"), ("there already", "there already"):
+        assert prepare(config, shared) == [f"--config.data.made_files_dir={shared}"]
+        lines = capsys.readouterr().out.splitlines()
+        (vocabulary,) = (line for line in lines if line.startswith("Vocabulary"))
+        (file,) = (shared / "vocabularies").iterdir()
+        assert vocabulary.startswith(f"Vocabulary: {done[0]}, 300 tokens, 0.0 MiB in {file}")
+        assert f"  Other runs take it with --config.tokenizer.path={file}" in lines
+        (corpus,) = (line for line in lines if line.startswith("Corpus"))
+        (folder,) = (shared / "corpora").glob("pydoc*")
+        start = f"Corpus pydoc:validation: {done[1]}, 707 blocks of 24 tokens, "
+        assert corpus.startswith(start) and corpus.endswith(f"MiB in {folder}")
+    there = sorted(shared.rglob("*"))
+    found = with_flags(config, [f"--config.data.made_files_dir={shared}"])
+    prepared = experiment.prepare(found, tmp_path / "run")
+    assert prepared.tokenizer == open_tokenizer(file)
+    assert sorted(shared.rglob("*")) == there
+
+
+def test_a_data_set_is_prepared_and_a_run_finds_it(sst2, tmp_path, capsys):
+    shared = tmp_path / "shared"
+    flags = prepare(sst2, shared)
+    assert flags == [
+        f"--config.data.data_dir={shared}/tfds",
+        f"--config.data.made_files_dir={shared}",
+    ]
+    (line,) = told(capsys, "Data set")
+    assert line.startswith("Data set glue/sst2/2.0.0: prepared, ")
+    assert line.endswith(f"MiB in {shared}/tfds/glue/sst2/2.0.0")
+    shutil.rmtree(shared / "tfds" / "downloads")
+    assert prepare(sst2, shared) == flags
+    assert told(capsys, "Data set")[0].startswith("Data set glue/sst2/2.0.0: there already, ")
+    there = sorted(shared.rglob("*"))
+    experiment.prepare(with_flags(sst2, flags), tmp_path / "run")
+    assert sorted(shared.rglob("*")) == there
+
+
+def test_data_sets_that_corpora_are_of_are_prepared_too(sst2, tmp_path, capsys):
+    shared = tmp_path / "shared"
+    config = tiny_masked_lm(None)
+    config.data.made_files_dir = None
+    config.tokenizer.vocab_size = 100
+    config.data.train_split = "tfds:glue/sst2:train:sentence+tfds:glue/sst2:test:sentence"
+    flags = prepare(config, shared)
+    assert f"--config.data.data_dir={shared}/tfds" in flags
+    assert len(told(capsys, "Data set glue/sst2/2.0.0: prepared")) == 1
+    experiment.prepare(with_flags(config, flags), tmp_path / "run")
+
+
+def test_corpora_in_tfrecord_are_converted(sst2, tmp_path, capsys):
+    builder = Sst2(data_dir=str(tmp_path / "shared" / "tfds"), file_format="array_record")
+    builder.download_and_prepare()
+    # As TFDS has it: the same examples in the other format.
+    folder, source = tmp_path / "old" / "glue" / "sst2" / "2.0.0", builder.data_path
+    _to_tfrecord(source, folder)
+    config = tiny_masked_lm(tmp_path / "made")
+    config.tokenizer.vocab_size = 100
+    config.data.data_dir = str(tmp_path / "old")
+    config.data.train_split = "tfds:glue/sst2:train:sentence"
+    with pytest.raises(UserError, match="tfrecord files; .*launch/prepare.py copies it"):
+        experiment.prepare(config, tmp_path / "run")
+    for done in ("converted", "there already"):
+        prepare(config)
+        (line,) = told(capsys, "Data set")
+        assert line.startswith(f"Data set glue/sst2/2.0.0: {done},")
+        assert line.endswith(f"MiB in {folder}/array_record")
+
+
+def _to_tfrecord(source, folder):
+    """Writes a prepared data set as TFRecord, without checksums, which nobody looks at here."""
+    from tests.mlp_core.datasets.made_tfrecord import write_tfrecord
+
+    folder.mkdir(parents=True)
+    builder = tfds.builder_from_directory(source)
+    info = json.loads((builder.data_path / "dataset_info.json").read_text())
+    shutil.copy(builder.data_path / "features.json", folder)
+    (folder / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    target = tfds.builder_from_directory(folder)
+    for name, split in target.info.splits.items():
+        (file,) = split.filepaths
+        records = builder.as_data_source(name, deserialize_method=raw)
+        write_tfrecord(file, [records[i] for i in range(len(records))])
+
+
+def test_a_vocabulary_that_is_named_or_of_the_weights_is_not_made(tmp_path, capsys):
+    bert = with_vocabulary(golden_folder(tmp_path / "bert"))
+    config = tiny_classification(None)
+    config.data.made_files_dir = None
+    config.tokenizer.path = str(bert / "vocab.txt")
+    assert prepare(config, tmp_path / "shared") == []
+    output = capsys.readouterr().out
+    assert f"Vocabulary: there already, 120 tokens, {bert}/vocab.txt\n" in output
+    assert "Data set synthetic_text: made when it is read\n" in output
+
+    config.tokenizer.path = None
+    config.bert.name, config.bert.weights = "bert", str(bert)
+    assert prepare(config, tmp_path / "shared") == []
+    output = capsys.readouterr().out
+    assert "Vocabulary: there already, 120 tokens, that of the weights\n" in output
+    assert f"Weights {bert}: there already, 0.1 MiB in {bert}/model.safetensors\n" in output
+    assert not list((tmp_path / "shared").iterdir())
+
+
+def test_everything_missing_is_told_at_once(sst2, tmp_path, monkeypatch):
+    shutil.rmtree(tmp_path / "shared")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    sst2.init.weights = "hf://nobody/nothing"
+    sst2.model.name = "bert"
+    for field in ("hidden_dim", "num_blocks", "ffn_dim"):
+        sst2.model[field] = None
+    with pytest.raises(MissingError) as error:
+        prepare(sst2, tmp_path / "shared")
+    assert "SST-2.zip" in str(error.value) and "hf://nobody/nothing" in str(error.value)
+
+
+def test_two_places_for_the_same_are_refused(tmp_path):
+    config = tiny_classification(tmp_path)
+    with pytest.raises(UserError, match="config.data.made_files_dir is .* besides"):
+        prepare(config, tmp_path / "shared")

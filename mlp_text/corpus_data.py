@@ -16,9 +16,9 @@ from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.build import build_corpus, corpus_name
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.sources import open_corpus
+from mlp_text.made_vocabulary import made_files_dir
 from mlp_text.masked_lm import MaskedLanguageModelling
 from mlp_text.masking import Masking
-from mlp_text.made_vocabulary import made_files_dir
 from mlp_text.model_spec import EncoderSpec, TextModelSpec
 from mlp_text.tokenizer import Tokenizer
 from mlp_text.unigram import unigram_perplexity
@@ -93,14 +93,7 @@ class CorpusData:
         Raises:
             UserError: see `build_corpus`.
         """
-        layout = BlockLayout(
-            max_length,
-            self.settings.masking.packing,
-            tokenizer.vocab_size,
-            tokenizer.pad_id,
-            tokenizer.cls_id,
-            tokenizer.sep_id,
-        )
+        layout = BlockLayout.of(tokenizer, max_length, self.settings.masking.packing)
         shards = self.shards[corpus]
         folder = self._folder / corpus_name(shards, tokenizer, layout)
         return build_corpus(shards, tokenizer, layout, folder)

@@ -5,14 +5,13 @@ from; one that is still open has a default.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 from mlp_core.errors import UserError
 from mlp_text.config import TextConfig
 from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec
 from mlp_text.models import find_model
-
-PAPERS_SLOTS = (20, 128)  # Predictions a sequence (BERT's released code), for so many tokens.
 
 
 def wanted_encoder(settings: TextConfig, start: EncoderSpec | None, vocab_size: int) -> EncoderSpec:
@@ -92,9 +91,8 @@ def _on_bert(
 
 
 def slots(settings: TextConfig, max_length: int) -> int:
-    """Places of a sequence for tokens to guess: as configured, or 20 for 128 tokens."""
-    there, tokens = PAPERS_SLOTS
-    return settings.masking.slots or max(1, round(there * max_length / tokens))
+    """Places of a sequence for tokens to guess: as configured, or as many as its rate needs."""
+    return settings.masking.slots or math.ceil(settings.masking.rate * max_length)
 
 
 def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:

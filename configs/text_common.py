@@ -89,7 +89,7 @@ def _add_text_fields(config: ConfigDict) -> None:
     config.masking.rate = 0.15  # Share of the tokens that are to be guessed.
     config.masking.mask_share = 0.8  # Of these, the share that [MASK] takes the place of.
     config.masking.random_share = 0.1  # And that which another token does; the rest stay.
-    config.masking.slots = placeholder(int)  # At most so many a sequence; None: 20 for 128.
+    config.masking.slots = placeholder(int)  # At most so many a sequence; None: 20 of 128.
     config.masking.whole_words = False  # Whether all pieces of a word are chosen together.
     config.masking.packing = "packed"  # Blocks of text; "document": one each, padded.
 

@@ -37,20 +37,21 @@ def module_of(config: ConfigDict, name: str) -> ModuleType:
 
 
 def are_of_text(source: str) -> bool:
-    """Whether weights are those of a text model: their run's task tells, or the names in the file.
+    """Whether weights are those of a text model.
 
-    Of the hub's models their configuration tells. Other weights that are not on this machine, and
-    what is not understood, count as those of images.
+    A run tells by its task, a file by the names in it, a folder without one and a model of the hub
+    by their configuration. What is not understood counts as weights of images, and so does what is
+    not on this machine.
 
     Raises:
         UserError: a run's configuration cannot be read, or a file is no weight file.
     """
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.run_directory import RunFiles, has_checkpoint, read_config
-    from mlp_core.weight_sources import HUGGING_FACE, WEIGHTS_FILE
+    from mlp_core.weight_sources import CONFIG_FILE, HUGGING_FACE, WEIGHTS_FILE
 
     if source.startswith(HUGGING_FACE):
-        return _is_bert_of_hub(source)
+        return _hub_says_bert(source)
     path = Path(source).expanduser().resolve()
     is_checkpoint = path.parent.name == RunFiles.of(path).checkpoints.name
     workdir = path.parent.parent if is_checkpoint else path
@@ -58,22 +59,28 @@ def are_of_text(source: str) -> bool:
         is_told = RunFiles.of(workdir).config.is_file()
         return is_told and PACKAGES.get(read_config(workdir).get("task")) == TEXT
     file = path / WEIGHTS_FILE if path.is_dir() else path
-    return file.is_file() and _is_bert(file)
+    return _has_names_of_bert(file) if file.is_file() else _says_bert(path / CONFIG_FILE)
 
 
-def _is_bert_of_hub(source: str) -> bool:
+def _hub_says_bert(source: str) -> bool:
     from mlp_core.downloads import DownloadError
     from mlp_core.weight_sources import CONFIG_FILE, fetch_from_hub
 
     try:
-        config = json.loads((fetch_from_hub(source, [CONFIG_FILE]) / CONFIG_FILE).read_bytes())
-    except (DownloadError, ValueError):  # Whoever fetches the weights tells what is wrong.
+        return _says_bert(fetch_from_hub(source, [CONFIG_FILE]) / CONFIG_FILE)
+    except DownloadError:  # Whoever fetches the weights tells it.
+        return False
+
+
+def _says_bert(config_file: Path) -> bool:
+    try:
+        config = json.loads(config_file.read_bytes())
+    except (OSError, ValueError):
         return False
     return isinstance(config, dict) and config.get("model_type") == "bert"
 
 
-def _is_bert(file: Path) -> bool:
-    """Whether arrays are called as those of BERT in files of the Hugging Face hub."""
+def _has_names_of_bert(file: Path) -> bool:
     from mlp_core.weight_files import open_weight_file
 
     names = (name.removeprefix("bert.") for name in open_weight_file(file).headers)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +26,6 @@ from mlp_text.unigram import unigram_perplexity
 from mlp_text.vocabulary import MAX_CHARACTERS
 
 EVAL_SEED = 0  # Of the masks of every evaluation, whatever the run's seed.
-SLOTS, TOKENS = 20, 128  # Predictions a sequence, for so many tokens: BERT's released code.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +108,8 @@ class CorpusData:
         Raises:
             UserError: see `build_corpus`.
         """
-        layout, folder = (
-            self._layout(tokenizer, max_length),
-            self.folder(corpus, tokenizer, max_length),
-        )
+        layout = self._layout(tokenizer, max_length)
+        folder = self.folder(corpus, tokenizer, max_length)
         return build_corpus(self.shards[corpus], tokenizer, layout, folder)
 
     def folder(self, corpus: str, tokenizer: Tokenizer, max_length: int) -> Path:
@@ -166,19 +164,12 @@ class CorpusData:
         return self.shards[self.settings.data.train_split]
 
     def _layout(self, tokenizer: Tokenizer, max_length: int) -> BlockLayout:
-        return BlockLayout(
-            max_length,
-            self.settings.masking.packing,
-            tokenizer.vocab_size,
-            tokenizer.pad_id,
-            tokenizer.cls_id,
-            tokenizer.sep_id,
-        )
+        return BlockLayout.of(tokenizer, max_length, self.settings.masking.packing)
 
 
 def _masking(settings: TextConfig, tokenizer: Tokenizer, max_length: int) -> Masking:
     masking = settings.masking
-    slots = masking.slots or max(1, round(SLOTS * max_length / TOKENS))
+    slots = masking.slots or math.ceil(masking.rate * max_length)
     return Masking(
         rate=masking.rate,
         mask_share=masking.mask_share,

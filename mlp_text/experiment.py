@@ -22,8 +22,14 @@ from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.labelled_data import LabelledData
 from mlp_text.made_vocabulary import made_files_dir, made_vocabulary
-from mlp_text.model_spec import EncoderSpec, GmlpEncoderSpec, TextModelSpec, read_spec
-from mlp_text.pretrained import check_fit, expected_params, load_params
+from mlp_text.model_spec import (
+    EncoderSpec,
+    GmlpEncoderSpec,
+    TextModelSpec,
+    expected_params,
+    read_spec,
+)
+from mlp_text.pretrained import check_fit, load_params
 from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 from mlp_text.wanted_model import check_fields, wanted_encoder
 from mlp_text.weights import (

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import pydantic
 from pydantic import Field
 
 from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
+from mlp_core.parameters import flatten
 from mlp_text.bert import BertEncoder
 from mlp_text.gmlp import GmlpEncoder
 from mlp_text.text_models import MaskedLm, TextClassifier
@@ -117,6 +119,12 @@ class TextModelSpec:
     def to_json(self) -> str:
         """As one line of JSON."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+
+def expected_params(model: nn.Module, spec: TextModelSpec) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of the parameters of `model`, which `spec` describes, by name."""
+    ids = jax.ShapeDtypeStruct((1, spec.max_length), jnp.int32)
+    return flatten(jax.eval_shape(model.init, jax.random.key(0), ids)["params"])
 
 
 def read_spec(file: Path) -> TextModelSpec:

@@ -20,7 +20,7 @@ from mlp_core.preparation import (
     say_flags,
     size_in_words,
 )
-from mlp_text.bert_weights import CONFIG
+from mlp_core.weight_sources import CONFIG_FILE
 from mlp_text.config import TextConfig
 from mlp_text.corpus.block_source import BlockSource
 from mlp_text.corpus.sources import tfds_names
@@ -37,7 +37,7 @@ from mlp_text.experiment import (
 from mlp_text.made_vocabulary import made_files_dir, made_vocabulary, vocabulary_file
 from mlp_text.tokenizer import FILES, Tokenizer, open_tokenizer
 from mlp_text.wanted_model import wanted_encoder
-from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights
+from mlp_text.weights import CASING, TextWeights, locate_text_weights, open_text_weights
 
 
 def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
@@ -73,7 +73,7 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
     place = place_of(directory / "weights", source) if directory and source else None
     try:
         if source:
-            beside = [CONFIG, *FILES]
+            beside = [CONFIG_FILE, CASING, *FILES]
             prepare_weights(source, lambda: _weights_at(source).path, place, beside)
     except MissingError as error:
         missing.append(str(error))

@@ -15,7 +15,7 @@ from mlp_core.errors import UserError
 from mlp_core.parameters import flatten, unflatten
 from mlp_core.spatial_gating import fit_spatial
 from mlp_core.toeplitz import toeplitz_matrix
-from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
+from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec, expected_params
 from mlp_text.wanted_model import differences
 from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights
 
@@ -64,7 +64,7 @@ def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dic
     """
     check_fit(str(weights.path), weights.spec, spec)
     model = spec.create_model()
-    expected = flatten(expected_params(model, spec))
+    expected = expected_params(model, spec)
     there = _under_our_names(weights, spec, weights.read())
     arrays = {name: array for name, array in there.items() if name in expected}
     arrays |= _fitted_spatial(arrays, spec.max_length, expected)
@@ -103,12 +103,6 @@ def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
         raise UserError(
             f"{source}: does not fit the model; it needs a model with {', '.join(fields)}."
         )
-
-
-def expected_params(model: nn.Module, spec: TextModelSpec) -> Mapping[str, Any]:
-    """The tree of parameter shapes of `model`."""
-    ids = jax.ShapeDtypeStruct((1, spec.max_length), jnp.int32)
-    return jax.eval_shape(model.init, jax.random.key(0), ids)["params"]
 
 
 def _under_our_names(

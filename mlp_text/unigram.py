@@ -12,19 +12,6 @@ from mlp_core.source import Source
 from mlp_text.masking import Masking
 
 ROWS = 1024  # At a time.
-MAX_COUNTED_ROWS = 100_000
-
-
-def token_counts(source: Source, vocab_size: int) -> np.ndarray:
-    """How often each id stands in the rows of `source`: int64 [V].
-
-    Of a large source only so many rows are read, at equal distances.
-    """
-    rows = np.linspace(0, len(source) - 1, min(len(source), MAX_COUNTED_ROWS)).astype(np.int64)
-    counts = np.zeros(vocab_size, np.int64)
-    for some in np.split(rows, range(ROWS, len(rows), ROWS)):
-        counts += np.bincount(source.gather(some)["input_ids"].ravel(), minlength=vocab_size)
-    return counts
 
 
 def unigram_perplexity(

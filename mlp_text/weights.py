@@ -6,14 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp_core.checkpoint import SavedParams
 from mlp_core.errors import UserError
-from mlp_core.run_directory import RunFiles, has_checkpoint, saved_steps
-from mlp_text.bert_weights import open_bert
-from mlp_text.model_spec import BertEncoderSpec, TextModelSpec, read_spec
+from mlp_core.parameters import check_shapes
+from mlp_core.run_directory import RunFiles, has_checkpoint
+from mlp_core.saved_runs import open_saved_run
+from mlp_core.weight_sources import (
+    CONFIG_FILE,
+    HUGGING_FACE,
+    WEIGHTS_FILE,
+    fetch_from_hub,
+    fetch_weight_file,
+    path_on_this_machine,
+)
+from mlp_text.bert_weights import PICKLES, open_bert
+from mlp_text.model_spec import BertEncoderSpec, TextModelSpec, expected_params, read_spec
 from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 
-HUGGING_FACE = "hf://"
+TASKS = ("text_classification", "masked_lm")  # Of our runs.
+VOCABULARY = "vocab.txt"  # Of a BERT, as the hub has it.
+CASING = "tokenizer_config.json"  # Likewise.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +39,37 @@ class TextWeights:
     tokenizer: Callable[[], Tokenizer]  # Theirs; raises UserError where there is none that fits.
 
 
+def locate_text_weights(source: str) -> Path:
+    """The local path of weights, fetched first where need be.
+
+    Args:
+      source: "hf://OWNER/NAME", a BERT on the Hugging Face hub; the URL of its safetensors file,
+        beside which its other files lie; its file or folder; or the folder of a run.
+
+    Raises:
+        UserError: it is none of these, or cannot be fetched.
+    """
+    if source.startswith(HUGGING_FACE):
+        return fetch_from_hub(source, [WEIGHTS_FILE, CONFIG_FILE, VOCABULARY], [CASING])
+    if "://" in source:
+        return fetch_weight_file(source, [CONFIG_FILE, VOCABULARY, CASING])
+    if path := path_on_this_machine(source):
+        return path
+    raise UserError(
+        f"weights: {source!r} is neither the folder of a run, a BERT's file or folder, "
+        f"{HUGGING_FACE}OWNER/NAME nor a URL."
+    )
+
+
+def weights_before_fetching(source: str) -> "TextWeights | None":
+    """Weights that are on this machine; None where they must be fetched to be known.
+
+    Raises:
+        UserError: see `open_text_weights`.
+    """
+    return None if "://" in source else open_text_weights(locate_text_weights(source))
+
+
 def open_text_weights(path: Path) -> TextWeights:
     """Recognises weights by their content; reads names, shapes and metadata only.
 
@@ -39,33 +81,23 @@ def open_text_weights(path: Path) -> TextWeights:
         UserError: there are no weights of a text model, or they are not whole.
     """
     path = path.resolve() if path.is_dir() else path  # A link to a checkpoint is one.
-    is_run = path.is_dir() and (has_checkpoint(path) or path.name.isdigit())
-    weights = _open_run(path) if is_run else _open_bert(path)
+    is_bert = path.is_file() or (path / WEIGHTS_FILE).is_file() or any(path.glob(PICKLES))
+    weights = _open_bert(path) if is_bert and not has_checkpoint(path) else _open_run(path)
     return dataclasses.replace(weights, tokenizer=lambda: _matching_tokenizer(weights))
 
 
-def locate_text_weights(source: str) -> Path:
-    """The local path of weights, fetched first where need be."""
-    return Path(source).expanduser()
-
-
-def weights_before_fetching(source: str) -> TextWeights | None:
-    """Weights that are on this machine; None where they must be fetched to be known."""
-    return None if "://" in source else open_text_weights(locate_text_weights(source))
-
-
 def _open_run(path: Path) -> TextWeights:
-    workdir = path.parent.parent if path.name.isdigit() else path
-    step = int(path.name) if path.name.isdigit() else saved_steps(path)[-1]
-    files = RunFiles.of(workdir)
-    saved = SavedParams(files.checkpoints / str(step))
+    run = open_saved_run(path, TASKS)
+    spec = read_spec(RunFiles.of(run.workdir).model)
+    expected = expected_params(spec.create_model(), spec)
+    check_shapes(run.checkpoint, run.params.shapes, expected, "this text model")
     return TextWeights(
-        files.checkpoints / str(step),
-        f"run {workdir}, step {step:,}",
-        read_spec(files.model),
-        check=saved.read,
-        read=saved.read,
-        tokenizer=lambda: open_tokenizer(workdir / TOKENIZER_FILE),
+        run.checkpoint,
+        run.origin,
+        spec,
+        check=run.params.read,
+        read=run.params.read,
+        tokenizer=lambda: open_tokenizer(run.workdir / TOKENIZER_FILE),
     )
 
 

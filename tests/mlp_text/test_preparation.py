@@ -1,16 +1,20 @@
 """Fetching and making ahead of time: what was there is told, and a run finds it."""
 
-import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-import tensorflow_datasets as tfds
 
 from mlp_core.errors import MissingError, UserError
 from mlp_text import experiment
 from mlp_text.datasets.glue import Sst2
 from mlp_text.preparation import prepare
 from mlp_text.tokenizer import open_tokenizer
+from tests.conftest import ROOT
+from tests.mlp_core.datasets.made_tfrecord import as_tfrecord
 from tests.mlp_core.made_hub import hub_environment, serve_hub
 from tests.mlp_text.golden_bert import golden_folder
 from tests.mlp_text.made_glue import SST2, made_zip
@@ -98,12 +102,11 @@ def test_data_sets_that_corpora_are_of_are_prepared_too(sst2, tmp_path, capsys):
 def test_corpora_in_tfrecord_are_converted(sst2, tmp_path, capsys):
     builder = Sst2(data_dir=str(tmp_path / "shared" / "tfds"), file_format="array_record")
     builder.download_and_prepare()
-    # As TFDS has it: the same examples in the other format.
-    folder, source = tmp_path / "old" / "glue" / "sst2" / "2.0.0", builder.data_path
-    _to_tfrecord(source, folder)
+    folder = Path(builder.data_path)
+    as_tfrecord(folder)
     config = tiny_masked_lm(tmp_path / "made")
     config.tokenizer.vocab_size = 100
-    config.data.data_dir = str(tmp_path / "old")
+    config.data.data_dir = str(tmp_path / "shared" / "tfds")
     config.data.train_split = "tfds:glue/sst2:train:sentence"
     with pytest.raises(UserError, match="tfrecord files; .*launch/prepare.py copies it"):
         experiment.prepare(config, tmp_path / "run")
@@ -112,23 +115,6 @@ def test_corpora_in_tfrecord_are_converted(sst2, tmp_path, capsys):
         (line,) = told(capsys, "Data set")
         assert line.startswith(f"Data set glue/sst2/2.0.0: {done},")
         assert line.endswith(f"MiB in {folder}/array_record")
-
-
-def _to_tfrecord(source, folder):
-    """Writes a prepared data set as TFRecord, without checksums, which nobody looks at here."""
-    from tests.mlp_core.datasets.made_tfrecord import write_tfrecord
-
-    folder.mkdir(parents=True)
-    builder = tfds.builder_from_directory(source)
-    info = json.loads((builder.data_path / "dataset_info.json").read_text())
-    shutil.copy(builder.data_path / "features.json", folder)
-    (folder / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
-    raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    target = tfds.builder_from_directory(folder)
-    for name, split in target.info.splits.items():
-        (file,) = split.filepaths
-        records = builder.as_data_source(name, deserialize_method=raw)
-        write_tfrecord(file, [records[i] for i in range(len(records))])
 
 
 def test_a_vocabulary_that_is_named_or_of_the_weights_is_not_made(tmp_path, capsys):
@@ -148,6 +134,29 @@ def test_a_vocabulary_that_is_named_or_of_the_weights_is_not_made(tmp_path, caps
     assert "Vocabulary: there already, 120 tokens, that of the weights\n" in output
     assert f"Weights {bert}: there already, 0.1 MiB in {bert}/model.safetensors\n" in output
     assert not list((tmp_path / "shared").iterdir())
+
+
+def test_weights_of_the_hub_go_into_the_directory_with_what_they_need(tmp_path):
+    """In a process of its own, since the hub's library reads its environment once."""
+    bert = with_vocabulary(golden_folder(tmp_path / "bert"))
+    files = {file.name: file.read_bytes() for file in bert.iterdir()}
+    shared = tmp_path / "shared"
+    place = shared / "weights" / "made" / "bert"
+    command = [
+        sys.executable, "launch/prepare.py", "--config=configs/bert_sst2.py",
+        "--config.data.name=synthetic_text", "--config.init.weights=hf://made/bert",
+        "--config.data.max_length=20", f"--directory={shared}",
+    ]  # fmt: skip
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    with serve_hub("made/bert", files) as address:
+        environment |= hub_environment(address, tmp_path / "hf")
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert f"Weights hf://made/bert: fetched and copied, 0.1 MiB in {place}" in run.stdout
+    assert run.stdout.splitlines()[-1].split() == [
+        f"--config.init.weights={place / 'model.safetensors'}"
+    ]
+    assert {file.name: file.read_bytes() for file in place.iterdir()} == files
 
 
 def test_everything_missing_is_told_at_once(sst2, tmp_path, monkeypatch):

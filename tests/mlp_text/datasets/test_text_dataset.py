@@ -7,7 +7,6 @@ import pytest
 import tensorflow_datasets as tfds
 
 from mlp_core.datasets.splits import check_split
-from mlp_core.datasets.tfrecord import _masked_crc
 from mlp_core.errors import MissingError, UserError
 from mlp_text.datasets.text_dataset import open_text_dataset
 
@@ -48,22 +47,6 @@ def sentences(count, empty=()):
 def as_rows(examples):
     columns = [examples.texts, examples.pairs or examples.texts, examples.labels.tolist()]
     return sorted(zip(*columns, strict=True))
-
-
-def as_tfrecord(directory):
-    """Turns a data set in array_record into the same in TFRecord."""
-    builder = tfds.builder_from_directory(directory)
-    raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    for split, info in builder.info.splits.items():
-        records = list(builder.as_data_source(split, deserialize_method=raw))
-        (path,) = map(Path, info.filepaths)
-        with path.with_name(path.name.replace("array_record", "tfrecord")).open("wb") as file:
-            for record in records:
-                file.write(len(record).to_bytes(8, "little") + bytes(4) + record)
-                file.write(_masked_crc(record).to_bytes(4, "little"))
-        path.unlink()
-    info = directory / "dataset_info.json"
-    info.write_text(info.read_text().replace("array_record", "tfrecord"))
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])

@@ -10,6 +10,8 @@ from mlp_core.weight_files import open_weight_file, write_weight_file
 from tests.conftest import ROOT
 
 DATA = ROOT / "tests" / "data"
+WORDS = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "the"]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 
 
 def golden_io():
@@ -40,3 +42,10 @@ def params_of(weights, part=None):
     """The parameters as a tree; of one part of the model where it is named."""
     params = unflatten(weights.read())
     return params[part] if part else params
+
+
+def with_vocabulary(folder, size=120):
+    """The same folder, with a vocab.txt of words and numbers."""
+    words = VOCABULARY + [f"word{i}" for i in range(size - len(VOCABULARY))]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    return folder

@@ -12,23 +12,13 @@ from mlp_text.datasets import synthetic
 from mlp_text.prediction import BATCH, predict, read_texts
 from mlp_text.pretrained import load_params
 from mlp_text.weights import open_text_weights
-from tests.mlp_text.golden_bert import changed_folder, golden_folder
-
-WORDS = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "the"]
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+from tests.mlp_text.golden_bert import changed_folder, golden_folder, with_vocabulary
 
 
 def loaded(path):
     """Description, parameters and tokenizer: what `predict` begins with."""
     weights = open_text_weights(path)
     return weights.spec, load_params(weights, weights.spec), weights.tokenizer()
-
-
-def with_vocabulary(folder, size=120):
-    """The same folder, with a vocab.txt of words and numbers."""
-    words = VOCABULARY + [f"word{i}" for i in range(size - len(VOCABULARY))]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    return folder
 
 
 def test_each_text_gets_its_own_classes_the_likeliest_first(text_run):

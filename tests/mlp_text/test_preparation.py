@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlp_core import downloads
 from mlp_core.errors import MissingError, UserError
 from mlp_text import experiment
 from mlp_text.datasets.glue import Sst2
@@ -16,9 +17,8 @@ from mlp_text.tokenizer import open_tokenizer
 from tests.conftest import ROOT
 from tests.mlp_core.datasets.made_tfrecord import as_tfrecord
 from tests.mlp_core.made_hub import hub_environment, serve_hub
-from tests.mlp_text.golden_bert import golden_folder
+from tests.mlp_text.golden_bert import golden_folder, with_vocabulary
 from tests.mlp_text.made_glue import SST2, made_zip
-from tests.mlp_text.test_prediction import with_vocabulary
 from tests.mlp_text.tiny_experiments import tiny_classification, tiny_masked_lm
 
 
@@ -161,14 +161,11 @@ def test_weights_of_the_hub_go_into_the_directory_with_what_they_need(tmp_path):
 
 def test_everything_missing_is_told_at_once(sst2, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "shared")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    sst2.init.weights = "hf://nobody/nothing"
-    sst2.model.name = "bert"
-    for field in ("hidden_dim", "num_blocks", "ffn_dim"):
-        sst2.model[field] = None
+    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    sst2.bert.name, sst2.bert.weights = "bert", "http://127.0.0.1:1/model.safetensors"
     with pytest.raises(MissingError) as error:
         prepare(sst2, tmp_path / "shared")
-    assert "SST-2.zip" in str(error.value) and "hf://nobody/nothing" in str(error.value)
+    assert "SST-2.zip" in str(error.value) and sst2.bert.weights in str(error.value)
 
 
 def test_two_places_for_the_same_are_refused(tmp_path):

@@ -122,7 +122,7 @@ def _on_bert(
             f"config.data.max_length: {fields['max_length']} tokens are more than the "
             f"{bert.max_length} that the BERT has positions for."
         )
-    # What a BERT makes of pads is not zero, so that they are masked unless a field or the weights say not to.
+    # What a BERT makes of pads is not zero, so that they are masked unless told otherwise.
     mask_pads = fields.get("mask_pads", True)
     return dict(bert=bert, bert_features=settings.bert.features, mask_pads=mask_pads)
 

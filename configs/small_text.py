@@ -23,14 +23,31 @@ def sst2(family: str) -> ConfigDict:
     config = text_common.classification()
     _add_model(config, family)
     config.data.name = "glue/sst2"
-    config.tokenizer.vocab_size = 8192
+    config.model.dropout_rate = 0.4
+    config.model.head_dropout_rate = 0.4
     config.schedule.peak_learning_rate = 1e-3
-    config.train.duration = "2 epochs"
-    config.train.global_batch_size = 64
-    config.evaluation.every = "0.25 epochs"
-    config.checkpoint.every = "1 epoch"
     config.schedule.warmup = "0.2 epochs"
+    config.train.duration = "1.5 epochs"
+    config.train.global_batch_size = 64
+    config.train.ema_decay = 0.997
+    config.evaluation.every = "0.25 epochs"
+    config.checkpoint.every = "0.5 epochs"
     config.sweep.grid = ("seed=0,1,2",)
+    return config
+
+
+def mlm(family: str) -> ConfigDict:
+    """Masked-LM training of the same model, on SST-2's own sentences unless told otherwise."""
+    config = text_common.masked_lm()
+    _add_model(config, family)
+    config.data.train_split = "tfds:glue/sst2:train:sentence"
+    config.data.eval_splits = ConfigDict({"validation": "tfds:glue/sst2:validation:sentence"})
+    config.schedule.peak_learning_rate = 2e-3
+    config.schedule.warmup = "200 steps"
+    config.train.duration = "2000 steps"
+    config.train.global_batch_size = 64
+    config.evaluation.every = "500 steps"
+    config.checkpoint.every = "500 steps"
     return config
 
 
@@ -42,9 +59,8 @@ def _add_model(config: ConfigDict, family: str) -> None:
     config.model.ffn_dim = 512
     config.model.mask_pads = True
     config.model.pooling = "mean"
-    config.model.dropout_rate = 0.2
-    config.model.head_dropout_rate = 0.2
     config.data.max_length = 48
+    config.tokenizer.vocab_size = 8192
 
     config.optimizer.weight_decay = 0.01
     config.optimizer.weight_decay_pattern = ".*/(kernel|embedding)"

@@ -74,7 +74,7 @@ def trained_run(tmp_path_factory, data_dir) -> Path:
     """The folder of a short run on made pictures, with numerics other than the defaults."""
     # Imported here: the devices must be set up first.
     from mlp_vision import experiment
-    from tests.configs.test_configs import load
+    from tests.configs.config_files import load
 
     workdir = tmp_path_factory.mktemp("trained")
     config = load(ROOT / "configs" / "mixer_digits.py", "smoke")

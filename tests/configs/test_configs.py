@@ -1,80 +1,12 @@
-"""Every config builds, and its smoke version trains."""
+"""What holds for every config."""
 
-import importlib.util
-
-import jax
 import pytest
 
-from configs import common
+from launch.experiments import experiment_of
 from mlp_core.config import parse_config
 from mlp_core.grid import at_point, parse_grid
-from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
-from mlp_core.plan import Plan
 from mlp_core.sweep import Run, final_run
-from mlp_vision import experiment
-from mlp_vision.config import AugmentConfig, ImageClassificationConfig, LossConfig
-from mlp_vision.models import find_model
-from mlp_vision.wanted_model import wanted_spec
-from mlp_vision.weights import expected_params
-from tests.conftest import ROOT
-
-MODULES = sorted((ROOT / "configs").glob("*.py"))
-# An experiment is what the command can load; other modules are what experiments share.
-CONFIGS = [path for path in MODULES if "def get_config(arg" in path.read_text()]
-FINE_TUNING = {  # TFDS name, steps, warm-up, train, validation, test, all of training, eval preset.
-    "cifar10": (
-        "cifar10", 10_000, 500, "train[:98%]", "train[98%:]", "test", "train", "squash"
-    ),
-    "cifar100": (
-        "cifar100", 10_000, 500, "train[:98%]", "train[98%:]", "test", "train", "squash"
-    ),
-    "pets": (
-        "oxford_iiit_pet", 500, 100, "train[:90%]", "train[90%:]", "test", "train", "resmall_crop"
-    ),
-    "flowers": (
-        "oxford_flowers102", 500, 100, "train[:90%]+validation[:90%]",
-        "train[90%:]+validation[90%:]", "test", "train+validation", "resmall_crop"
-    ),
-    "imagenet": (
-        "imagenet2012", 20_000, 500, "train[:99%]", "train[99%:]", "validation", "train",
-        "resmall_crop"
-    ),
-}  # fmt: skip
-NUM_EXAMPLES = {"imagenet2012": 1_268_355, "imagenet21k": 14_000_000}  # For training.
-
-
-def load(path, arg=""):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(arg)
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_config_builds_model_schedule_and_optimizer(path):
-    settings = parse_config(ImageClassificationConfig, load(path))
-    model = wanted_spec(settings, start=None, num_classes=10).create_model()
-    params = expected_params(model, settings.data.image_size)
-    plan = Plan.of(settings, NUM_EXAMPLES.get(settings.data.name, 50_000))
-    schedule = make_schedule(settings.schedule, plan.total, plan.warmup)
-    jax.eval_shape(make_optimizer(settings.optimizer, schedule).init, params)
-    check_weight_decay(settings.optimizer, params)
-    assert plan.evaluate_every > 0 and plan.save_every > 0 and plan.report_every > 0
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_smoke_version_trains_two_steps_on_made_data(path, tmp_path, data_dir):
-    config = load(path, "smoke")
-    config.data.data_dir = data_dir
-    config.train.duration = "2 steps"
-    config.model.hidden_dim = 16  # The width alone is what costs time.
-    for name in ("channels_mlp_dim", "ffn_dim"):
-        if name in find_model(config.model.name)[0].SIZES:
-            config.model[name] = 16
-    results = experiment.train(config, tmp_path)
-    metrics = {f"{s}/{m}" for s in ("validation", "test") for m in ("loss", "top1", "top5")}
-    assert set(results) == metrics
-    assert (tmp_path / "checkpoints" / "2").is_dir()
+from tests.configs.config_files import CONFIGS, MODULES, load
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -98,140 +30,11 @@ def test_what_has_a_command_is_an_experiment_and_the_rest_is_shared():
 def test_the_grid_of_a_config_can_be_swept_also_in_its_smoke_version(path):
     for arg in ("", "smoke"):
         config = load(path, arg)
+        settings_class = experiment_of(config).SETTINGS
         if config.sweep.grid:
             members = [
                 Run(p, at_point(config, p), path) for p in parse_grid(config, config.sweep.grid)
             ]
             for member in members:
-                parse_config(ImageClassificationConfig, member.config)
-                parse_config(ImageClassificationConfig, final_run(member, path).config)
-
-
-@pytest.mark.parametrize("data", FINE_TUNING)
-@pytest.mark.parametrize("size", ["b16", "l16"])
-def test_the_fine_tuning_recipe_is_the_published_one(size, data):
-    settings = parse_config(
-        ImageClassificationConfig, load(ROOT / "configs" / f"mixer_{size}_{data}.py")
-    )
-    plan, splits = Plan.of(settings, 49_000), settings.data.eval_splits
-    assert FINE_TUNING[data] == (
-        settings.data.name,
-        plan.total,
-        plan.warmup,
-        settings.data.train_split,
-        splits["validation"],
-        splits["test"],
-        settings.sweep.train_split,
-        settings.data.eval_preset,
-    )
-    assert settings.data.image_size == 224
-    assert settings.model.name == f"mixer_{size}" and settings.init.head == "reset"
-    assert settings.init.weights == f"imagenet21k/Mixer-{size[0].upper()}_16"
-    inception = {"crop": "inception", "crop_min_area": 0.05, "flip": True}
-    defaults = common.get_config()
-    assert settings.augment == parse_config(AugmentConfig, defaults.augment.to_dict() | inception)
-    assert settings.loss == parse_config(LossConfig, defaults.loss)
-    assert settings.train.global_batch_size == 512
-    assert settings.optimizer.name == "sgd" and settings.optimizer.momentum == 0.9
-    assert settings.optimizer.momentum_dtype == "bfloat16"
-    assert settings.optimizer.clip_global_norm == 1 and settings.optimizer.weight_decay == 0
-    assert settings.schedule.name == "cosine" and settings.schedule.final_learning_rate == 0
-    assert settings.schedule.peak_learning_rate in (0.003, 0.01, 0.03, 0.06)
-    assert settings.sweep.grid == ("schedule.peak_learning_rate=0.003,0.01,0.03,0.06",)
-    assert settings.evaluation.best_metric == "validation/top1"
-
-
-def test_at_448_pixels_only_resolution_crop_and_memory_differ():
-    small, large = (load(ROOT / "configs" / f"mixer_l16_imagenet{s}.py") for s in ("", "_448"))
-    assert large.data.image_size == 448 and large.data.eval_preset == "resize_crop"
-    assert large.model.tokens_mlp_dim is None  # As wide as the resolution asks for.
-    large.data.image_size, large.data.eval_preset = 224, "resmall_crop"
-    large.train.grad_accum_steps = small.train.grad_accum_steps
-    assert large == small
-
-
-# Table 4 of MLP-Mixer: magnitude, mixup; and big_vision's for what the paper leaves open.
-IMAGENET_SCRATCH = {
-    "mixer_b16_imagenet_scratch": (15.0, 0.5, -6.9),
-    "mixer_l16_imagenet_scratch": (15.0, 0.5, -6.9),
-    "mixer_b16_imagenet21k": (10.0, 0.2, -10.0),
-    "mixer_l16_imagenet21k": (20.0, 0.5, -10.0),
-}
-
-
-@pytest.mark.parametrize("name", IMAGENET_SCRATCH)
-def test_pre_training_is_the_papers(name):
-    settings = parse_config(ImageClassificationConfig, load(ROOT / "configs" / f"{name}.py"))
-    magnitude, mixup, head_bias = IMAGENET_SCRATCH[name]
-    assert settings.model.name == name[:9]
-    augment, optimizer, schedule = settings.augment, settings.optimizer, settings.schedule
-    assert (augment.policy, augment.randaugment_layers) == ("randaugment", 2)
-    assert (augment.randaugment_magnitude, augment.mixup_alpha) == (magnitude, mixup)
-    assert (augment.crop, augment.flip, augment.cutmix_alpha) == ("inception", True, 0)
-    assert (settings.loss.name, settings.loss.head_bias) == ("sigmoid", head_bias)
-    assert settings.model.stochastic_depth == 0.1 and settings.model.dropout_rate == 0
-    assert (optimizer.name, optimizer.beta1, optimizer.beta2) == ("adamw", 0.9, 0.999)
-    assert (optimizer.weight_decay, optimizer.clip_global_norm) == (0.1, 1.0)
-    assert (schedule.name, schedule.peak_learning_rate) == ("linear", 1e-3)
-    assert str(schedule.warmup.amount) == "10000.0" and settings.train.global_batch_size == 4096
-    assert settings.train.duration.amount == 300 and settings.train.duration.unit == "epochs"
-
-
-@pytest.mark.parametrize(
-    "size, epochs, rate",
-    [
-        *[("s32", 5, 3e-3), ("s16", 5, 3e-3), ("b32", 7, 3e-3), ("b16", 7, 3e-3)],
-        *[("l32", 7, 1e-3), ("l16", 14, 1e-3), ("h14", 14, 1e-3)],
-    ],
-)
-def test_the_settings_for_large_data_are_the_papers(size, epochs, rate):
-    path = ROOT / "configs" / "mixer_large_data.py"
-    settings = parse_config(ImageClassificationConfig, load(path, size))
-    assert settings.model.name == f"mixer_{size}"
-    assert settings.schedule.peak_learning_rate == rate
-    assert settings.train.duration.amount == epochs
-    assert settings.optimizer.weight_decay == 0.03
-    assert (settings.augment.policy, settings.augment.mixes) == ("none", False)
-    assert settings.model.stochastic_depth == 0
-    assert load(path, f"{size},smoke").train.duration == "20 steps"
-
-
-@pytest.mark.parametrize(
-    "arg, message", [("l61", "no size 'l61'; choose from s32"), ("l16,b16", "no variant 'b16'")]
-)
-def test_a_size_for_large_data_that_there_is_not_is_told(arg, message):
-    with pytest.raises(ValueError, match=message):
-        load(ROOT / "configs" / "mixer_large_data.py", arg)
-
-
-@pytest.mark.parametrize("size, survival", [("ti16", 1.0), ("s16", 0.95), ("b16", 0.8)])
-def test_gmlps_recipe_is_the_papers(size, survival):
-    settings = parse_config(
-        ImageClassificationConfig, load(ROOT / "configs" / f"gmlp_{size}_imagenet.py")
-    )
-    augment, optimizer, schedule = settings.augment, settings.optimizer, settings.schedule
-    assert settings.model.name == f"gmlp_{size}"
-    assert settings.model.stochastic_depth == pytest.approx(1 - survival)
-    assert (augment.policy, augment.random_erasing) == ("autoaugment_imagenet", 0)
-    assert (augment.mixup_alpha, augment.cutmix_alpha) == (0.8, 1.0)
-    assert augment.cutmix_probability == 0.5 and settings.loss.label_smoothing == 0.1
-    assert (optimizer.name, optimizer.beta1, optimizer.beta2) == ("adamw", 0.9, 0.999)
-    assert (optimizer.epsilon, optimizer.weight_decay) == (1e-6, 0.05)
-    assert optimizer.clip_global_norm == 1 and settings.model.dropout_rate == 0
-    assert (schedule.name, schedule.peak_learning_rate) == ("cosine", 1e-3)
-    assert settings.train.global_batch_size == 4096 and settings.train.ema_decay == 0
-    plan = Plan.of(settings, NUM_EXAMPLES["imagenet2012"])
-    assert (plan.total, plan.warmup) == (round(300 * 1_268_355 / 4096), 10_000)
-
-
-@pytest.mark.parametrize("model", ["mixer", "gmlp"])
-@pytest.mark.parametrize("data", ["cifar10", "cifar100", "pets"])
-@pytest.mark.parametrize("recipe", ["scratch", "strong"])
-def test_small_pictures_keep_the_sizes_of_the_comparison(model, data, recipe):
-    path = ROOT / "configs" / f"{model}_{data}_{recipe}.py"
-    settings = parse_config(ImageClassificationConfig, load(path))
-    sizes, size = settings.model, settings.data.image_size
-    assert (size, (size // sizes.patch_size) ** 2, sizes.hidden_dim) == (32, 64, 256)
-    width = {"mixer": (256, 1024, None), "gmlp": (None, None, 1024)}[model]
-    assert (sizes.tokens_mlp_dim, sizes.channels_mlp_dim, sizes.ffn_dim) == width
-    assert settings.augment.mixes == (recipe == "strong")
+                parse_config(settings_class, member.config)
+                parse_config(settings_class, final_run(member, path).config)

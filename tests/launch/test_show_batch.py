@@ -17,7 +17,7 @@ from mlp_vision import show_batch
 from mlp_vision.classification import ImageClassification
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig
 from mlp_vision.experiment import build_task
-from tests.configs.test_configs import load
+from tests.configs.config_files import load
 from tests.conftest import ROOT
 
 STEP = 3

@@ -16,7 +16,7 @@ from mlp_vision import augmentation, experiment
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig
 from mlp_vision.scoring import score
 from mlp_vision.weights import open_weights
-from tests.configs.test_configs import load
+from tests.configs.config_files import load
 from tests.conftest import ROOT
 from tests.mlp_core.test_train_step import image_task
 

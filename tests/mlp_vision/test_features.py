@@ -13,7 +13,7 @@ from mlp_vision.datasets.image_dataset import open_image_dataset
 from mlp_vision.features import extract
 from mlp_vision.pretrained import load_params
 from mlp_vision.weights import open_weights
-from tests.configs.test_configs import load
+from tests.configs.config_files import load
 from tests.conftest import ROOT
 
 DIGITS = ROOT / "configs" / "mixer_digits.py"

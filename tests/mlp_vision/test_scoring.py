@@ -15,7 +15,7 @@ from mlp_vision.classes import check_classes
 from mlp_vision.export import export
 from mlp_vision.scoring import score
 from mlp_vision.weights import open_weights
-from tests.configs.test_configs import load
+from tests.configs.config_files import load
 from tests.conftest import ROOT
 
 DIGITS = ROOT / "configs" / "mixer_digits.py"

@@ -12,7 +12,7 @@ from mlp_vision import experiment
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.wanted_model import departures, wanted_spec
 from mlp_vision.weights import open_weights
-from tests.configs.test_configs import load
+from tests.configs.config_files import load
 from tests.conftest import ROOT
 from tests.mlp_vision.made_weights import TINY, write_tiny
 

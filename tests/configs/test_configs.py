@@ -6,6 +6,7 @@ from launch.experiments import experiment_of
 from mlp_core.config import parse_config
 from mlp_core.grid import at_point, parse_grid
 from mlp_core.sweep import Run, final_run
+from mlp_core.sweep_report import differ_in_seed_only
 from tests.configs.config_files import CONFIGS, MODULES, load
 
 
@@ -31,10 +32,12 @@ def test_the_grid_of_a_config_can_be_swept_also_in_its_smoke_version(path):
     for arg in ("", "smoke"):
         config = load(path, arg)
         settings_class = experiment_of(config).SETTINGS
-        if config.sweep.grid:
-            members = [
-                Run(p, at_point(config, p), path) for p in parse_grid(config, config.sweep.grid)
-            ]
-            for member in members:
-                parse_config(settings_class, member.config)
-                parse_config(settings_class, final_run(member, path).config)
+        if not config.sweep.grid:
+            continue
+        points = parse_grid(config, config.sweep.grid)
+        members = [Run(point, at_point(config, point), path) for point in points]
+        runs = list(members)
+        if not differ_in_seed_only(points):  # Else there is nothing to choose for a final run.
+            runs += [final_run(member, path) for member in members]
+        for run in runs:
+            parse_config(settings_class, run.config)

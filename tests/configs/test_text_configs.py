@@ -21,6 +21,8 @@ from tests.conftest import ROOT
 TEXT_CONFIGS = [path for path in CONFIGS if load(path).task != "image_classification"]
 BERT_BASE = find_model("bert_base")[0](**find_model("bert_base")[1], vocab_size=30_522)
 WEIGHTS = "hf://google-bert/bert-base-uncased"
+# One of each kind; the others are made of the same parts.
+TRAINED = ("gmlp_mlm_c4", "gmlp_sst2", "amlp_mnli_scratch", "gmlp_bert_mnli", "bert_sst2")
 FAMILIES = ("gmlp", "tmlp", "amlp")
 GLUE = {  # Evaluations, and by which of them a checkpoint is the best.
     "sst2": ({"validation": "validation"}, "validation/accuracy"),
@@ -68,11 +70,17 @@ def test_config_builds_model_schedule_and_optimizer(path):
     assert plan.evaluate_every > 0 and plan.save_every > 0 and plan.report_every > 0
 
 
-@pytest.mark.parametrize("path", TEXT_CONFIGS, ids=lambda path: path.stem)
-def test_smoke_version_trains_two_steps_on_made_text(path, tmp_path):
-    config = load(path, "smoke")
+def tiny_smoke(name):
+    config = load(ROOT / "configs" / f"{name}.py", "smoke")
     config.train.duration = "2 steps"
+    config.model.num_blocks = 1  # What costs time is compilation.
     config.model.hidden_dim = config.model.ffn_dim = config.data.max_length = 16
+    return config
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_smoke_version_trains_two_steps_on_made_text(name, tmp_path):
+    config = tiny_smoke(name)
     results = experiment.train(config, tmp_path)
     measures = {
         "masked_lm": {"loss", "perplexity", "masked_accuracy"},
@@ -81,6 +89,12 @@ def test_smoke_version_trains_two_steps_on_made_text(path, tmp_path):
     assert set(results) == {f"validation/{measure}" for measure in measures}
     assert (tmp_path / "checkpoints" / "2").is_dir()
     assert (tmp_path / "tokenizer.json").is_file()
+
+
+@pytest.mark.parametrize("name", [path.stem for path in TEXT_CONFIGS if path.stem not in TRAINED])
+def test_other_smoke_versions_are_in_order_up_to_compilation(name, tmp_path, capsys):
+    experiment.train(tiny_smoke(name), tmp_path, dry_run=True)
+    assert "Dry run: configuration, data and weights are in order" in capsys.readouterr().out
 
 
 # Table 4 and 5 of the paper: blocks, channels, width, tokens, attention; and parameters without

@@ -52,9 +52,9 @@ def _add_text_fields(config: ConfigDict) -> None:
     config.model.gate_layer_norm_epsilon = placeholder(float)
     config.model.pooling = "cls"  # Of a classifier: "cls", or "mean" over the tokens.
     config.model.dropout_rate = 0.0  # Of embeddings and of what a block adds.
-    config.model.attention_dropout_rate = 0.0
+    config.model.attention_dropout_rate = 0.0  # aMLP; a BERT has the rate above there, too.
     config.model.head_dropout_rate = 0.0  # Of a classifier's features.
-    config.model.stochastic_depth = 0.0  # Drop probability of the last block; 0 in the first.
+    config.model.stochastic_depth = 0.0  # gMLP: drop probability of its last block; 0 in the first.
 
     config.init = ConfigDict()
     # The folder of a run, a BERT's file or folder, or hf://google-bert/bert-base-uncased. None:
@@ -89,7 +89,7 @@ def _add_text_fields(config: ConfigDict) -> None:
     config.masking.rate = 0.15  # Share of the tokens that are to be guessed.
     config.masking.mask_share = 0.8  # Of these, the share that [MASK] takes the place of.
     config.masking.random_share = 0.1  # And that which another token does; the rest stay.
-    config.masking.slots = placeholder(int)  # At most so many a sequence; None: 20 of 128.
+    config.masking.slots = placeholder(int)  # At most so many a sequence; None: 20 for 128 tokens.
     config.masking.whole_words = False  # Whether all pieces of a word are chosen together.
     config.masking.packing = "packed"  # Blocks of text; "document": one each, padded.
 

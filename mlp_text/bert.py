@@ -35,9 +35,7 @@ class BertEncoder(nn.Module):
 
     def setup(self):
         """Makes the table of words, which a head for masked words shares."""
-        self.word_embeddings = nn.Embed(
-            self.vocab_size, self.hidden_dim, dtype=self.dtype, embedding_init=bert_init
-        )
+        self.word_embeddings = self._embedding(self.vocab_size)
 
     @nn.compact
     def __call__(
@@ -96,10 +94,9 @@ class BertEncoder(nn.Module):
             states.append(block(states[-1], attention_mask, train=train))
         return states if all_states else states[-1]
 
-    def _embedding(self, rows: int, name: str) -> nn.Embed:
-        return nn.Embed(
-            rows, self.hidden_dim, dtype=self.dtype, embedding_init=bert_init, name=name
-        )
+    def _embedding(self, rows: int, name: str | None = None) -> nn.Embed:
+        # In float32 always: in bfloat16 the gradients of a frequent word would not add up.
+        return nn.Embed(rows, self.hidden_dim, embedding_init=bert_init, name=name)
 
 
 class BertBlock(nn.Module):

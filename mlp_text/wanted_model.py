@@ -7,9 +7,11 @@ from; one that is still open has a default.
 import dataclasses
 from typing import Any
 
+import pydantic
+
 from mlp_core.errors import UserError
 from mlp_text.config import TextConfig
-from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec
+from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec, reason_of
 from mlp_text.models import find_model
 
 # What some architecture has, in the configuration's group `model`.
@@ -72,9 +74,8 @@ def wanted_encoder(settings: TextConfig, start: EncoderSpec | None, vocab_size: 
     _check_complete(settings.model.name, architecture, fields)
     try:
         return architecture(**fields)
-    except ValueError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"config.model: {reason}.") from error
+    except pydantic.ValidationError as error:
+        raise UserError(f"config.model: {reason_of(error)}.") from error
 
 
 def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:

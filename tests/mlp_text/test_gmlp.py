@@ -158,6 +158,10 @@ def test_wrong_names_and_fields_are_told():
         create_encoder("gmlp", 100)
     with pytest.raises(UserError, match="no field 'depth'"):
         create_encoder("gmlp_l18", 100, depth=3)
+    with pytest.raises(UserError, match="'gmlp_l18': ffn_dim=3 cannot be split in halves; make"):
+        create_encoder("gmlp_l18", 100, ffn_dim=3)
+    with pytest.raises(UserError, match="'gmlp_l18': gating: input should be 'split', "):
+        create_encoder("gmlp_l18", 100, gating="none")
 
 
 @pytest.mark.parametrize("name, sizes", [("gmlp", {}), ("bert", {"num_heads": 2})])

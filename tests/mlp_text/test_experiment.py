@@ -202,13 +202,21 @@ MISTAKES = {
         "config.init.weights, config.bert.weights: name only one",
     ),
     "weights in the wrong field": (
-        {"bert.weights": "RUN", "bert.name": "bert_tiny"},
+        {"bert.weights": "RUN", "bert.name": "bert"},
         "config.bert.weights: .* is no BERT; config.init.weights takes it",
     ),
     "no weights there": ({"init.weights": "runs/nowhere"}, "runs/nowhere"),
     "other architecture": (
         {"init.weights": "BERT"},
-        "these are weights of a bert, the model is a gmlp. A gMLP is fed with a BERT's states by",
+        "config.init.weights: .* weights of a bert, config.model.name=gmlp_l18 is a gmlp. A gMLP is",
+    ),
+    "other architecture, no sizes": (
+        {"init.weights": "BERT", "model.name": "gmlp"},
+        "config.init.weights: .* weights of a bert, config.model.name=gmlp is a gmlp. A gMLP is fed",
+    ),
+    "a BERT of a gMLP": (
+        {"init.weights": "RUN", "model.name": "bert"},
+        "config.init.weights: .* weights of a gmlp, config.model.name=bert is a bert.",
     ),
     "other sizes": (
         {"init.weights": "RUN"},

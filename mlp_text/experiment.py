@@ -236,12 +236,11 @@ def _with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
 
 def _build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
     rates = settings.model
-    training = dict(dropout_rate=rates.dropout_rate)
+    training = dict(
+        dropout_rate=rates.dropout_rate, attention_dropout_rate=rates.attention_dropout_rate
+    )
     if spec.encoder.architecture == "gmlp":
-        training |= dict(
-            attention_dropout_rate=rates.attention_dropout_rate,
-            stochastic_depth=rates.stochastic_depth,
-        )
+        training |= dict(stochastic_depth=rates.stochastic_depth)
     if _has_bert_below(spec) and settings.bert.rate_factor > 0:
         training |= dict(bert_dropout_rate=BERT_DROPOUT)
     return spec.create_model(

@@ -82,7 +82,9 @@ class GmlpEncoderSpec:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["architecture"]
         if self.bert is not None:
-            fields["bert"] = self.bert.create(dtype, dropout_rate=bert_dropout_rate)
+            fields["bert"] = self.bert.create(
+                dtype, dropout_rate=bert_dropout_rate, attention_dropout_rate=bert_dropout_rate
+            )
         return GmlpEncoder(**fields, dtype=dtype, **training)
 
 

@@ -40,6 +40,10 @@ def check_fields(settings: TextConfig) -> None:
                 f"config.model.{field}: {name!r} has no such field; it has "
                 f"{', '.join(sorted(own))}."
             )
+    if architecture is BertEncoderSpec and settings.model.stochastic_depth:
+        raise UserError(
+            f"config.model.stochastic_depth: {name!r} drops no blocks; only gmlp, tmlp and amlp do."
+        )
     if not settings.bert.name:
         return
     if find_model(settings.bert.name)[0] is not BertEncoderSpec:

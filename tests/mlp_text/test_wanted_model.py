@@ -73,6 +73,7 @@ def test_a_bert_below_is_as_in_its_weights_and_its_pads_are_masked():
         ({"name": "gpt"}, "there is no text model 'gpt'; choose from gmlp, "),
         ({"name": "gmlp", "num_heads": 2}, "config.model.num_heads: 'gmlp' has no such field"),
         ({"name": "bert", "gating": "split"}, "config.model.gating: 'bert' has no such field"),
+        ({"name": "bert_tiny", "stochastic_depth": 0.1}, "config.model.stochastic_depth: 'bert_t"),
         ({"name": "gmlp", "bert": "gmlp_base"}, "config.bert.name: 'gmlp_base' is no BERT"),
         ({"name": "bert", "bert": "bert_base"}, "'bert' cannot be fed with a BERT's states"),
         ({"name": "gmlp"}, "'gmlp' needs config.model.hidden_dim, .*config.data.max_length"),

@@ -15,7 +15,7 @@ from mlp_core.run_directory import (
     locked,
     save_config,
     save_results,
-    write_whole,
+    write_on_first_host,
 )
 from mlp_core.scores import in_words
 from mlp_core.task import Task
@@ -48,7 +48,7 @@ def run_task(
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         for name, text in files.items():
-            write_whole(workdir / name, text)
+            write_on_first_host(workdir / name, text)
         results = train_loop.train(task, settings, workdir)
         save_results(workdir, results)
     places = RunFiles.of(workdir)

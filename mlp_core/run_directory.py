@@ -157,12 +157,12 @@ def save_config(workdir: Path, config: ConfigDict) -> None:
     files = RunFiles.of(workdir)
     if jax.process_index() == 0:
         files.results.unlink(missing_ok=True)
-    write_whole(files.config, _in_lines(_as_json(config)))
+    write_on_first_host(files.config, _in_lines(_as_json(config)))
 
 
 def save_results(workdir: Path, results: dict[str, float]) -> None:
     """Writes `results.json`: the last evaluation of a run that has reached its end."""
-    write_whole(RunFiles.of(workdir).results, _in_lines(results))
+    write_on_first_host(RunFiles.of(workdir).results, _in_lines(results))
 
 
 def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
@@ -180,12 +180,17 @@ def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
         raise UserError(f"{file}: not readable as JSON; delete it.") from error
 
 
-def write_whole(target: Path, text: str) -> None:
-    """Writes a small file on the first host, whole or not at all."""
+def write_on_first_host(target: Path, text: str) -> None:
+    """Writes a small file of a run, whole or not at all."""
     if jax.process_index() == 0:
-        temporary = target.with_suffix(".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
+        write_whole(target, text)
+
+
+def write_whole(target: Path, text: str) -> None:
+    """Writes a small file, whole or not at all."""
+    temporary = target.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, target)
 
 
 def _in_lines(value: dict[str, Any]) -> str:

@@ -30,14 +30,13 @@ class BertEncoder(nn.Module):
     num_segments: int = 2
     gelu: str = "erf"
     layer_norm_epsilon: float = 1e-12
-    dropout_rate: float = 0.0  # After embeddings, attention weights and each branch.
+    dropout_rate: float = 0.0  # After embeddings and each branch.
+    attention_dropout_rate: float = 0.0  # Of the weights.
     dtype: Any = jnp.float32  # Of the arithmetic; parameters and statistics are float32.
 
     def setup(self):
         """Makes the table of words, which a head for masked words shares."""
-        self.word_embeddings = nn.Embed(
-            self.vocab_size, self.hidden_dim, dtype=self.dtype, embedding_init=bert_init
-        )
+        self.word_embeddings = self._embedding(self.vocab_size)
 
     @nn.compact
     def __call__(
@@ -90,16 +89,16 @@ class BertEncoder(nn.Module):
                 gelu=self.gelu,
                 layer_norm_epsilon=self.layer_norm_epsilon,
                 dropout_rate=self.dropout_rate,
+                attention_dropout_rate=self.attention_dropout_rate,
                 dtype=self.dtype,
                 name=f"BertBlock_{i}",
             )
             states.append(block(states[-1], attention_mask, train=train))
         return states if all_states else states[-1]
 
-    def _embedding(self, rows: int, name: str) -> nn.Embed:
-        return nn.Embed(
-            rows, self.hidden_dim, dtype=self.dtype, embedding_init=bert_init, name=name
-        )
+    def _embedding(self, rows: int, name: str | None = None) -> nn.Embed:
+        # In float32 always: in bfloat16 the gradients of a frequent word would not add up.
+        return nn.Embed(rows, self.hidden_dim, embedding_init=bert_init, name=name)
 
 
 class BertBlock(nn.Module):
@@ -110,6 +109,7 @@ class BertBlock(nn.Module):
     gelu: str = "erf"
     layer_norm_epsilon: float = 1e-12
     dropout_rate: float = 0.0
+    attention_dropout_rate: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -117,9 +117,12 @@ class BertBlock(nn.Module):
         self, x: jax.Array, attention_mask: jax.Array | None = None, *, train: bool = False
     ) -> jax.Array:
         """Maps [B, S, C] to [B, S, C]; `attention_mask` [B, S] is 0 at tokens not to attend to."""
-        drop = nn.Dropout(self.dropout_rate, deterministic=not train)
+        drop, drop_weights = (
+            nn.Dropout(rate, deterministic=not train)
+            for rate in (self.dropout_rate, self.attention_dropout_rate)
+        )
         channels = x.shape[-1]
-        y = self._attention(x, attention_mask, drop)
+        y = self._attention(x, attention_mask, drop_weights)
         y = drop(self._dense(channels, "attention_out")(y))
         x = self._norm("attention_norm")(x + y)
         y = GELU_FORMS[self.gelu](self._dense(self.ffn_dim, "project_in")(x))  # [B, S, ffn_dim]

@@ -81,7 +81,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
         tokenizer = known_tokenizer(settings, weights) or _made_tokenizer(settings, data)
         spec = data.spec(wanted_encoder(settings, _encoder_of(weights), tokenizer.vocab_size))
     if weights:
-        _check_weights(settings, weights, spec)
+        check_fit(str(weights.path), weights.spec, spec)
 
     def start() -> Params | None:
         return load_params(weights, spec, settings.seed) if weights else None
@@ -144,7 +144,7 @@ def check_before_fetching(
         encoder = wanted_encoder(settings, _encoder_of(weights), vocab_size)
     spec = TextModelSpec(encoder=encoder, head=data.HEAD, num_classes=1)
     if weights:
-        _check_weights(settings, weights, spec)
+        check_fit(str(weights.path), weights.spec, spec)
     data.check_settings(settings, spec.max_length)
     params = expected_params(_build_model(settings, spec), spec)
     optimizer = _with_rate_of_bert(settings, spec).optimizer
@@ -198,20 +198,6 @@ def source_of_weights(settings: TextConfig) -> str | None:
     return init or bert.weights
 
 
-def _check_weights(settings: TextConfig, weights: TextWeights, spec: TextModelSpec) -> None:
-    """Refuses weights that do not fit the model, or stand in the wrong field.
-
-    Raises:
-        UserError: names them.
-    """
-    if settings.bert.weights and weights.spec.encoder.architecture != "bert":
-        raise UserError(
-            f"config.bert.weights: {settings.bert.weights} is no BERT; config.init.weights takes "
-            "it."
-        )
-    check_fit(str(weights.path), weights.spec, spec)
-
-
 def _encoder_of(weights: TextWeights | None) -> EncoderSpec | None:
     return weights.spec.encoder if weights else None
 
@@ -250,12 +236,11 @@ def _with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
 
 def _build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
     rates = settings.model
-    training = dict(dropout_rate=rates.dropout_rate)
+    training = dict(
+        dropout_rate=rates.dropout_rate, attention_dropout_rate=rates.attention_dropout_rate
+    )
     if spec.encoder.architecture == "gmlp":
-        training |= dict(
-            attention_dropout_rate=rates.attention_dropout_rate,
-            stochastic_depth=rates.stochastic_depth,
-        )
+        training |= dict(stochastic_depth=rates.stochastic_depth)
     if _has_bert_below(spec) and settings.bert.rate_factor > 0:
         training |= dict(bert_dropout_rate=BERT_DROPOUT)
     return spec.create_model(

@@ -54,9 +54,7 @@ class GmlpEncoder(nn.Module):
     def setup(self):
         """The embedding, which a masked-LM head shares."""
         if self.bert is None:
-            self.word_embeddings = nn.Embed(
-                self.vocab_size, self.hidden_dim, embedding_init=embedding_init, dtype=self.dtype
-            )
+            self.word_embeddings = self._embedding(self.vocab_size)
 
     @nn.compact
     def __call__(
@@ -91,13 +89,8 @@ class GmlpEncoder(nn.Module):
             x = nn.Dense(self.hidden_dim, dtype=self.dtype, name="project_features")(x)
         if self.segments:
             segments = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-            x += nn.Embed(
-                2,
-                self.hidden_dim,
-                embedding_init=embedding_init,
-                dtype=self.dtype,
-                name="token_type_embeddings",
-            )(segments)
+            x += self._embedding(2, "token_type_embeddings")(segments)
+        x = x.astype(self.dtype)
         x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
         x = gmlp_blocks(
             x,
@@ -119,3 +112,7 @@ class GmlpEncoder(nn.Module):
             dtype=self.dtype,
         )
         return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="final_norm")(x)
+
+    def _embedding(self, rows: int, name: str | None = None) -> nn.Embed:
+        # In float32 always: in bfloat16 the gradients of a frequent word would not add up.
+        return nn.Embed(rows, self.hidden_dim, embedding_init=embedding_init, name=name)

@@ -9,8 +9,10 @@ from typing import Protocol
 
 from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
+from mlp_core.file_lock import one_at_a_time
 from mlp_core.run_directory import write_whole
 from mlp_text.config import TokenizerConfig
+from mlp_text.tokenizer import Tokenizer
 from mlp_text.vocabulary import train_vocabulary
 
 
@@ -49,17 +51,19 @@ def made_vocabulary(wanted: TokenizerConfig, folder: Path, text: TrainingText) -
         UserError: there is no text, or the file cannot be written.
     """
     file = vocabulary_file(wanted, folder, text)
-    if not file.is_file():
-        lowercase = wanted.lowercase is not False
-        tokenizer = train_vocabulary(
-            text.training_texts(), wanted.kind, wanted.vocab_size, lowercase
-        )
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, tokenizer.to_json())
-        except OSError as error:
-            raise UserError(
-                f"{file}: cannot be written ({error.strerror}); name another folder with "
-                "--config.data.made_files_dir."
-            ) from error
+    try:
+        if not file.is_file():
+            with one_at_a_time(file.with_name(f".{file.name}.lock"), f"makes {file}"):
+                if not file.is_file():  # Another process may have been at it.
+                    write_whole(file, _trained(wanted, text).to_json())
+    except OSError as error:
+        raise UserError(
+            f"{file}: cannot be written ({error.strerror}); name another folder with "
+            "--config.data.made_files_dir."
+        ) from error
     return file
+
+
+def _trained(wanted: TokenizerConfig, text: TrainingText) -> Tokenizer:
+    lowercase = wanted.lowercase is not False
+    return train_vocabulary(text.training_texts(), wanted.kind, wanted.vocab_size, lowercase)

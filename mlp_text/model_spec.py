@@ -82,7 +82,9 @@ class GmlpEncoderSpec:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["architecture"]
         if self.bert is not None:
-            fields["bert"] = self.bert.create(dtype, dropout_rate=bert_dropout_rate)
+            fields["bert"] = self.bert.create(
+                dtype, dropout_rate=bert_dropout_rate, attention_dropout_rate=bert_dropout_rate
+            )
         return GmlpEncoder(**fields, dtype=dtype, **training)
 
 
@@ -142,6 +144,12 @@ def read_spec(file: Path) -> TextModelSpec:
             "checkpoints there cannot be used."
         ) from error
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UserError(f"{file}: does not describe a text model ({reason}).") from error
+        raise UserError(f"{file}: does not describe a text model ({reason_of(error)}).") from error
+
+
+def reason_of(error: pydantic.ValidationError) -> str:
+    """Why an encoder or a model cannot be described so, without a full stop."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason[0].lower()}{reason[1:]}" if place else reason

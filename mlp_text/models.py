@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
+import pydantic
 
 from mlp_core.errors import UserError
-from mlp_text.model_spec import BertEncoderSpec, GmlpEncoderSpec
+from mlp_text.model_spec import BertEncoderSpec, GmlpEncoderSpec, reason_of
 
 
 def _sizes(num_blocks: int, hidden_dim: int, ffn_dim: int, max_length: int) -> dict[str, int]:
@@ -72,7 +73,7 @@ def create_encoder(name: str, vocab_size: int, **overrides: Any) -> nn.Module:
       **overrides: any field of the encoder, such as `num_blocks` or `dropout_rate`.
 
     Raises:
-        UserError: the name or a field is unknown, or a size is missing.
+        UserError: the name or a field is unknown, a size is missing, or a value cannot be.
     """
     architecture, named = find_model(name)
     given = named | overrides | dict(vocab_size=vocab_size)
@@ -80,7 +81,11 @@ def create_encoder(name: str, vocab_size: int, **overrides: Any) -> nn.Module:
     required = [n for n, field in own.items() if field.default is dataclasses.MISSING]
     if missing := [field for field in required if field not in given]:
         raise UserError(f"text model {name!r} needs {', '.join(missing)}.")
-    module = architecture(**{field: given[field] for field in own if field in given}).create()
+    try:
+        spec = architecture(**{field: given[field] for field in own if field in given})
+    except pydantic.ValidationError as error:
+        raise UserError(f"text model {name!r}: {reason_of(error)}.") from error
+    module = spec.create()
     rest = {field: value for field, value in given.items() if field not in own}
     if unknown := rest.keys() - module.__dataclass_fields__.keys():
         raise UserError(f"text model {name!r} has no field {min(unknown)!r}.")

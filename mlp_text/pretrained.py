@@ -91,14 +91,6 @@ def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
             f"tokens, the tokenizer has {encoder.vocab_size:,}. Leave config.tokenizer.path unset "
             "for the tokenizer of the weights, or name theirs."
         )
-    if there.architecture != encoder.architecture:
-        hint = (
-            " A gMLP is fed with a BERT's states by config.bert.weights and config.bert.name=bert."
-        )
-        raise UserError(
-            f"{source}: these are weights of a {there.architecture}, the model is a "
-            f"{encoder.architecture}.{hint if there.architecture == 'bert' else ''}"
-        )
     if fields := differences(there, encoder):
         raise UserError(
             f"{source}: does not fit the model; it needs a model with {', '.join(fields)}."

@@ -1,15 +1,18 @@
 """The model that a configuration asks for.
 
 A field that is set holds, then what the model's name settles, then the weights that a run starts
-from; one that is still open has a default.
+from; one that is still open has a default. A name without sizes, amlp, leaves the size of the head
+to weights that have one.
 """
 
 import dataclasses
 from typing import Any
 
+import pydantic
+
 from mlp_core.errors import UserError
 from mlp_text.config import TextConfig
-from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec
+from mlp_text.model_spec import BertEncoderSpec, EncoderSpec, GmlpEncoderSpec, reason_of
 from mlp_text.models import find_model
 
 # What some architecture has, in the configuration's group `model`.
@@ -37,6 +40,10 @@ def check_fields(settings: TextConfig) -> None:
                 f"config.model.{field}: {name!r} has no such field; it has "
                 f"{', '.join(sorted(own))}."
             )
+    if architecture is BertEncoderSpec and settings.model.stochastic_depth:
+        raise UserError(
+            f"config.model.stochastic_depth: {name!r} drops no blocks; only gmlp, tmlp and amlp do."
+        )
     if not settings.bert.name:
         return
     if find_model(settings.bert.name)[0] is not BertEncoderSpec:
@@ -57,10 +64,15 @@ def wanted_encoder(settings: TextConfig, start: EncoderSpec | None, vocab_size: 
       vocab_size: of the tokenizer.
 
     Raises:
-        UserError: a field is missing, or fields do not go together.
+        UserError: the weights are of another architecture, a field is missing, or fields do not go
+          together.
     """
     architecture, named = find_model(settings.model.name)
+    if start:
+        _check_architecture(settings, start, architecture)
     fields = _fields_of(start) if isinstance(start, architecture) else {}
+    if fields.get("tiny_attention_dim") and "hidden_dim" not in named:
+        named = named | dict(tiny_attention_dim=fields["tiny_attention_dim"])
     fields |= named | _fields_set(settings, architecture) | dict(vocab_size=vocab_size)
     if settings.bert.name:
         fields |= _on_bert(settings, start, fields)
@@ -72,9 +84,8 @@ def wanted_encoder(settings: TextConfig, start: EncoderSpec | None, vocab_size: 
     _check_complete(settings.model.name, architecture, fields)
     try:
         return architecture(**fields)
-    except ValueError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"config.model: {reason}.") from error
+    except pydantic.ValidationError as error:
+        raise UserError(f"config.model: {reason_of(error)}.") from error
 
 
 def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:
@@ -98,6 +109,31 @@ def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:
     if theirs.get("bert") != ours.get("bert"):
         differing.append("the same BERT below" if theirs["bert"] else "no BERT below")
     return differing
+
+
+def _check_architecture(
+    settings: TextConfig, start: EncoderSpec, wanted: type[EncoderSpec]
+) -> None:
+    """Refuses weights that are of no use to the model, or stand in the wrong field.
+
+    Raises:
+        UserError: names the field.
+    """
+    is_bert = isinstance(start, BertEncoderSpec)
+    if settings.bert.weights and not is_bert:
+        raise UserError(
+            f"config.bert.weights: {settings.bert.weights} is no BERT; config.init.weights takes "
+            "it."
+        )
+    if not isinstance(start, wanted) and not (is_bert and settings.bert.name):
+        hint = (
+            " A gMLP is fed with a BERT's states by config.bert.weights and config.bert.name=bert."
+        )
+        raise UserError(
+            f"config.init.weights: {settings.init.weights} has the weights of a "
+            f"{start.architecture}, config.model.name={settings.model.name} is a "
+            f"{wanted.architecture}.{hint if is_bert else ''}"
+        )
 
 
 def _on_bert(

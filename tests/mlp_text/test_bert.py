@@ -70,8 +70,9 @@ def test_all_states_are_the_embeddings_and_each_block():
         np.testing.assert_array_equal(state, shallow.apply(PARAMS, IDS, MASK))
 
 
-def test_dropout_acts_in_training_only():
-    dropping = ENCODER.clone(dropout_rate=0.5)
+@pytest.mark.parametrize("field", ["dropout_rate", "attention_dropout_rate"])
+def test_dropout_acts_in_training_only(field):
+    dropping = ENCODER.clone(**{field: 0.5})
     evaluated = ENCODER.apply(PARAMS, IDS, MASK)
     np.testing.assert_array_equal(dropping.apply(PARAMS, IDS, MASK), evaluated)
     first, again, other = (

@@ -180,6 +180,14 @@ def test_one_batch_is_learned_by_heart(tmp_path):
     assert results["validation/accuracy"] == 1 and results["validation/loss"] < 0.05
 
 
+def test_both_rates_of_dropout_are_those_of_the_configuration(bert, tmp_path):
+    config = on_sentences("bert")
+    config.init.weights = str(bert)
+    config.model.update(dropout_rate=0.2, attention_dropout_rate=0.3)
+    encoder = experiment.prepare(config, tmp_path).task.model.encoder
+    assert (encoder.dropout_rate, encoder.attention_dropout_rate) == (0.2, 0.3)
+
+
 MISTAKES = {
     "metric": (
         {"evaluation.best_metric": "validation/loss"},
@@ -202,13 +210,21 @@ MISTAKES = {
         "config.init.weights, config.bert.weights: name only one",
     ),
     "weights in the wrong field": (
-        {"bert.weights": "RUN", "bert.name": "bert_tiny"},
+        {"bert.weights": "RUN", "bert.name": "bert"},
         "config.bert.weights: .* is no BERT; config.init.weights takes it",
     ),
     "no weights there": ({"init.weights": "runs/nowhere"}, "runs/nowhere"),
     "other architecture": (
         {"init.weights": "BERT"},
-        "these are weights of a bert, the model is a gmlp. A gMLP is fed with a BERT's states by",
+        "config.init.weights: .* weights of a bert, config.model.name=gmlp_l18 is a gmlp. A gMLP",
+    ),
+    "other architecture, no sizes": (
+        {"init.weights": "BERT", "model.name": "gmlp"},
+        "config.init.weights: .* weights of a bert, config.model.name=gmlp is a gmlp. A gMLP",
+    ),
+    "a BERT of a gMLP": (
+        {"init.weights": "RUN", "model.name": "bert"},
+        "config.init.weights: .* weights of a gmlp, config.model.name=bert is a bert.",
     ),
     "other sizes": (
         {"init.weights": "RUN"},

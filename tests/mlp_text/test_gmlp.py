@@ -158,3 +158,27 @@ def test_wrong_names_and_fields_are_told():
         create_encoder("gmlp", 100)
     with pytest.raises(UserError, match="no field 'depth'"):
         create_encoder("gmlp_l18", 100, depth=3)
+    with pytest.raises(UserError, match="'gmlp_l18': ffn_dim=3 cannot be split in halves; make"):
+        create_encoder("gmlp_l18", 100, ffn_dim=3)
+    with pytest.raises(UserError, match="'gmlp_l18': gating: input should be 'split', "):
+        create_encoder("gmlp_l18", 100, gating="none")
+
+
+@pytest.mark.parametrize("name, sizes", [("gmlp", {}), ("bert", {"num_heads": 2})])
+def test_gradients_of_frequent_words_add_up_in_bfloat16(name, sizes):
+    """A sum of many small numbers stands still in bfloat16."""
+    sizes |= dict(hidden_dim=16, num_blocks=1, ffn_dim=32, max_length=8)
+    words, segments = np.full((1024, 8), 7), np.ones((1024, 8), np.uint8)
+    grads = []
+    for dtype in (jnp.float32, jnp.bfloat16):
+        encoder = create_encoder(name, 50, **sizes, dtype=dtype)
+        encoder = encoder.clone(segments=True) if name == "gmlp" else encoder
+        params = jax.jit(encoder.init)(jax.random.key(0), words[:1])["params"]
+
+        def first_channel(params, encoder=encoder):
+            return encoder.apply({"params": params}, words, None, segments)[..., 0].mean()
+
+        grads.append(flatten(jax.jit(jax.grad(first_channel))(params)))
+    for table in ("word_embeddings/embedding", "token_type_embeddings/embedding"):
+        exact, ours = (np.abs(grad[table]).max() for grad in grads)
+        assert abs(ours / exact - 1) < 0.05, table

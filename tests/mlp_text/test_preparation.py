@@ -55,7 +55,7 @@ def test_a_vocabulary_and_blocks_are_made_once_and_a_run_finds_them(tmp_path, ca
         assert prepare(config, shared) == [f"--config.data.made_files_dir={shared}"]
         lines = capsys.readouterr().out.splitlines()
         (vocabulary,) = (line for line in lines if line.startswith("Vocabulary"))
-        (file,) = (shared / "vocabularies").iterdir()
+        (file,) = (shared / "vocabularies").glob("*.json")
         assert vocabulary.startswith(f"Vocabulary: {done[0]}, 300 tokens, 0.0 MiB in {file}")
         assert f"  Other runs take it with --config.tokenizer.path={file}" in lines
         (corpus,) = (line for line in lines if line.startswith("Corpus"))

@@ -48,6 +48,14 @@ def test_the_name_goes_before_the_weights_and_a_field_before_the_name():
     assert encoder.spatial_matrix == "full" and not encoder.segments
 
 
+def test_amlp_has_a_head_of_the_weights_size_if_they_have_one():
+    amlp = dataclasses.replace(TMLP, tiny_attention_dim=128)
+    assert wanted_encoder(settings("amlp"), amlp, 100) == amlp
+    assert wanted_encoder(settings("amlp"), TMLP, 100).tiny_attention_dim == 64
+    assert wanted_encoder(settings("amlp_base"), amlp, 100).tiny_attention_dim == 64
+    assert wanted_encoder(settings("amlp", tiny_attention_dim=0), amlp, 100) == TMLP
+
+
 def test_a_bert_below_is_as_in_its_weights_and_its_pads_are_masked():
     asked = settings("gmlp_l18", 8, bert="bert", features="concat4")
     encoder = wanted_encoder(asked, BERT, 100)
@@ -65,6 +73,7 @@ def test_a_bert_below_is_as_in_its_weights_and_its_pads_are_masked():
         ({"name": "gpt"}, "there is no text model 'gpt'; choose from gmlp, "),
         ({"name": "gmlp", "num_heads": 2}, "config.model.num_heads: 'gmlp' has no such field"),
         ({"name": "bert", "gating": "split"}, "config.model.gating: 'bert' has no such field"),
+        ({"name": "bert_tiny", "stochastic_depth": 0.1}, "config.model.stochastic_depth: 'bert_t"),
         ({"name": "gmlp", "bert": "gmlp_base"}, "config.bert.name: 'gmlp_base' is no BERT"),
         ({"name": "bert", "bert": "bert_base"}, "'bert' cannot be fed with a BERT's states"),
         ({"name": "gmlp"}, "'gmlp' needs config.model.hidden_dim, .*config.data.max_length"),

@@ -35,8 +35,8 @@ def masked_lm() -> ConfigDict:
 def _add_text_fields(config: ConfigDict) -> None:
     config.model = ConfigDict()
     # gmlp_*, tmlp_*: l18, l36, l72, l144, base, large, xlarge; amlp_*: l18, l36, base, large;
-    # bert_*: base, large. Or gmlp, tmlp, amlp, bert with the sizes below, which are None for: as
-    # the name says, or else as in the weights.
+    # bert_*: tiny, base, large. Or gmlp, tmlp, amlp, bert with the sizes below, which are None for:
+    # as the name says, or else as in the weights.
     config.model.name = "gmlp"
     config.model.hidden_dim = placeholder(int)  # C, channels of a token.
     config.model.num_blocks = placeholder(int)

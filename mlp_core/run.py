@@ -65,7 +65,7 @@ def run_task(
 def check_evaluation(
     settings: RunConfig, eval_splits: Iterable[str], metrics: Iterable[str]
 ) -> None:
-    """Refuses names of evaluations that metrics cannot have, and a best metric that is none.
+    """Refuses a run without evaluations, or with names or a best metric that cannot be.
 
     Args:
       settings: the experiment.
@@ -76,6 +76,8 @@ def check_evaluation(
         UserError: names the field.
     """
     splits, metrics = list(eval_splits), list(metrics)
+    if not splits:
+        raise UserError("config.data.eval_splits: there is none; name a split to evaluate.")
     for split in splits:
         if split == "train" or "/" in split:
             raise UserError(
@@ -85,6 +87,6 @@ def check_evaluation(
     names = [f"{split}/{metric}" for split in splits for metric in metrics]
     if settings.evaluation.best_metric not in names:
         raise UserError(
-            f"config.evaluation.best_metric: {settings.evaluation.best_metric!r} is not measured; "
-            f"choose from {', '.join(names)}."
+            f"config.evaluation.best_metric: {settings.evaluation.best_metric!r} is not measured, "
+            f"or the less of it the better; choose from {', '.join(names)}."
         )

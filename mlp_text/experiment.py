@@ -47,6 +47,7 @@ NEXT_STEPS = (
     "--config.init.weights=RUN."
 )
 BERT_DROPOUT = 0.1  # Of one below a gMLP, where it learns; appendix A.2 of its paper.
+SHORTEST = 3  # Tokens of a sequence with any text in it.
 Data = LabelledData | CorpusData
 
 
@@ -145,6 +146,11 @@ def check_before_fetching(
     spec = TextModelSpec(encoder=encoder, head=data.HEAD, num_classes=1)
     if weights:
         check_fit(str(weights.path), weights.spec, spec)
+    if spec.max_length < SHORTEST:
+        raise UserError(
+            f"config.data.max_length: {spec.max_length} tokens are too few; [CLS], [SEP] and text "
+            f"need {SHORTEST} or more."
+        )
     data.check_settings(settings, spec.max_length)
     params = expected_params(_build_model(settings, spec), spec)
     optimizer = _with_rate_of_bert(settings, spec).optimizer

@@ -160,6 +160,7 @@ def _what_is_new(new: list[str], start: TextModelSpec, wanted: TextModelSpec) ->
         parts.append(f"the states of which ({encoder.bert_features}) feed a new gMLP")
     if any(name.endswith(SEGMENTS) for name in new):
         parts.append("a new embedding of segments")
-    if wanted.head == "classification" and any(name.startswith("head/") for name in new):
-        parts.append(f"a new head of {wanted.num_classes} classes")
+    if any(name.startswith("head/") for name in new):
+        kind = f"of {wanted.num_classes} classes" if wanted.head == "classification" else "of words"
+        parts.append(f"a new head {kind}")
     return "".join(f", {part}" for part in parts)

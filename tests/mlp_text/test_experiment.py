@@ -191,7 +191,7 @@ def test_both_rates_of_dropout_are_those_of_the_configuration(bert, tmp_path):
 MISTAKES = {
     "metric": (
         {"evaluation.best_metric": "validation/loss"},
-        "config.evaluation.best_metric: 'validation/loss' is not measured; choose from valid",
+        "config.evaluation.best_metric: 'validation/loss' is not measured, .* choose from valid",
     ),
     "field of another": (
         {"model.num_heads": 2},
@@ -236,6 +236,11 @@ MISTAKES = {
     ),
     "no vocabulary there": ({"tokenizer.path": "nowhere.txt"}, "nowhere.txt: no vocabulary can"),
     "no data set": ({"data.name": None}, "config.data.name: name a data set to classify"),
+    "length": ({"data.max_length": 2}, "config.data.max_length: 2 tokens are too few; "),
+    "length, masked words": (
+        {"task": "masked_lm", "data.max_length": 2},
+        "config.data.max_length: 2 tokens are too few; ",
+    ),
     "decay": (
         {"optimizer.weight_decay_pattern": "kernel"},
         "config.optimizer.weight_decay_pattern: .*matches no parameter",

@@ -136,6 +136,11 @@ def test_a_new_head_is_random_by_the_seed_and_told(mlm_run, capsys):
     jax.tree.map(np.testing.assert_array_equal, one, same)
 
 
+def test_a_new_head_for_masked_words_is_told_too(text_run, capsys):
+    load_params(weights := open_text_weights(text_run), changed(weights.spec, "masked_lm"))
+    assert "a new head of words" in capsys.readouterr().out
+
+
 def test_an_embedding_of_segments_is_added_without_changing_anything(mlm_run):
     weights = open_text_weights(mlm_run)
     with_segments = changed(weights.spec, segments=True)

@@ -83,27 +83,17 @@ def use_imagenet(config: ConfigDict) -> None:
 
 
 def variant(config: ConfigDict, arg: str) -> ConfigDict:
-    """Applies the text behind the colon of `--config=FILE:arg`: nothing, or "smoke".
+    """Applies the text behind the colon of `--config=FILE:arg`; see `run_fields.variant`.
 
-    Smoke keeps the experiment's width, resolution, optimizer and pipeline, and shrinks the rest:
-    two blocks, made pictures in place of downloads, random initial weights, a few steps.
+    Smoke is on made pictures.
     """
-    if arg == "smoke":
-        config.model.num_blocks = 2
-        config.init.weights = None
-        config.data.name = "synthetic"
-        config.data.train_split = "train[:98%]"
-        config.data.eval_splits = ConfigDict({"validation": "train[98%:]", "test": "test"})
-        config.train.duration = "20 steps"
-        config.train.global_batch_size = 16
-        config.train.grad_accum_steps = 1
-        config.schedule.warmup = "2 steps"
-        config.evaluation.every = "10 steps"
-        config.evaluation.global_batch_size = 16
-        config.evaluation.best_metric = "validation/top1"
-        config.checkpoint.every = "10 steps"
-        config.log.every = "5 steps"
-        config.sweep.train_split = "train"
-    elif arg:
-        raise ValueError(f"there is no variant {arg!r}; a config may be followed by ':smoke'")
-    return config
+    return run_fields.variant(config, arg, _smoke)
+
+
+def _smoke(config: ConfigDict) -> None:
+    config.init.weights = None
+    config.data.name = "synthetic"
+    config.data.train_split = "train[:98%]"
+    config.data.eval_splits = ConfigDict({"validation": "train[98%:]", "test": "test"})
+    config.evaluation.best_metric = "validation/top1"
+    config.sweep.train_split = "train"

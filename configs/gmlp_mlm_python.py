@@ -1,6 +1,12 @@
 """Trains a small gMLP as a masked language model on the language reference that Python carries.
 
-python launch/main.py --config=configs/gmlp_mlm_python.py
+Source: ours, a first run on text that needs no download; `pydoc_data.topics`, 0.4 MB, a tenth of
+its topics held out. The vocabulary, 2,000 pieces of words, is made of the training text.
+Expected: perplexity 44.4 with Python 3.11, whose text differs a little from that of others; the
+unigram model, which the end names beside it, has 276. Two minutes of a CPU core in all, so about
+one on two idle cores; measured on a shared machine, where it took four.
+
+    python launch/main.py --config=configs/gmlp_mlm_python.py
 """
 
 from configs import text_common
@@ -14,7 +20,7 @@ def get_config(arg: str = ""):
     config.model.num_blocks = 2
     config.model.ffn_dim = 512
     config.data.max_length = 64
-    config.tokenizer.vocab_size = 2000
+    config.tokenizer.vocab_size = 2_000
 
     config.optimizer.weight_decay = 0.01
     config.optimizer.weight_decay_pattern = ".*/(kernel|embedding)"
@@ -22,7 +28,7 @@ def get_config(arg: str = ""):
     config.schedule.peak_learning_rate = 3e-3
     config.schedule.warmup = "50 steps"
 
-    config.train.duration = "600 steps"
+    config.train.duration = "600 steps"  # 21 epochs.
     config.train.global_batch_size = 64
     config.evaluation.every = "100 steps"
     config.checkpoint.every = "300 steps"

@@ -3,6 +3,8 @@
 A duration is written "10000 steps", "30 epochs" or "50000 examples".
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -66,4 +68,29 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     config.sweep = ConfigDict()  # Of launch/sweep.py; a run by itself does not look at it.
     config.sweep.grid = ()  # Such as ("optimizer.momentum=0.8,0.9",); several: their product.
     config.sweep.train_split = placeholder(str)  # All of training, for the final run; None: none.
+    return config
+
+
+def variant(
+    config: ConfigDict, arg: str, use_made_data: Callable[[ConfigDict], None]
+) -> ConfigDict:
+    """Applies the text behind the colon of `--config=FILE:arg`: nothing, or "smoke".
+
+    Smoke keeps the experiment's width, resolution or length, optimizer and pipeline, and shrinks
+    the rest: two blocks, random initial weights, a few steps, and the data that `use_made_data`
+    puts in place of downloads.
+    """
+    if arg == "smoke":
+        use_made_data(config)
+        config.model.num_blocks = 2
+        config.train.duration = "20 steps"
+        config.train.global_batch_size = 16
+        config.train.grad_accum_steps = 1
+        config.schedule.warmup = "2 steps"
+        config.evaluation.every = "10 steps"
+        config.evaluation.global_batch_size = 16
+        config.checkpoint.every = "10 steps"
+        config.log.every = "5 steps"
+    elif arg:
+        raise ValueError(f"there is no variant {arg!r}; a config may be followed by ':smoke'")
     return config

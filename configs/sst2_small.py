@@ -1,7 +1,9 @@
-"""Trains a small gMLP, or tMLP or aMLP, on SST-2 from random weights, on a laptop.
+"""Trains a small gMLP on SST-2 from random weights, on a laptop; behind a colon, tmlp or amlp.
 
-python launch/main.py --config=configs/sst2_small.py
-python launch/main.py --config=configs/sst2_small.py:tmlp
+Recipe: configs/small_text.py.
+
+    python launch/main.py --config=configs/sst2_small.py
+    python launch/main.py --config=configs/sst2_small.py:tmlp
 """
 
 from configs import small_text, text_common

@@ -52,9 +52,9 @@ def _add_text_fields(config: ConfigDict) -> None:
     config.model.gate_layer_norm_epsilon = placeholder(float)
     config.model.pooling = "cls"  # Of a classifier: "cls", or "mean" over the tokens.
     config.model.dropout_rate = 0.0  # Of embeddings and of what a block adds.
-    config.model.attention_dropout_rate = 0.0
+    config.model.attention_dropout_rate = 0.0  # aMLP; a BERT has the rate above there, too.
     config.model.head_dropout_rate = 0.0  # Of a classifier's features.
-    config.model.stochastic_depth = 0.0  # Drop probability of the last block; 0 in the first.
+    config.model.stochastic_depth = 0.0  # gMLP: drop probability of its last block; 0 in the first.
 
     config.init = ConfigDict()
     # The folder of a run, a BERT's file or folder, or hf://google-bert/bert-base-uncased. None:
@@ -89,27 +89,21 @@ def _add_text_fields(config: ConfigDict) -> None:
     config.masking.rate = 0.15  # Share of the tokens that are to be guessed.
     config.masking.mask_share = 0.8  # Of these, the share that [MASK] takes the place of.
     config.masking.random_share = 0.1  # And that which another token does; the rest stay.
-    config.masking.slots = placeholder(int)  # At most so many a sequence; None: 20 of 128.
+    config.masking.slots = placeholder(int)  # At most so many a sequence; None: 20 for 128 tokens.
     config.masking.whole_words = False  # Whether all pieces of a word are chosen together.
     config.masking.packing = "packed"  # Blocks of text; "document": one each, padded.
 
 
 def variant(config: ConfigDict, arg: str) -> ConfigDict:
-    """Applies the text behind the colon of `--config=FILE:arg`: nothing, or "smoke".
+    """Applies the text behind the colon of `--config=FILE:arg`; see `run_fields.variant`.
 
-    Smoke keeps the experiment's width, length, optimizer and pipeline, and shrinks the rest: two
-    blocks, made or embedded text, random initial weights, a few steps.
+    Smoke is on made sentences, or on the language reference that every Python carries, with a
+    vocabulary made of them, and on a tiny BERT with random weights where there is one below.
     """
-    if arg == "smoke":
-        smoke(config)
-    elif arg:
-        raise ValueError(f"there is no variant {arg!r}; a config may be followed by ':smoke'")
-    return config
+    return run_fields.variant(config, arg, _smoke)
 
 
-def smoke(config: ConfigDict) -> None:
-    """Makes a two-minute version of an experiment that needs nothing from elsewhere."""
-    config.model.num_blocks = 2
+def _smoke(config: ConfigDict) -> None:
     if config.init.weights:  # Which would have told the sizes.
         config.model.name += "_tiny" if config.model.name == "bert" else "_l18"
         config.init.weights = None
@@ -121,17 +115,9 @@ def smoke(config: ConfigDict) -> None:
     if config.task == "masked_lm":
         config.data.train_split = "pydoc:train"
         config.data.eval_splits = ConfigDict({"validation": "pydoc:validation"})
+        config.evaluation.best_metric = "validation/masked_accuracy"
     else:
-        is_pair = "mnli" in config.data.name
-        config.data.name = "synthetic_text/pair" if is_pair else "synthetic_text"
+        config.data.name = "synthetic_text/pair" if "mnli" in config.data.name else "synthetic_text"
         config.data.train_split = "train"
         config.data.eval_splits = ConfigDict({"validation": "validation"})
         config.evaluation.best_metric = "validation/accuracy"
-    config.train.duration = "20 steps"
-    config.train.global_batch_size = 16
-    config.train.grad_accum_steps = 1
-    config.schedule.warmup = "2 steps"
-    config.evaluation.every = "10 steps"
-    config.evaluation.global_batch_size = 16
-    config.checkpoint.every = "10 steps"
-    config.log.every = "5 steps"

@@ -1,8 +1,9 @@
-"""Tells the accuracy of any weights on the splits of a config's data set.
+"""Tells what any weights score on the splits of a config's data set, or on its corpora.
 
 python launch/evaluate.py --config=configs/mixer_digits.py
 python launch/evaluate.py --config=configs/mixer_b16_imagenet.py --weights=imagenet1k/Mixer-B_16
 python launch/evaluate.py --config=configs/mixer_b16_pets.py --weights=pets.npz --split=test
+python launch/evaluate.py --config=configs/sst2_small.py
 """
 
 from absl import flags
@@ -18,7 +19,7 @@ SPLIT = flags.DEFINE_multi_string(
 
 
 def main() -> None:
-    """Evaluates the weights. Numerics and image size are theirs, unless a flag sets them."""
+    """Evaluates the weights. Numerics and sizes of inputs are theirs, unless a flag sets them."""
     config, name = config_flag.config_and_name()
     weights = weights_flag.weights_or_run(name)
     scoring = experiments.module_of(config, "scoring")

@@ -1,9 +1,11 @@
 """Fetches and prepares what a run will need, so that the run itself downloads nothing.
 
 python launch/prepare.py --config=configs/mixer_b16_cifar100.py
+python launch/prepare.py --config=configs/sst2_small.py
 python launch/prepare.py --config=configs/mixer_b16_cifar100.py --directory=/mnt/shared
 
-The second is for a pod, whose hosts share a folder: it prints the flags for the run.
+For text it makes the vocabulary, too, and tokenises corpora. The last is for a pod, whose hosts
+share a folder: it prints the flags for the run.
 """
 
 from pathlib import Path
@@ -17,7 +19,8 @@ flags.adopt_module_key_flags(config_flag)
 DIRECTORY = flags.DEFINE_string(
     "directory",
     None,
-    "Folder for data set and weights, in tfds/ and weights/; where a run looks by default.",
+    "Folder for data set and weights, in tfds/ and weights/, and for what is made of text; where a "
+    "run looks by default.",
 )
 
 

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.mlp_block import GELU_FORMS, StochasticDepth
+from mlp_core.mlp_block import GELU_FORMS, StochasticDepth, depth_rate
 from mlp_core.spatial_gating import SpatialGatingUnit
 from mlp_core.tiny_attention import TinyAttention
 
@@ -66,3 +66,28 @@ class GmlpBlock(nn.Module):
         y = nn.Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z)  # [B, S, C]
         y = nn.Dropout(self.dropout_rate, deterministic=not train)(y)
         return x + StochasticDepth(self.drop_path_rate, self.drop_path_rescaled)(y, train=train)
+
+
+def gmlp_blocks(
+    x: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    num_blocks: int,
+    stochastic_depth: float,
+    train: bool,
+    **fields: Any,
+) -> jax.Array:
+    """Maps [B, S, C] to [B, S, C] by blocks `GmlpBlock_0`, `GmlpBlock_1` ... of the calling module.
+
+    Args:
+      x: the tokens.
+      mask: see `GmlpBlock`.
+      num_blocks: how many.
+      stochastic_depth: drop probability of the last block; grows linearly from 0 in the first.
+      train: whether dropout and stochastic depth act.
+      **fields: those of every block.
+    """
+    for i in range(num_blocks):
+        rate = depth_rate(stochastic_depth, i, num_blocks)
+        x = GmlpBlock(**fields, drop_path_rate=rate, name=f"GmlpBlock_{i}")(x, mask, train=train)
+    return x

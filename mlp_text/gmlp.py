@@ -11,8 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.gmlp_block import GmlpBlock
-from mlp_core.mlp_block import depth_rate
+from mlp_core.gmlp_block import gmlp_blocks
 from mlp_text.bert import BertEncoder
 
 embedding_init = nn.initializers.normal(0.02)  # As BERT's; the paper is silent.
@@ -93,23 +92,25 @@ class GmlpEncoder(nn.Module):
             x += self._embedding(2, "token_type_embeddings")(segments)
         x = x.astype(self.dtype)
         x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
-        for i in range(self.num_blocks):
-            x = GmlpBlock(
-                ffn_dim=self.ffn_dim,
-                gating=self.gating,
-                spatial_matrix=self.spatial_matrix,
-                tiny_attention_dim=self.tiny_attention_dim,
-                gelu=self.gelu,
-                layer_norm_epsilon=self.layer_norm_epsilon,
-                gate_layer_norm_epsilon=self.gate_layer_norm_epsilon,
-                dropout_rate=self.dropout_rate,
-                attention_dropout_rate=self.attention_dropout_rate,
-                drop_path_rate=depth_rate(self.stochastic_depth, i, self.num_blocks),
-                drop_path_rescaled=True,
-                num_tokens=self.max_length,
-                dtype=self.dtype,
-                name=f"GmlpBlock_{i}",
-            )(x, attention_mask if self.mask_pads else None, train=train)
+        x = gmlp_blocks(
+            x,
+            attention_mask if self.mask_pads else None,
+            num_blocks=self.num_blocks,
+            stochastic_depth=self.stochastic_depth,
+            train=train,
+            ffn_dim=self.ffn_dim,
+            gating=self.gating,
+            spatial_matrix=self.spatial_matrix,
+            tiny_attention_dim=self.tiny_attention_dim,
+            gelu=self.gelu,
+            layer_norm_epsilon=self.layer_norm_epsilon,
+            gate_layer_norm_epsilon=self.gate_layer_norm_epsilon,
+            dropout_rate=self.dropout_rate,
+            attention_dropout_rate=self.attention_dropout_rate,
+            drop_path_rescaled=True,
+            num_tokens=self.max_length,
+            dtype=self.dtype,
+        )
         return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="final_norm")(x)
 
     def _embedding(self, rows: int, name: str | None = None) -> nn.Embed:

@@ -56,8 +56,8 @@ def locate_text_weights(source: str) -> Path:
     if path := path_on_this_machine(source):
         return path
     raise UserError(
-        f"weights: {source!r} is neither the folder of a run, a BERT's file or folder, "
-        f"{HUGGING_FACE}OWNER/NAME nor a URL."
+        f"weights: {source!r} is neither the folder of a run, which must be trained first, nor a "
+        f"BERT's file or folder, {HUGGING_FACE}OWNER/NAME or a URL."
     )
 
 

@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mlp_core.errors import UserError
-from mlp_core.gmlp_block import GmlpBlock
-from mlp_core.mlp_block import depth_rate
+from mlp_core.gmlp_block import gmlp_blocks
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
 
@@ -64,21 +63,22 @@ class Gmlp(nn.Module):
             token = self.param("class_token", class_token_init, (1, 1, self.hidden_dim))
             token = jnp.broadcast_to(token, (x.shape[0], 1, self.hidden_dim))
             x = jnp.concatenate([token.astype(x.dtype), x], axis=1)  # [B, 1 + S, C]
-        for i in range(self.num_blocks):
-            x = GmlpBlock(
-                ffn_dim=self.ffn_dim,
-                gating=self.gating,
-                spatial_matrix=self.spatial_matrix,
-                tiny_attention_dim=self.tiny_attention_dim,
-                gelu=self.gelu,
-                layer_norm_epsilon=self.layer_norm_epsilon,
-                gate_layer_norm_epsilon=self.gate_layer_norm_epsilon,
-                dropout_rate=self.dropout_rate,
-                drop_path_rate=depth_rate(self.stochastic_depth, i, self.num_blocks),
-                drop_path_rescaled=self.stochastic_depth_rescaled,
-                dtype=self.dtype,
-                name=f"GmlpBlock_{i}",
-            )(x, train=train)
+        x = gmlp_blocks(
+            x,
+            num_blocks=self.num_blocks,
+            stochastic_depth=self.stochastic_depth,
+            train=train,
+            ffn_dim=self.ffn_dim,
+            gating=self.gating,
+            spatial_matrix=self.spatial_matrix,
+            tiny_attention_dim=self.tiny_attention_dim,
+            gelu=self.gelu,
+            layer_norm_epsilon=self.layer_norm_epsilon,
+            gate_layer_norm_epsilon=self.gate_layer_norm_epsilon,
+            dropout_rate=self.dropout_rate,
+            drop_path_rescaled=self.stochastic_depth_rescaled,
+            dtype=self.dtype,
+        )
         x = nn.LayerNorm(
             epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="pre_head_layer_norm"
         )(x)

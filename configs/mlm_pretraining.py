@@ -44,7 +44,7 @@ def c4(family: str, arg: str, sizes: tuple[str, ...]) -> ConfigDict:
     config.schedule.warmup = "10000 steps"
     (_short if size in SHORT else _full)(config)
     config.evaluation.every = "5000 steps"
-    config.evaluation.global_batch_size = 2048
+    config.evaluation.global_batch_size = 256  # Micro-batches are for training only.
     config.checkpoint.every = "5000 steps"
     config.log.every = "100 steps"
     return text_common.variant(config, ",".join(words))

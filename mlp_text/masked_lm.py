@@ -59,7 +59,7 @@ class MaskedLanguageModelling:
     train_source: Source
     eval_sources: Mapping[str, Source]
     eval_seed: int = 0
-    start: Callable[[], Params] | None = None  # Reads parameters to start from; None for random.
+    start: Callable[[], Params | None] = lambda: None  # Parameters to start from.
 
     def __post_init__(self):
         """Checks that the prediction slots fit a row."""
@@ -76,8 +76,8 @@ class MaskedLanguageModelling:
         return self.model.init(rng, ids, jnp.ones_like(ids), None, positions=positions)["params"]
 
     def published_params(self) -> Params | None:
-        """Parameters to start from, or None."""
-        return None if self.start is None else self.start()
+        """Parameters from weights to start from, or None."""
+        return self.start()
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
         """Hides tokens; the weights add up to B over the whole batch.

@@ -24,7 +24,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 def made_config(task, name="tmlp", **model):
     """Four steps that can be interrupted after two."""
     config = getattr(text_common, task)()
-    text_common.smoke(config)
+    text_common.variant(config, "smoke")
     config.model.name = name
     config.model.num_blocks = None
     config.model.update(model)

@@ -58,7 +58,7 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
     Raises:
         UserError: it is damaged.
     """
-    with damage_told(name):
+    with damage_told(f"data set {name!r}"):
         if _is_tfds_directory(path := Path(name).expanduser()):
             builder = tfds.builder_from_directory(path)
         else:
@@ -68,7 +68,7 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
                 return None
         for file in (file for split in builder.info.splits.values() for file in split.filepaths):
             if not file.exists():
-                raise UserError(f"config.data.name: {file} is missing; prepare {name} again.")
+                raise UserError(f"{file} is missing; prepare {name} again.")
     return builder
 
 
@@ -122,7 +122,7 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
 
 
 @contextmanager
-def damage_told(name: str) -> Iterator[None]:
+def damage_told(what: str) -> Iterator[None]:
     """Tells in one sentence what TFDS, protobuf and array_record raise for damaged files."""
     try:
         yield
@@ -130,4 +130,4 @@ def damage_told(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # The three have no common class.
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"config.data.name: {name!r} cannot be read ({reason}).") from error
+        raise UserError(f"{what} cannot be read ({reason}).") from error

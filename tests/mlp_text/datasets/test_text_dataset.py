@@ -144,7 +144,9 @@ def test_single_examples_without_a_label_are_told_by_number(tmp_path):
     rows = sentences(10)
     rows[4]["label"] = -1
     dataset = open_text_dataset(str(write_tfds(tmp_path, SENTENCE, rows)), None)
-    with pytest.raises(UserError, match=r"split train: example \d and 0 others have no label betw"):
+    with pytest.raises(
+        UserError, match=r"split train: 1 of 10 examples have no label .* is example \d;"
+    ):
         dataset.load("train")
 
 

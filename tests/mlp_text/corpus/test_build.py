@@ -107,6 +107,32 @@ def test_a_damaged_file_of_blocks_is_named(built, tmp_path):
         source.gather(np.arange(len(source)))
 
 
+@pytest.mark.parametrize("content", [None, b"", b"[]"])
+def test_damaged_counts_are_named(content, built, tmp_path):
+    path = tmp_path / "blocks" / "token_counts.npy"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path}: missing or damaged; remove the folder"):
+        built[0].token_counts()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": []}'])
+def test_a_damaged_description_is_named(content, tmp_path):
+    tokenizer = make_tokenizer(tmp_path)
+    shards, _ = make_shards(tmp_path / "text", number=1)
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks" / "corpus.json").write_text(content)
+    with pytest.raises(UserError, match="blocks/corpus.json: damaged; remove the folder"):
+        build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks")
+
+
+def test_a_shard_of_the_longest_name_can_be_built(tmp_path):
+    tokenizer = make_tokenizer(tmp_path)
+    path = write_json_lines(tmp_path / ("x" * 250 + ".json"), make_documents(3))
+    shards = open_corpus(str(path))
+    name = corpus_name(shards, tokenizer, layout_of(tokenizer))
+    assert len(build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / name))
+
+
 def test_what_is_built_is_not_built_again(tmp_path, capsys):
     tokenizer = make_tokenizer(tmp_path)
     shards, _ = make_shards(tmp_path / "text")
@@ -233,6 +259,16 @@ def test_too_many_bad_lines_end_the_build_in_a_sentence(line, fault, tmp_path, m
     message = f"a.json: 7 of 601 entries are no documents, the first is number 8 .{fault}"
     with pytest.raises(UserError, match=message):
         build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks")
+
+
+def test_a_shard_of_nothing_but_bad_lines_ends_the_build(tmp_path):
+    tokenizer = make_tokenizer(tmp_path)
+    write_json_lines(tmp_path / "a.json", make_documents(3))
+    (tmp_path / "b.json").write_text("<html>\n404\n</html>\n")
+    with pytest.raises(UserError, match="b.json: 3 of 3 entries are no documents, .* remove it"):
+        build_corpus(
+            open_corpus(f"{tmp_path}/?.json"), tokenizer, layout_of(tokenizer), tmp_path / "blocks"
+        )
 
 
 @pytest.mark.parametrize("damage", ["cut short", "damaged"])

@@ -178,6 +178,10 @@ def _part_of(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except (OSError, RuntimeError) as error:  # array_record raises the latter.
-        raise UserError(f"{path}: cannot be written ({error}).") from error
+        reason = str(error).split(";")[0]  # Behind it array_record repeats the path.
+        raise UserError(
+            f"{path}: cannot be written ({reason}); make room, or name another place with "
+            "--config.data.made_files_dir. Shards that are done stay."
+        ) from error
     finally:
         part.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import time
@@ -123,6 +124,20 @@ def test_a_damaged_description_is_named(content, tmp_path):
     (tmp_path / "blocks" / "corpus.json").write_text(content)
     with pytest.raises(UserError, match="blocks/corpus.json: damaged; remove the folder"):
         build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks")
+
+
+def test_a_full_disk_is_told_with_what_helps(tmp_path):
+    tokenizer = make_tokenizer(tmp_path)
+    shards, _ = make_shards(tmp_path / "text", number=1, documents=2000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="File too large.; make room, or name another place"):
+            build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (tmp_path / "blocks").iterdir()] == ["corpus.json"]
+    assert len(build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks"))
 
 
 def test_a_shard_of_the_longest_name_can_be_built(tmp_path):

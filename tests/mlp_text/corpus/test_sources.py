@@ -163,6 +163,7 @@ def test_what_a_tfds_data_set_lacks_is_told(tfds_folder):
     [
         ("pydoc", "pydoc:train and pydoc:validation"),
         ("tfds:glue", "tfds:NAME:SPLIT"),
+        ("tfds:/none/glue:train", "tfds:/none/glue: TFDS has not prepared it"),
         ("{folder}/none*.json", "no file is called so"),
         ("{folder}", "no file in this folder ends in"),
         ("", "an empty name"),

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import math
 import multiprocessing
+import os
 import pickle
 import signal
 from collections import deque
@@ -33,6 +34,11 @@ MakeRows = Callable[[int, slice], tuple[Batch, Any]]
 
 SLOTS = 3  # Batches that are made at the same time or wait.
 SPAWN = multiprocessing.get_context("spawn")  # A fork would copy the threads' locks.
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def batches_of_workers(

@@ -51,7 +51,7 @@ def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Toke
     if proto.trainer_spec.treat_whitespace_as_suffix:
         raise UserError(f"{origin}: marks spaces at the ends of words; this is not supported.")
     backend = tokenizers.Tokenizer(_model(proto, origin))
-    backend.normalizer = _normalizer(rules)
+    backend.normalizer = _normalizer(rules, origin)
     metaspace = {
         "replacement": SPACE,
         "prepend_scheme": "first" if rules.add_dummy_prefix else "never",
@@ -106,10 +106,16 @@ def _merges(pieces: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
     return merges
 
 
-def _normalizer(rules: Message) -> normalizers.Normalizer:
+def _normalizer(rules: Message, origin: Path | str) -> normalizers.Normalizer:
     steps = []
     if rules.precompiled_charsmap:
-        steps.append(normalizers.Precompiled(rules.precompiled_charsmap))
+        try:
+            steps.append(normalizers.Precompiled(rules.precompiled_charsmap))
+        except Exception as error:  # The library raises no other.
+            raise UserError(
+                f"{origin}: a damaged SentencePiece model: its rules for characters cannot be "
+                f"read ({error})."
+            ) from error
     if rules.remove_extra_whitespaces:
         # A space in front is the one that begins the first word anyway.
         steps += [normalizers.Strip(left=False), normalizers.Replace(Regex(" {2,}"), " ")]

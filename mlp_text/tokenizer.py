@@ -21,6 +21,7 @@ from mlp_text.wordpiece import read_wordpiece
 
 TOKENIZER_FILE = "tokenizer.json"  # Of a run, and of Hugging Face's.
 FILES = (TOKENIZER_FILE, "vocab.txt", "spiece.model")  # In a folder.
+UNKNOWN = "\U0010fffd"  # A character that no text has.
 BLOCK = 1024  # Texts that the library splits at once, on all cores.
 WORD_STARTS = ("\u2581", "\u0120")  # SentencePiece's and byte-level BPE's space before a word.
 
@@ -40,12 +41,22 @@ class Tokenizer:
         """Takes over a tokenizer of the library; special tokens that it lacks are appended.
 
         Says so if there are any, with `origin`, where the tokenizer comes from.
+
+        Raises:
+            UserError: it fails on text that it has no pieces for.
         """
         backend.no_truncation()
         backend.no_padding()
         appended = complete_special_tokens(backend)
         if appended:
             say(f"Note: {origin}: {', '.join(appended)} appended to the vocabulary.")
+        try:
+            backend.encode(UNKNOWN)
+        except Exception as error:  # The library raises no other.
+            raise UserError(
+                f"{origin}: this vocabulary has no piece for unknown text, which its model needs "
+                f"({error}); name another."
+            ) from error
         return cls(backend)
 
     @classmethod
@@ -115,7 +126,7 @@ class Tokenizer:
         """Whether a piece goes on with a word, bool [V]; False for special tokens.
 
         In WordPiece these are `##ing` and the like; in other vocabularies the pieces without the
-        mark that begins a word.
+        mark that begins a word; none where no piece has it.
         """
         continues = np.zeros(self.vocab_size, bool)
         pieces, model = self.backend.get_vocab(), self.backend.model
@@ -124,8 +135,10 @@ class Tokenizer:
             continues[[i for piece, i in pieces.items() if piece.startswith(mark)]] = True
         else:
             # The mark of this vocabulary is the one that more pieces begin with.
-            mark = max(WORD_STARTS, key=lambda mark: sum(p.startswith(mark) for p in pieces))
-            continues[[i for piece, i in pieces.items() if not piece.startswith(mark)]] = True
+            counts = {mark: sum(p.startswith(mark) for p in pieces) for mark in WORD_STARTS}
+            mark = max(counts, key=counts.get)
+            if counts[mark]:
+                continues[[i for piece, i in pieces.items() if not piece.startswith(mark)]] = True
         continues[list(self.special_ids)] = False
         return continues
 

@@ -5,6 +5,7 @@ vocabulary, on whatever machine.
 """
 
 import io
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ KINDS = ("wordpiece", "unigram")
 MAX_CHARACTERS = 50_000_000  # Some ten million words; more hardly change a vocabulary.
 MIN_VOCAB_SIZE = 100
 MAX_ALPHABET = 1_000  # Characters with a piece of their own, as in BERT's training.
+VERY_LONG_WORD = re.compile(r"(\S{1000})")  # Training takes the square of a word's length.
 MIN_FREQUENCY = 2  # Of what a piece is made for, as in BERT's training.
 UNIGRAM_THREADS = 16  # The library's default; sums are split so, whatever cores there are.
 
@@ -88,7 +90,7 @@ def _sample(texts: Iterable[str], max_characters: int) -> list[str]:
 
 def _train_wordpiece(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
     normalizer = wordpiece({}, lowercase).normalizer
-    texts = [normalizer.normalize_str(text) for text in texts]
+    texts = [VERY_LONG_WORD.sub(r"\1 ", normalizer.normalize_str(text)) for text in texts]
     texts = _without_rare_characters(texts, min(MAX_ALPHABET, vocab_size // 4))
     # The library numbers single characters in a random order, by which it then decides between
     # pairs of the same count. Asked for nothing else first, it is told their order afterwards.

@@ -50,7 +50,7 @@ def read_wordpiece(path: Path, lowercase: bool | None = None) -> tokenizers.Toke
 def _vocabulary(path: Path) -> dict[str, int]:
     what = "a vocabulary is a text file in UTF-8 with one piece a line"
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")  # Some editors put a mark in front.
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: no vocabulary: it is not text ({error}); {what}.") from error
     if "\0" in text:

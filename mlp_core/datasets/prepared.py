@@ -4,13 +4,14 @@ The builders are given by the name of their data set; each is called with `data_
 `file_format`.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import read_only_builder
+from tensorflow_datasets.core import naming, read_only_builder
 
 from mlp_core.console import say
 from mlp_core.datasets.conversion import find_converted
@@ -26,7 +27,7 @@ def is_own_folder(name: str, own_builders: Builders) -> bool:
     Raises:
         UserError: it is a path where no folder is, or one above directories that TFDS prepared.
     """
-    path = Path(name).expanduser()
+    path = _as_path(name)
     if name in own_builders or _is_tfds_directory(path):
         return False
     if not path.is_dir():
@@ -44,8 +45,21 @@ def is_own_folder(name: str, own_builders: Builders) -> bool:
     return True
 
 
+def _as_path(name: str) -> Path:
+    return Path(os.path.expanduser(name))  # Path's own raises an error where there is no such user.
+
+
 def _is_tfds_directory(path: Path) -> bool:
     return (path / "dataset_info.json").exists()
+
+
+def _is_tfds_name(name: str) -> bool:
+    """Whether a data set may be called so: a path, say, is none of TFDS's names."""
+    try:
+        naming.parse_builder_name_kwargs(name)
+    except ValueError:
+        return False
+    return True
 
 
 def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
@@ -58,9 +72,11 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
     Raises:
         UserError: it is damaged.
     """
-    with damage_told(name):
-        if _is_tfds_directory(path := Path(name).expanduser()):
+    with damage_told(f"data set {name!r}"):
+        if _is_tfds_directory(path := _as_path(name)):
             builder = tfds.builder_from_directory(path)
+        elif not _is_tfds_name(name):
+            return None
         else:
             try:
                 builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
@@ -68,7 +84,7 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
                 return None
         for file in (file for split in builder.info.splits.values() for file in split.filepaths):
             if not file.exists():
-                raise UserError(f"config.data.name: {file} is missing; prepare {name} again.")
+                raise UserError(f"{file} is missing; prepare {name} again.")
     return builder
 
 
@@ -122,7 +138,7 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
 
 
 @contextmanager
-def damage_told(name: str) -> Iterator[None]:
+def damage_told(what: str) -> Iterator[None]:
     """Tells in one sentence what TFDS, protobuf and array_record raise for damaged files."""
     try:
         yield
@@ -130,4 +146,4 @@ def damage_told(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # The three have no common class.
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"config.data.name: {name!r} cannot be read ({reason}).") from error
+        raise UserError(f"{what} cannot be read ({reason}).") from error

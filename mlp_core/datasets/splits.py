@@ -36,6 +36,8 @@ def parts_of(
         for name in names
         if name in re.findall(r"\w+", split)
     }
+    if not infos:
+        raise ValueError("none is called so")
     instructions = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
     return [(part.splitname, slice(part.from_, part.to)) for part in instructions]
 

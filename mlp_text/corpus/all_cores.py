@@ -5,7 +5,6 @@ of tokens need; on two cores both cost about the same (benchmarks/corpus_tokenis
 """
 
 import math
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -15,13 +14,12 @@ import numpy as np
 
 from mlp_core.errors import UserError
 from mlp_core.own_process import end_with_parent
-from mlp_core.worker_processes import ctrl_c_waits
+from mlp_core.worker_processes import SPAWN, available_cores, ctrl_c_waits
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.shard_blocks import ShardFiles, tokenise_shard
 from mlp_text.tokenizer import Tokenizer
 
-SPAWN = multiprocessing.get_context("spawn")  # A fork would copy the threads' locks.
 WORTH_A_PROCESS = 1 << 24  # Bytes of shards on disk; starting one costs seconds.
 LOOK_SECONDS = 0.2  # Between two looks at how far the processes are.
 
@@ -31,11 +29,6 @@ Show = Callable[[np.ndarray], None]  # Shown int64 [shards, 3]; see `shard_block
 
 class StoppedError(Exception):
     """The caller wants no more."""
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def tokenise_shards(

@@ -38,7 +38,9 @@ class BlockSource:
             self.totals: Mapping[str, int] = corpus["totals"]  # See `shard_blocks.ShardReport`.
             lengths = [shard["blocks"] for shard in corpus["contents"]]
         except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{folder}: holds no corpus that is whole.") from None
+            raise UserError(
+                f"{folder}: holds no corpus that is whole; remove it, to have it made again."
+            ) from None
         self._ends = np.array(list(accumulate(lengths)))
         self._starts = self._ends - lengths
 
@@ -51,8 +53,16 @@ class BlockSource:
         return {name: value for name, value in vars(self).items() if name != "_readers"}
 
     def token_counts(self) -> np.ndarray:
-        """How often each token occurs in all blocks, int64 [V]; 0 for [CLS], [SEP] and [PAD]."""
-        return np.load(self._folder / COUNTS_FILE)
+        """How often each token occurs in all blocks, int64 [V]; 0 for [CLS], [SEP] and [PAD].
+
+        Raises:
+            UserError: the file of them is damaged.
+        """
+        path = self._folder / COUNTS_FILE
+        try:
+            return np.load(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(path) from error
 
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Blocks as `input_ids`, int32 [B, N], and their places as `index`, int32 [B].
@@ -76,7 +86,7 @@ class BlockSource:
         try:
             records = self._reader(shard).read(places)
         except (OSError, RuntimeError, ValueError, IndexError) as error:
-            raise self._damaged(shard) from error
+            raise _damaged(self._path(shard)) from error
         return np.frombuffer(b"".join(records), self.layout.dtype).reshape(len(places), -1)
 
     def _reader(self, shard: int) -> ArrayRecordReader:
@@ -84,7 +94,7 @@ class BlockSource:
         if shard not in self._readers:
             reader = ArrayRecordReader(str(self._path(shard)), NO_READ_AHEAD)
             if reader.num_records() != self._ends[shard] - self._starts[shard]:
-                raise self._damaged(shard)
+                raise _damaged(self._path(shard))
             self._readers[shard] = reader
         return self._readers[shard]
 
@@ -95,7 +105,6 @@ class BlockSource:
     def _path(self, shard: int) -> Path:
         return ShardFiles.of(self._folder, shard, len(self._ends)).blocks
 
-    def _damaged(self, shard: int) -> UserError:
-        return UserError(
-            f"{self._path(shard)}: missing or damaged; remove the folder, to have it made again."
-        )
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path}: missing or damaged; remove the folder, to have it made again.")

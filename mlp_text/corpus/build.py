@@ -29,6 +29,7 @@ from mlp_text.corpus.shard_blocks import PART, ShardFiles, ShardReport
 from mlp_text.tokenizer import Tokenizer
 
 SETTINGS = {"layout": "layout of blocks", "tokenizer": "tokenizer", "shards": "text"}
+STEM_LENGTH = 40  # Characters of a file's name in a folder's.
 MOST_LINES = 20  # About shards with faults.
 LINE_SECONDS = 60  # Between two lines of progress where there is no terminal.
 
@@ -36,7 +37,7 @@ LINE_SECONDS = 60  # Between two lines of progress where there is no terminal.
 def corpus_name(shards: Sequence[Shard], tokenizer: Tokenizer, layout: BlockLayout) -> str:
     """A folder's name that another text, tokenizer or layout does not have."""
     settings = json.dumps(_settings(shards, tokenizer, layout))
-    stem = re.sub(r"\W+", "-", Path(shards[0].name).name.split(".")[0]).strip("-")
+    stem = re.sub(r"\W+", "-", Path(shards[0].name).name.split(".")[0]).strip("-")[:STEM_LENGTH]
     digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
     return f"{stem}-{layout.num_tokens}-{layout.packing}-{digest}"
 
@@ -72,7 +73,10 @@ def build_corpus(
                 if not _is_complete(folder, settings):  # Another process may have been at it.
                     _build(shards, tokenizer, layout, folder, num_workers, settings)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}); name another place with "
+            "--config.data.made_files_dir."
+        ) from error
     return BlockSource(folder)
 
 
@@ -93,12 +97,12 @@ def _is_complete(folder: Path, settings: dict) -> bool:
     """
     try:
         there = json.loads((folder / CORPUS_FILE).read_text())
+        of_there = there["settings"]
+        other = [name for key, name in SETTINGS.items() if of_there[key] != settings[key]]
     except FileNotFoundError:
         return False
-    except ValueError:
+    except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder / CORPUS_FILE}: damaged; remove the folder.") from None
-    of_there = there.get("settings", {})
-    other = [name for key, name in SETTINGS.items() if of_there.get(key) != settings[key]]
     if other:
         raise UserError(
             f"{folder}: holds blocks made with another {' and another '.join(other)}; remove it "

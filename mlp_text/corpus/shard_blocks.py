@@ -80,8 +80,8 @@ def tokenise_shard(
       tell: told of progress; what it raises stops the work.
 
     Raises:
-        UserError: the shard cannot be read to its end, more than 5 and more than 1 % of its
-            entries are no documents, or there is no room for the blocks.
+        UserError: the shard cannot be read to its end, all of its entries or more than 5 and more
+            than 1 % are no documents, or there is no room for the blocks.
     """
     report, blocks = ShardReport(shard.name), BLOCK_MAKERS[layout.packing](layout)
     counts = np.zeros(layout.vocab_size, np.int64)
@@ -129,10 +129,7 @@ def _batches(shard: Shard, size: int, report: ShardReport) -> Iterator[tuple[lis
     texts, characters, entries, position = [], 0, 0, 0
     for number, text, fault, position in shard.entries():
         entries += 1
-        try:
-            report.text_bytes += len(text.encode())
-        except UnicodeEncodeError:  # JSON can spell halves of characters.
-            fault = "half a character"
+        report.text_bytes += len(text.encode())
         if fault:
             report.faults += 1
             report.first_fault = report.first_fault or f"{number:,} ({fault})"
@@ -146,10 +143,12 @@ def _batches(shard: Shard, size: int, report: ShardReport) -> Iterator[tuple[lis
             texts, characters = [], 0
     if texts:
         yield texts, position
-    if report.faults > max(FEW_FAULTS, FEW_FAULTS_SHARE * entries):
+    few = max(FEW_FAULTS, FEW_FAULTS_SHARE * entries)
+    if report.faults and (report.faults > few or report.faults == entries):
         raise UserError(
             f"{shard.name}: {report.faults:,} of {entries:,} entries are no documents, the first "
-            f"is number {report.first_fault}; at most {FEW_FAULTS} or 1 % are let pass."
+            f"is number {report.first_fault}; at most {FEW_FAULTS} or 1 % are let pass. Mend or "
+            "remove it."
         )
 
 
@@ -179,6 +178,10 @@ def _part_of(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except (OSError, RuntimeError) as error:  # array_record raises the latter.
-        raise UserError(f"{path}: cannot be written ({error}).") from error
+        reason = str(error).split(";")[0]  # Behind it array_record repeats the path.
+        raise UserError(
+            f"{path}: cannot be written ({reason}); make room, or name another place with "
+            "--config.data.made_files_dir. Shards that are done stay."
+        ) from error
     finally:
         part.unlink(missing_ok=True)

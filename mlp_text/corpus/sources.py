@@ -13,6 +13,7 @@ Several are joined by "+". Files are JSON lines (see `text_files.JsonLinesFile`)
 """
 
 import glob
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -22,6 +23,7 @@ from mlp_text.corpus.pydoc_topics import SPLITS, PydocShard
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.text_files import FIELD, FORMATS, is_text_file, open_text_file
 
+TFDS_FILE = "dataset_info.json"  # In each folder that TFDS has prepared.
 TFDS = re.compile(
     r"tfds:(?P<name>[^:]+(:[\d.*]+)?):(?P<split>\w+(\[[^]]*\])?)(:(?P<field>\w+))?"
 )  # The name may end with a version, "glue/sst2:2.0.0".
@@ -38,7 +40,7 @@ def open_corpus(text: str, data_dir: str | None = None) -> list[Shard]:
         MissingError: it is not on this machine.
         UserError: it cannot be understood, opened, or names a file twice.
     """
-    shards = [shard for part in text.split("+") for shard in _open_part(part.strip(), data_dir)]
+    shards = [shard for part in _parts(text) for shard in _open_part(part, data_dir)]
     uses = Counter(shard.name for shard in shards)
     twice = next((name for name in uses if uses[name] > 1), None)
     if twice is not None:
@@ -48,8 +50,15 @@ def open_corpus(text: str, data_dir: str | None = None) -> list[Shard]:
 
 def tfds_names(text: str) -> list[str]:
     """The TFDS data sets that a corpus is of, by name or directory."""
-    parts = (TFDS.fullmatch(part.strip()) for part in text.split("+"))
+    parts = (TFDS.fullmatch(part) for part in _parts(text))
     return [part["name"] for part in parts if part]
+
+
+def _parts(text: str) -> list[str]:
+    """What is joined by "+", unless that belongs to the name of a file or folder."""
+    if os.path.exists(os.path.expanduser(text)):
+        return [text]
+    return [part.strip() for part in text.split("+")]
 
 
 def _open_part(text: str, data_dir: str | None) -> list[Shard]:
@@ -76,18 +85,23 @@ def _open_tfds(text: str, data_dir: str | None) -> list[Shard]:
             f"{text!r} is no corpus; it is written tfds:NAME:SPLIT or tfds:NAME:SPLIT:FIELD, such "
             "as tfds:glue/sst2:train:sentence."
         )
-    return open_tfds(parts["name"], parts["split"], parts["field"] or FIELD, data_dir)
+    shards = open_tfds(parts["name"], parts["split"], parts["field"] or FIELD, data_dir)
+    if not shards:
+        raise UserError(f"{text}: there is no example in this part of the split; name another.")
+    return shards
 
 
 def _files(text: str) -> list[Path]:
     """The files of a path, folder or pattern, in the order of their names."""
     if not text:
         raise UserError("an empty name is no corpus; name a file, pydoc:SPLIT or tfds:NAME:SPLIT.")
-    path = Path(text).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(text))
+    if os.path.isfile(path):
         return [path]
-    pattern = path / "**" if path.is_dir() else path
-    found = sorted(Path(name) for name in glob.glob(str(pattern), recursive=True))
+    if (path / TFDS_FILE).is_file():
+        raise UserError(f"{text}: TFDS has prepared this folder; write tfds:{text}:SPLIT:FIELD.")
+    pattern = f"{glob.escape(str(path))}/**" if path.is_dir() else str(path)
+    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))
     files = [file for file in found if file.is_file()]
     if path.is_dir():
         files = [file for file in files if is_text_file(file)]

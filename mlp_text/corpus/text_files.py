@@ -27,11 +27,12 @@ END_BYTES = 1 << 12  # Of a file's beginning and end, to know it by.
 READ_BYTES = 1 << 17
 BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def is_text_file(path: Path) -> bool:
     """Whether its name has an ending of those that can be read."""
-    return path.name.endswith(tuple(FORMATS))
+    return path.name.lower().endswith(tuple(FORMATS))
 
 
 def open_text_file(path: Path) -> Shard:
@@ -42,7 +43,7 @@ def open_text_file(path: Path) -> Shard:
     """
     if not is_text_file(path):
         raise UserError(f"{path}: text is read from {', '.join(FORMATS)}; this is none of them.")
-    is_json = path.name.removesuffix(GZIP).endswith(JSON_SUFFIXES)
+    is_json = path.name.lower().removesuffix(GZIP).endswith(JSON_SUFFIXES)
     return JsonLinesFile(path) if is_json else PlainTextFile(path)
 
 
@@ -67,7 +68,7 @@ class TextFile:
             file.seek(max(0, self.num_bytes - END_BYTES))
             digest.update(file.read(END_BYTES))
             known = [self.path.name, self.num_bytes, digest.hexdigest()]
-            if not self.path.name.endswith(GZIP):
+            if not self._is_packed:
                 known.append(self.path.stat().st_mtime_ns)
         return json.dumps(known)
 
@@ -75,12 +76,18 @@ class TextFile:
     def _opened(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         """The file to read, unpacked, and the one on disk, which tells the position."""
         with _damage_told(self.path), self.path.open("rb", buffering=0) as raw:
-            packed = self.path.name.endswith(GZIP)
-            content = gzip.GzipFile(fileobj=raw) if packed else raw
+            content = gzip.GzipFile(fileobj=raw) if self._is_packed else raw
             file = io.BufferedReader(content, READ_BYTES)
-            if file.peek(len(BYTE_ORDER_MARK)).startswith(BYTE_ORDER_MARK):
+            start = file.peek(len(BYTE_ORDER_MARK))
+            if start.startswith(UTF16_MARKS):  # Most of its lines would pass for UTF-8.
+                raise UserError(f"{self.path}: this is UTF-16; save it as UTF-8.")
+            if start.startswith(BYTE_ORDER_MARK):
                 file.read(len(BYTE_ORDER_MARK))
             yield file, raw
+
+    @property
+    def _is_packed(self) -> bool:
+        return self.path.name.lower().endswith(GZIP)
 
 
 class JsonLinesFile(TextFile):
@@ -143,7 +150,13 @@ def _json_text(line: bytes) -> tuple[str, str]:
     except (ValueError, RecursionError):
         return "", "no JSON"
     text = fields.get(FIELD) if isinstance(fields, dict) else None
-    return (text, "") if isinstance(text, str) else ("", f"without a field {FIELD!r} of text")
+    if not isinstance(text, str):
+        return "", f"without a field {FIELD!r} of text"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can spell halves of characters.
+        return "", "half a character"
+    return text, ""
 
 
 def _skip_line(file: IO[bytes]) -> None:

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
-from tensorflow_datasets.core import read_only_builder
 
 from mlp_core.datasets.conversion import find_converted
+from mlp_core.datasets.prepared import damage_told, find_prepared
 from mlp_core.errors import MissingError, UserError
 from mlp_text.corpus.shard import Entry, Shard
 
@@ -29,9 +28,15 @@ def open_tfds(name: str, split: str, field: str, data_dir: str | None) -> list[S
         MissingError: it is not prepared on this machine.
         UserError: it has no such split or text, or cannot be read.
     """
-    with _damage_told(name):
-        builder = _find(name, data_dir)
-        builder = find_converted(builder) or builder
+    prepared = find_prepared(name, data_dir)
+    if prepared is None:
+        raise MissingError(
+            f"tfds:{name}: TFDS has not prepared it in "
+            f"{data_dir or tfds.core.constants.DATA_DIR}, and no directory that it prepared is "
+            "called so; launch/prepare.py prepares it."
+        )
+    with damage_told(f"tfds:{name}:{split}"):
+        builder = find_converted(prepared) or prepared
         if split.split("[")[0] not in builder.info.splits:
             splits = ", ".join(builder.info.splits)
             raise UserError(f"tfds:{name}:{split}: there is no such split; it has {splits}.")
@@ -59,23 +64,24 @@ class TfdsFile:
         """Takes examples `skip` to `skip` + `take` - 1; UserError where there is no such file."""
         self.name = f"{path}, {field} of examples {skip + 1:,} to {skip + take:,}"
         self._path, self._skip, self._take, self._field = path, skip, take, field
-        with _damage_told(self.name):
+        with damage_told(self.name):
             self.num_bytes = path.stat().st_size
 
     def identity(self) -> str:
         """Its name, size and last change, and which part of it is taken."""
-        name, time = self._path.name, self._path.stat().st_mtime_ns
+        with damage_told(self.name):
+            name, time = self._path.name, self._path.stat().st_mtime_ns
         return json.dumps([name, self.num_bytes, time, self._skip, self._take, self._field])
 
     def entries(self) -> Iterator[Entry]:
         """See `Shard`; texts that are not UTF-8 are faults."""
         features = tfds.features.FeaturesDict({self._field: tfds.features.Text()})
-        with _damage_told(self.name):
+        with damage_told(self.name):
             reader = ArrayRecordReader(str(self._path))
         last = self._skip + self._take
         for start in range(self._skip, last, READ_EXAMPLES):
             stop = min(start + READ_EXAMPLES, last)
-            with _damage_told(self.name):
+            with damage_told(self.name):
                 records = reader.read(start, stop)
                 texts = [features.deserialize_example_np(record) for record in records]
             for number, example in enumerate(texts, start + 1):
@@ -87,31 +93,5 @@ class TfdsFile:
         reader.close()
 
 
-def _find(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    path = Path(name).expanduser()
-    if (path / "dataset_info.json").exists():
-        return tfds.builder_from_directory(path)
-    try:
-        return read_only_builder.builder_from_files(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise MissingError(
-            f"tfds:{name}: TFDS has not prepared it in "
-            f"{data_dir or tfds.core.constants.DATA_DIR}, and no directory that it prepared is "
-            "called so; launch/prepare.py prepares it."
-        ) from None
-
-
 def _is_text(feature: tfds.features.FeatureConnector) -> bool:
     return isinstance(feature, tfds.features.Text)
-
-
-@contextmanager
-def _damage_told(name: str) -> Iterator[None]:
-    """Tells in one sentence what TFDS, protobuf and array_record raise for damaged files."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # The three have no common class.
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{name}: cannot be read ({reason}).") from error

@@ -68,8 +68,9 @@ def check_usable(
         )
     if unlabelled.size:
         raise UserError(
-            f"{where}: {name_of(unlabelled[0])} and {unlabelled.size - 1} others have no label "
-            f"between 0 and {num_classes - 1}; choose another split."
+            f"{where}: {unlabelled.size:,} of {len(examples):,} examples have no label between 0 "
+            f"and {num_classes - 1}, the first is {name_of(unlabelled[0])}; choose another split, "
+            "or take them out of the data."
         )
     columns = [examples.texts] if examples.pairs is None else [examples.texts, examples.pairs]
     rows = enumerate(zip(*columns, strict=True))

@@ -12,6 +12,8 @@ from typing import Any
 
 from mlp_core.errors import UserError
 
+LONGEST_FIELD = 1 << 26  # Characters of CSV; more is a quote left open.
+
 Row = tuple[int, dict[str, Any]]  # Number of its last line, from 1; values by column.
 
 
@@ -56,6 +58,7 @@ def _tsv_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
 
 
 def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_FIELD)  # Of the whole process; its default refuses long texts.
     reader = csv.reader(lines, strict=True)
     try:
         yield from _under_header(((reader.line_num, fields) for fields in reader if fields), path)

@@ -70,7 +70,7 @@ class TfdsTexts:
         where = f"{self.name}, split {split}"
         columns = [[] for _ in self.text_features]
         labels = np.empty(self.num_examples(split), np.int32)
-        with damage_told(self.name):
+        with damage_told(f"data set {self.name!r}"):
             for i, serialized in enumerate(self._serialized(split)):
                 # Half the time of TFDS's own decoding, which is general.
                 feature = tf_example_pb2.Example.FromString(serialized).features.feature

@@ -2,7 +2,7 @@
 
     DATA/train.tsv         any of the suffixes .tsv, .csv and .jsonl; see `tables`
     DATA/validation.tsv    dev, val and valid are found under this name too
-    DATA/test.tsv
+    DATA/test.tsv          in other names, what is no letter, digit or _ becomes a _
 
 A file has the columns `sentence` or `text`, or of a pair `premise` and `hypothesis`, `sentence1`
 and `sentence2`, `question1` and `question2`, or `question` and `sentence`. A column `label` (or
@@ -11,6 +11,7 @@ Further columns are passed over.
 """
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +147,13 @@ def _find_files(root: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for file in sorted(root.iterdir()):
         if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
-            if file.stem in files:
+            split = re.sub(r"\W", "_", file.stem)  # Names of splits have no other characters.
+            if split in files:
                 raise UserError(
-                    f"config.data.name: {root} has both {files[file.stem].name} and {file.name}; "
+                    f"config.data.name: {root} has both {files[split].name} and {file.name}; "
                     "there can be one file a split."
                 )
-            files[file.stem] = file
+            files[split] = file
     if not files:
         raise UserError(f"config.data.name: {root} has no table. {_expected(root)}")
     for name in VALIDATION_NAMES:
@@ -189,6 +191,12 @@ def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
     if not isinstance(row.get(column), str):
         found = "has no" if column not in row else "holds no text in its"
         raise UserError(f"{file}: line {line} {found} column `{column}`.")
+    try:
+        row[column].encode()
+    except UnicodeEncodeError as error:  # JSON can spell halves of characters.
+        raise UserError(
+            f"{file}: line {line} has half a character in its column `{column}`; mend it."
+        ) from error
     return row[column]
 
 

@@ -99,7 +99,7 @@ class TfdsDataset:
         Raises:
             UserError: a file or picture cannot be read, or an example has no label.
         """
-        with damage_told(self.name):
+        with damage_told(f"data set {self.name!r}"):
             arrays = self._read(split)
         unlabelled = np.flatnonzero((arrays["label"] < 0) | (arrays["label"] >= self.num_classes))
         if unlabelled.size:
@@ -115,7 +115,7 @@ class TfdsDataset:
         Raises:
             UserError: a file cannot be read.
         """
-        with damage_told(self.name):
+        with damage_told(f"data set {self.name!r}"):
             return TfdsRecords(self.name, self.builder, split)
 
     def num_examples(self, split: str) -> int:

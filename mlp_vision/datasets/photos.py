@@ -6,13 +6,13 @@ Only the batches that are read ahead are held in memory, whatever the size of th
 Shapes: B batch, N pixels a side of the model's input.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 
 from mlp_core.errors import UserError
+from mlp_core.worker_processes import available_cores
 from mlp_vision.datasets.bad_pictures import BadPictures, MetPictures
 from mlp_vision.datasets.image_codec import BadPictureError
 from mlp_vision.datasets.pictures import open_picture
@@ -62,7 +62,7 @@ class PhotoSource:
         self._seed = seed
         self._bad = BadPictures(where, len(records))
         self._where = where
-        self._num_threads = num_threads or _available_cores()
+        self._num_threads = num_threads or available_cores()
         self._pool = ThreadPoolExecutor(self._num_threads, "decode")
 
     def __len__(self) -> int:
@@ -143,8 +143,3 @@ class PhotoSource:
                 self._bad.add(name, str(error), "another takes its place")
             index = int(rng.integers(len(self._records)))
         raise UserError(f"{self._where}: {REPLACEMENTS} pictures in a row cannot be read.")
-
-
-def _available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -47,7 +47,7 @@ class TfdsRecords:
         return f"example {index}" + (f" ({file_name.decode()})" if file_name else "")
 
     def _example(self, index: int) -> dict:
-        with damage_told(self._name):
+        with damage_told(f"data set {self._name!r}"):
             return self._features.deserialize_example_np(
                 self._records[index], decoders={"image": tfds.decode.SkipDecoding()}
             )

@@ -9,6 +9,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import models, pre_tokenizers
 
 from mlp_core.errors import UserError
+from mlp_text.sentencepiece_format import parse_model
 from mlp_text.special_tokens import SPECIAL_TOKENS
 from mlp_text.tokenizer import Tokenizer, open_tokenizer
 from tests.mlp_text.english import ODD, PARAGRAPHS
@@ -132,6 +133,12 @@ def test_lines_end_as_on_any_system_and_only_there(tmp_path):
     assert open_tokenizer(path).ids(["the cat"]) == [[5, 7]]
 
 
+def test_a_mark_in_front_of_a_vocabulary_is_no_part_of_it(tmp_path):
+    path = write_vocabulary(tmp_path, [*SPECIAL_TOKENS, "the"])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert open_tokenizer(path).tokens([0, 5]) == ["[PAD]", "the"]
+
+
 def test_everything_survives_json_and_pickle(small, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "tokenizer.json").write_text(small.to_json(), encoding="utf-8")
@@ -224,6 +231,28 @@ def test_a_foreign_tokenizer_json_is_used_as_it_is(tmp_path):
     assert tokenizer.vocab_size == 9 and tokenizer.special_ids == (0, 1, 2, 3, 4)
     assert tokenizer.tokens(np.flatnonzero(tokenizer.continuation)) == ["the", "s"]
     assert tokenizer.ids(["s<mask>s"]) == [[8, 4, 8]]
+
+
+def test_where_no_piece_begins_a_word_each_is_a_word(tmp_path):
+    backend = tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0, "the": 1}, unk_token="[UNK]"))
+    backend.save(str(tmp_path / "tokenizer.json"))
+    assert not open_tokenizer(tmp_path).continuation.any()
+
+
+@pytest.mark.parametrize(
+    "model", [models.WordLevel({"the": 0}, unk_token="<unk>"), models.Unigram([("the", 0.0)])]
+)
+def test_a_vocabulary_without_a_piece_for_unknown_text_is_refused(model, tmp_path):
+    tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UserError, match="tokenizer.json: this vocabulary has no piece for unknown"):
+        open_tokenizer(tmp_path)
+
+
+def test_damaged_rules_of_a_sentencepiece_model_are_told(tmp_path):
+    model = parse_model(train_sentencepiece())
+    model.normalizer_spec.precompiled_charsmap = b"abc"
+    with pytest.raises(UserError, match="a damaged SentencePiece model: its rules for characters"):
+        open_sentencepiece(tmp_path, model.SerializeToString())
 
 
 def test_a_folder_is_searched_in_order(tmp_path, small):

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,13 @@ def test_text_too_short_for_the_size_gives_less_and_says_so(kind, capsys):
     assert 10 < tokenizer.vocab_size < 40
     said = f"the text gives {tokenizer.vocab_size} pieces only, not 1,000"
     assert said in capsys.readouterr().out
+
+
+def test_a_word_without_end_takes_no_time_without_end():
+    started = time.process_time()
+    tokenizer = train_vocabulary([*TEXT, "ab" * 100_000], "wordpiece", 800)
+    assert time.process_time() - started < 10  # Whole, it takes minutes.
+    assert tokenizer.vocab_size == 800
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import time
@@ -105,6 +106,46 @@ def test_a_damaged_file_of_blocks_is_named(built, tmp_path):
     path.unlink()
     with pytest.raises(UserError, match=f"^{path}: missing or damaged"):
         source.gather(np.arange(len(source)))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]"])
+def test_damaged_counts_are_named(content, built, tmp_path):
+    path = tmp_path / "blocks" / "token_counts.npy"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path}: missing or damaged; remove the folder"):
+        built[0].token_counts()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": []}'])
+def test_a_damaged_description_is_named(content, tmp_path):
+    tokenizer = make_tokenizer(tmp_path)
+    shards, _ = make_shards(tmp_path / "text", number=1)
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks" / "corpus.json").write_text(content)
+    with pytest.raises(UserError, match="blocks/corpus.json: damaged; remove the folder"):
+        build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks")
+
+
+def test_a_full_disk_is_told_with_what_helps(tmp_path):
+    tokenizer = make_tokenizer(tmp_path)
+    shards, _ = make_shards(tmp_path / "text", number=1, documents=2000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="File too large.; make room, or name another place"):
+            build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (tmp_path / "blocks").iterdir()] == ["corpus.json"]
+    assert len(build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks"))
+
+
+def test_a_shard_of_the_longest_name_can_be_built(tmp_path):
+    tokenizer = make_tokenizer(tmp_path)
+    path = write_json_lines(tmp_path / ("x" * 250 + ".json"), make_documents(3))
+    shards = open_corpus(str(path))
+    name = corpus_name(shards, tokenizer, layout_of(tokenizer))
+    assert len(build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / name))
 
 
 def test_what_is_built_is_not_built_again(tmp_path, capsys):
@@ -233,6 +274,16 @@ def test_too_many_bad_lines_end_the_build_in_a_sentence(line, fault, tmp_path, m
     message = f"a.json: 7 of 601 entries are no documents, the first is number 8 .{fault}"
     with pytest.raises(UserError, match=message):
         build_corpus(shards, tokenizer, layout_of(tokenizer), tmp_path / "blocks")
+
+
+def test_a_shard_of_nothing_but_bad_lines_ends_the_build(tmp_path):
+    tokenizer = make_tokenizer(tmp_path)
+    write_json_lines(tmp_path / "a.json", make_documents(3))
+    (tmp_path / "b.json").write_text("<html>\n404\n</html>\n")
+    with pytest.raises(UserError, match="b.json: 3 of 3 entries are no documents, .* remove it"):
+        build_corpus(
+            open_corpus(f"{tmp_path}/?.json"), tokenizer, layout_of(tokenizer), tmp_path / "blocks"
+        )
 
 
 @pytest.mark.parametrize("damage", ["cut short", "damaged"])

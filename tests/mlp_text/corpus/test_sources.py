@@ -67,6 +67,31 @@ def test_files_are_named_by_pattern_folder_and_plus(tmp_path):
     assert texts_of(f"{tmp_path}/deep + {tmp_path}/b.json") == ["deep/c.jsonl", "b.json"]
 
 
+def test_paths_may_have_characters_of_patterns_plus_and_capitals(tmp_path):
+    folder = tmp_path / "texts [1] c++"
+    folder.mkdir()
+    for name in ("a.txt", "b+b.TXT", "c.Json.GZ"):
+        text = b'{"text": "c.Json.GZ"}' if name == "c.Json.GZ" else name.encode()
+        (folder / name).write_bytes(gzip.compress(text) if name.endswith("GZ") else text)
+    assert texts_of(folder) == ["a.txt", "b+b.TXT", "c.Json.GZ"]
+    assert texts_of(folder / "b+b.TXT") == ["b+b.TXT"]
+
+
+@pytest.mark.parametrize("ending", ["txt", "json"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_is_told(ending, encoding, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes('\ufeff{"text": "a"}\nb\nc\n'.encode(encoding))
+    with pytest.raises(UserError, match=f"^{path}: this is UTF-16; save it as UTF-8.$"):
+        texts_of(path)
+
+
+def test_half_a_character_is_a_fault_without_text(tmp_path):
+    (tmp_path / "a.json").write_text('{"text": "a \\ud800"}')
+    (entry,) = open_corpus(f"{tmp_path}/a.json")[0].entries()
+    assert (entry.text, entry.fault) == ("", "half a character")
+
+
 def test_the_language_reference_is_split_without_a_common_paragraph():
     train, validation = texts_of("pydoc:train"), texts_of("pydoc:validation")
     assert len(train) > 60 and sum(map(len, train)) > 300_000
@@ -126,6 +151,11 @@ def test_what_a_tfds_data_set_lacks_is_told(tfds_folder):
         open_corpus("tfds:made:train:label", **options)
     with pytest.raises(MissingError, match="tfds:other: TFDS has not prepared it in"):
         open_corpus("tfds:other:train", **options)
+    with pytest.raises(UserError, match=r"train\[:0\]: there is no example in this part"):
+        open_corpus("tfds:made:train[:0]", **options)
+    directory = tfds_folder / "made" / "1.2.0"
+    with pytest.raises(UserError, match=f"write tfds:{directory}:SPLIT"):
+        open_corpus(str(directory))
 
 
 @pytest.mark.parametrize(
@@ -133,11 +163,14 @@ def test_what_a_tfds_data_set_lacks_is_told(tfds_folder):
     [
         ("pydoc", "pydoc:train and pydoc:validation"),
         ("tfds:glue", "tfds:NAME:SPLIT"),
+        ("tfds:/none/glue:train", "tfds:/none/glue: TFDS has not prepared it"),
         ("{folder}/none*.json", "no file is called so"),
         ("{folder}", "no file in this folder ends in"),
         ("", "an empty name"),
         ("{folder}/a.pdf", "text is read from .json, .json.gz"),
         ("pydoc:train+pydoc:train", "names pydoc:train twice"),
+        ("~nobody-is-called-so/a.txt", "no file is called so"),
+        ("+".join(["pydoc:train"] * 40), "names pydoc:train twice"),
     ],
 )
 def test_a_name_of_nothing_is_told(name, message, tmp_path):

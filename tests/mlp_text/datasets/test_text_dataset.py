@@ -144,7 +144,9 @@ def test_single_examples_without_a_label_are_told_by_number(tmp_path):
     rows = sentences(10)
     rows[4]["label"] = -1
     dataset = open_text_dataset(str(write_tfds(tmp_path, SENTENCE, rows)), None)
-    with pytest.raises(UserError, match=r"split train: example \d and 0 others have no label betw"):
+    with pytest.raises(
+        UserError, match=r"split train: 1 of 10 examples have no label .* is example \d;"
+    ):
         dataset.load("train")
 
 
@@ -157,6 +159,12 @@ def test_a_file_in_place_of_its_folder_is_told(tmp_path):
 def test_a_name_that_nothing_is_known_by_is_told_with_what_would_help(tmp_path):
     with pytest.raises(MissingError, match=r"(?s)'glue/rte' is not prepared.*glue/mnli, glue/sst2"):
         open_text_dataset("glue/rte", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["./reveiws", "data/my reviews", "~nobody-is-called-so/reviews"])
+def test_a_path_of_nothing_is_told(name, tmp_path):
+    with pytest.raises(MissingError, match=f"'{name}' is not prepared .* no folder is called so"):
+        open_text_dataset(name, str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["synthetic_text", "synthetic_text/pair"])

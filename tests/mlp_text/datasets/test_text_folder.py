@@ -94,6 +94,24 @@ def test_parts_of_a_file_sorted_by_its_labels_have_all_labels(tmp_path):
     assert again.texts == first.texts and np.array_equal(again.labels, first.labels)
 
 
+def test_a_field_of_csv_may_be_long(tmp_path):
+    long = "word " * 40_000
+    rows = [("text", "label"), (long, "0"), ("b", "1")]
+    folder = write(tmp_path, train_csv="".join(f"{text},{label}\n" for text, label in rows))
+    assert long in open_text_dataset(folder, None).load("train").texts
+
+
+def test_names_of_files_that_no_split_can_have_are_made_such(tmp_path):
+    for name in ("train", "my-dev set"):
+        (tmp_path / f"{name}.tsv").write_text(GOOD)
+    dataset = open_text_dataset(str(tmp_path), None)
+    assert dataset.num_examples("my_dev_set[:50%]") == 1
+    with pytest.raises(
+        UserError, match=r"split 'dev' \(none is called so\); it has my_dev_set \(2"
+    ):
+        check_split("config.data.train_split", dataset, "dev")
+
+
 HEADER = ("sentence", "label")
 GOOD = tsv(HEADER, ("a", "0"), ("b", "1"))
 MISTAKES = {
@@ -121,7 +139,14 @@ MISTAKES = {
         "line 1 has 0.5 for a label; give a name or integer",
     ),
     "empty label": ({"train_tsv": GOOD + "c\t\n"}, "line 4 has '' for a label"),
-    "label of -1": ({"train_tsv": GOOD + "c\t-1\n"}, "split train: line 4 and 0 others have no la"),
+    "label of -1": (
+        {"train_tsv": GOOD + "c\t-1\n"},
+        "split train: 1 of 3 examples have no label between 0 and 1, the first is line 4",
+    ),
+    "half a character": (
+        {"train_jsonl": '{"text": "a", "label": 0}\n{"text": "\\ud800", "label": 1}\n'},
+        "line 2 has half a character in its column `text`",
+    ),
     "foreign label": (
         {"train_tsv": GOOD, "test_tsv": GOOD + "c\t2\n"},
         "split test: line 4 has the label '2', which is none of 0, 1",

@@ -21,7 +21,7 @@ from mlp_core.task import Params, Task
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.labelled_data import LabelledData
-from mlp_text.made_vocabulary import made_files_dir, made_vocabulary
+from mlp_text.made_vocabulary import fingerprint, made_files_dir, made_vocabulary
 from mlp_text.model_spec import (
     EncoderSpec,
     GmlpEncoderSpec,
@@ -40,6 +40,7 @@ from mlp_text.weights import (
 )
 
 SETTINGS = TextConfig
+FINGERPRINT_FILE = "training_text.sha256"  # In the folder of a run.
 DATA = {"text_classification": LabelledData, "masked_lm": CorpusData}
 NEXT_STEPS = (
     "try it with launch/predict.py --weights=RUN 'Some text.', change any field with\n"
@@ -78,6 +79,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     if saved:
         tokenizer, spec = open_tokenizer(workdir / TOKENIZER_FILE), saved
         data.check(f"--workdir={workdir}", spec)
+        _note_other_text(workdir, data)
     else:
         tokenizer = known_tokenizer(settings, weights) or _made_tokenizer(settings, data)
         spec = data.spec(wanted_encoder(settings, _encoder_of(weights), tokenizer.vocab_size))
@@ -110,6 +112,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     files = {
         RunFiles.of(workdir).model.name: prepared.spec.to_json() + "\n",
         TOKENIZER_FILE: prepared.tokenizer.to_json(),
+        FINGERPRINT_FILE: fingerprint(prepared.data) + "\n",
     }
     results = run_task(prepared.task, prepared.settings, config, workdir, files, NEXT_STEPS)
     baselines = in_words(prepared.data.baselines(prepared.task))
@@ -202,6 +205,16 @@ def source_of_weights(settings: TextConfig) -> str | None:
             "a BERT hold that BERT."
         )
     return init or bert.weights
+
+
+def _note_other_text(workdir: Path, data: Data) -> None:
+    """Says so if a run goes on with other training text than it has had."""
+    file = workdir / FINGERPRINT_FILE
+    if file.is_file() and file.read_text().strip() != fingerprint(data):
+        say(
+            "Note: the text of config.data.train_split is not what it was when this run last "
+            "started; the run goes on with the new one."
+        )
 
 
 def _encoder_of(weights: TextWeights | None) -> EncoderSpec | None:

@@ -39,9 +39,14 @@ def vocabulary_file(wanted: TokenizerConfig, folder: Path, text: TrainingText) -
       folder: it is kept in `vocabularies/` there.
       text: what it is made of.
     """
-    settings = json.dumps([dataclasses.asdict(wanted), *text.text_identity()])
+    settings = json.dumps([dataclasses.asdict(wanted), fingerprint(text)])
     digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
     return folder / "vocabularies" / f"{wanted.kind}-{wanted.vocab_size}-{digest}.json"
+
+
+def fingerprint(text: TrainingText) -> str:
+    """A short name of a text, which another has not."""
+    return hashlib.sha256(json.dumps([*text.text_identity()]).encode()).hexdigest()
 
 
 def made_vocabulary(wanted: TokenizerConfig, folder: Path, text: TrainingText) -> Path:

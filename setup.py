@@ -28,7 +28,7 @@ setup(
         "optax>=0.2.6",
         "orbax-checkpoint>=0.12",
         "pillow>=11.3",
-        "protobuf>=5.28.3",
+        "protobuf>=6.33.5",
         "pydantic>=2.11",
         "requests>=2.32.2",
         "safetensors>=0.6",

@@ -106,7 +106,7 @@ def _under_our_names(
     ours = {name: array for name, array in arrays.items() if name.startswith("encoder/")}
     if on_bert and is_bert:
         ours = {name.replace("encoder/", "encoder/bert/", 1): a for name, a in ours.items()}
-    elif keeps_head(weights.spec, spec):
+    elif _keeps_head(weights.spec, spec):
         ours = dict(arrays)
     elif spec.head == "classification":  # A published BERT's pooler is part of a classifier.
         ours |= {f"head/{n}": a for n, a in arrays.items() if n.startswith("pooler/")}
@@ -115,7 +115,7 @@ def _under_our_names(
     return ours
 
 
-def keeps_head(start: TextModelSpec, wanted: TextModelSpec) -> bool:
+def _keeps_head(start: TextModelSpec, wanted: TextModelSpec) -> bool:
     """Whether the head of weights is that of the model."""
     same = ("head", "pooling", "num_classes", "class_names")
     return all(getattr(start, field) == getattr(wanted, field) for field in same)

@@ -1,9 +1,13 @@
-"""Trains a small gMLP on SST-2 from random weights, on a laptop; behind a colon, tmlp or amlp.
+"""Trains a small gMLP, tMLP or aMLP on SST-2 from random weights, on a laptop.
 
-Recipe: configs/small_text.py.
+Recipe: configs/small_text.py; the family is named behind the colon. To start from a masked-LM run
+of configs/mlm_small.py: --config.init.weights=RUN.
+Expected: gmlp 80.7 % of the dev set, the median of seeds 0 to 2 (80.4 to 81.3); after masked-LM
+training 81.4 % (80.9 to 81.8).
+Cost: six minutes of a CPU core.
 
     python launch/main.py --config=configs/sst2_small.py
-    python launch/main.py --config=configs/sst2_small.py:tmlp
+    python launch/sweep.py --config=configs/sst2_small.py:tmlp
 """
 
 from configs import small_text, text_common

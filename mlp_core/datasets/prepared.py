@@ -4,6 +4,7 @@ The builders are given by the name of their data set; each is called with `data_
 `file_format`.
 """
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,33 @@ from mlp_core.errors import MissingError, UserError
 from mlp_core.file_lock import one_at_a_time
 
 Builders = Mapping[str, Callable[..., tfds.core.DatasetBuilder]]
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledDataset:
+    """A data set that TFDS has prepared, with a class label for each example."""
+
+    name: str
+    builder: tfds.core.DatasetBuilder
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits."""
+        return list(self.builder.info.splits)
+
+    @property
+    def num_classes(self) -> int:
+        """How many different labels there are."""
+        return self.builder.info.features["label"].num_classes
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the labels, in order; numbers where the data set has none."""
+        return list(self.builder.info.features["label"].names)
+
+    def num_examples(self, split: str) -> int:
+        """How many examples a split such as "train[:98%]" has."""
+        return self.builder.info.splits[split].num_examples
 
 
 def is_own_folder(name: str, own_builders: Builders) -> bool:

@@ -9,7 +9,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlp_core.datasets.prepared import damage_told, is_own_folder, open_prepared
+from mlp_core.datasets.prepared import (
+    LabelledDataset,
+    damage_told,
+    is_own_folder,
+    open_prepared,
+)
 from mlp_core.datasets.splits import Splits
 from mlp_core.datasets.tfrecord import TfrecordSource
 from mlp_core.errors import UserError
@@ -39,31 +44,10 @@ class TextDataset(Splits, Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class TfdsTexts:
-    """A data set that TFDS has prepared."""
+class TfdsTexts(LabelledDataset):
+    """Texts, or pairs of them, that TFDS has prepared."""
 
-    name: str
     text_features: tuple[str, ...]
-    builder: tfds.core.DatasetBuilder
-
-    @property
-    def splits(self) -> list[str]:
-        """The names of the splits."""
-        return list(self.builder.info.splits)
-
-    @property
-    def num_classes(self) -> int:
-        """How many different labels there are."""
-        return self.builder.info.features["label"].num_classes
-
-    @property
-    def class_names(self) -> list[str]:
-        """The names of the labels, in order; numbers where the data set has none."""
-        return list(self.builder.info.features["label"].names)
-
-    def num_examples(self, split: str) -> int:
-        """How many examples a split has."""
-        return self.builder.info.splits[split].num_examples
 
     def load(self, split: str) -> LabelledTexts:
         """The examples of a split; raises as `TextDataset.load` does."""
@@ -108,7 +92,7 @@ def open_text_dataset(name: str, data_dir: str | None) -> TextDataset:
     if is_own_folder(name, OWN_BUILDERS):
         return TextFolder(Path(name).expanduser())
     builder = open_prepared(name, data_dir, OWN_BUILDERS)
-    return TfdsTexts(name, _checked_text_features(name, builder.info.features), builder)
+    return TfdsTexts(name, builder, _checked_text_features(name, builder.info.features))
 
 
 def _checked_text_features(name: str, features: tfds.features.FeaturesDict) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Image data sets: by name, prepared on disk by TFDS, or folders of pictures."""
 
-import dataclasses
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,12 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from mlp_core.array_source import ArraySource
-from mlp_core.datasets.prepared import damage_told, is_own_folder, open_prepared
+from mlp_core.datasets.prepared import (
+    LabelledDataset,
+    damage_told,
+    is_own_folder,
+    open_prepared,
+)
 from mlp_core.datasets.splits import Splits
 from mlp_core.datasets.tfrecord import TfrecordSource
 from mlp_core.errors import UserError
@@ -62,12 +66,8 @@ def open_source(
     return PhotoSource(f"{dataset.name}, {split}", dataset.records(split), view, seed)
 
 
-@dataclasses.dataclass(frozen=True)
-class TfdsDataset:
-    """A data set that TFDS has prepared."""
-
-    name: str
-    builder: tfds.core.DatasetBuilder
+class TfdsDataset(LabelledDataset):
+    """Pictures that TFDS has prepared."""
 
     @property
     def in_memory(self) -> bool:
@@ -77,21 +77,6 @@ class TfdsDataset:
             return False
         examples = sum(split.num_examples for split in self.builder.info.splits.values())
         return examples * math.prod(shape) * 3 <= MEMORY_LIMIT_BYTES
-
-    @property
-    def splits(self) -> list[str]:
-        """The names of the splits."""
-        return list(self.builder.info.splits)
-
-    @property
-    def num_classes(self) -> int:
-        """How many different labels there are."""
-        return self.builder.info.features["label"].num_classes
-
-    @property
-    def class_names(self) -> list[str]:
-        """The names of the labels, in order; numbers where the data set has none."""
-        return list(self.builder.info.features["label"].names)
 
     def load(self, split: str) -> ArraySource:
         """A split, such as "train[:98%]", as `image`, uint8 [N, H, W, 3], and `label`, int32 [N].
@@ -117,10 +102,6 @@ class TfdsDataset:
         """
         with damage_told(f"data set {self.name!r}"):
             return TfdsRecords(self.name, self.builder, split)
-
-    def num_examples(self, split: str) -> int:
-        """How many examples a split has."""
-        return self.builder.info.splits[split].num_examples
 
     def _read(self, split: str) -> dict[str, np.ndarray]:
         decoders = {"image": tfds.decode.SkipDecoding()}

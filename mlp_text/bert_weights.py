@@ -70,6 +70,7 @@ class BertWeights:
 def open_bert(path: Path) -> BertWeights:
     """Tells sizes by the arrays, numerics by `config.json` beside the file; reads no arrays.
 
+    Where several models share a folder it may be called NAME_config.json, for files NAME*.
     Without that, or where it is silent, attention heads have 64 channels, GELU is that of erf, and
     LayerNorm's epsilon 1e-12.
 
@@ -82,7 +83,7 @@ def open_bert(path: Path) -> BertWeights:
     """
     path = _file_in(path) if path.is_dir() else path
     file = open_weight_file(path)
-    config_path = path.with_name(CONFIG)
+    config_path = _config_beside(path)
     config = read_bert_config(config_path)
     shapes = {plain_name(name): header.shape for name, header in file.headers.items()}
     num_blocks = max(num_blocks_in(shapes), 1)
@@ -104,6 +105,13 @@ def open_bert(path: Path) -> BertWeights:
     }
     _check_shapes(path, shapes, names, settings)
     return BertWeights(path, settings, has_head, has_pooler, file, names)
+
+
+def _config_beside(path: Path) -> Path:
+    """The configuration, whether or not there is one."""
+    named = path.parent.glob(f"?*_{CONFIG}")
+    own = [file for file in named if path.name.startswith(file.name.removesuffix(f"_{CONFIG}"))]
+    return max(own, key=lambda file: len(file.name), default=path.with_name(CONFIG))
 
 
 def _file_in(folder: Path) -> Path:

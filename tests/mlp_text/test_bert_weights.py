@@ -51,6 +51,11 @@ def test_states_and_masked_lm_logits_are_those_of_transformers(tmp_path, names):
 
 
 @pytest.mark.parametrize("names", STYLES)
+def test_models_that_share_a_folder_have_configurations_of_their_own(names):
+    assert open_bert(DATA / f"{names}.safetensors").settings["num_heads"] == 2
+
+
+@pytest.mark.parametrize("names", STYLES)
 def test_names_need_no_prefix(tmp_path, names):
     folder = changed_folder(tmp_path, without_prefix, names=names)
     assert not any(

@@ -1,1 +1,1 @@
-"""Tests of mlp_text."""
+"""Tests of mlp_text.datasets."""

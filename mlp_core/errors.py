@@ -1,5 +1,8 @@
 """The one exception that stands for a mistake of the user's, not of the program's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(ValueError):
     """Something the user can mend.
@@ -10,6 +13,15 @@ class UserError(ValueError):
 
 class MissingError(UserError):
     """Data or weights that a run needs are not here and cannot be had from here."""
+
+
+@contextmanager
+def noted(missing: list[str]) -> Iterator[None]:
+    """Adds what is missing to a list, so that the rest is looked for and all is told at once."""
+    try:
+        yield
+    except MissingError as error:
+        missing.append(str(error))
 
 
 class NonFiniteLossError(UserError):

@@ -12,6 +12,7 @@ import numpy as np
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
 from mlp_core.weight_files import WeightFile, open_weight_file
+from mlp_core.weight_sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_text.bert import BertEncoder
 from mlp_text.bert_config import GELU_NAMES, BertConfig, read_bert_config
 from mlp_text.bert_names import (
@@ -26,7 +27,6 @@ from mlp_text.bert_names import (
 )
 from mlp_text.text_models import MaskedLm
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"  # As the hub has them in a folder.
 PICKLES = "pytorch_model*.bin"
 HEAD_DIM = 64  # Channels of an attention head, in every published size.
 MOST_NAMES = 12  # Of tensors that miss or do not fit, shown one by one.
@@ -109,20 +109,21 @@ def open_bert(path: Path) -> BertWeights:
 
 def _config_beside(path: Path) -> Path:
     """The configuration, whether or not there is one."""
-    named = path.parent.glob(f"?*_{CONFIG}")
-    own = [file for file in named if path.name.startswith(file.name.removesuffix(f"_{CONFIG}"))]
-    return max(own, key=lambda file: len(file.name), default=path.with_name(CONFIG))
+    ending = f"_{CONFIG_FILE}"
+    named = path.parent.glob(f"?*{ending}")
+    own = [file for file in named if path.name.startswith(file.name.removesuffix(ending))]
+    return max(own, key=lambda file: len(file.name), default=path.with_name(CONFIG_FILE))
 
 
 def _file_in(folder: Path) -> Path:
-    if (folder / WEIGHTS).is_file():
-        return folder / WEIGHTS
+    if (folder / WEIGHTS_FILE).is_file():
+        return folder / WEIGHTS_FILE
     if pickles := sorted(file.name for file in folder.glob(PICKLES)):
         raise UserError(
             f"{folder}: {pickles[0]} is a pickle of PyTorch's, which could run any code when it is "
-            f"read, so that it is not; take {WEIGHTS} of the same weights."
+            f"read, so that it is not; take {WEIGHTS_FILE} of the same weights."
         )
-    raise UserError(f"{folder}: there is no {WEIGHTS} in this folder.")
+    raise UserError(f"{folder}: there is no {WEIGHTS_FILE} in this folder.")
 
 
 def _check_names(path: Path, there: Iterable[str], wanted: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from mlp_core import train_loop
 from mlp_core.config import RateFactor, parse_config
 from mlp_core.console import say
-from mlp_core.errors import MissingError, UserError
+from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import check_weight_decay, make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
@@ -24,7 +24,6 @@ from mlp_text.labelled_data import LabelledData
 from mlp_text.made_vocabulary import fingerprint, made_files_dir, made_vocabulary
 from mlp_text.model_spec import (
     EncoderSpec,
-    GmlpEncoderSpec,
     TextModelSpec,
     expected_params,
     read_spec,
@@ -74,8 +73,8 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     check_run_directory(workdir, config)
     saved = read_spec(RunFiles.of(workdir).model) if has_checkpoint(workdir) else None
     source = None if saved else source_of_weights(settings)
-    check_before_fetching(settings, source, saved)
-    data, weights = fetch(settings, source)
+    known = check_before_fetching(settings, source, saved)
+    data, weights = fetch(settings, source, known)
     if saved:
         tokenizer, spec = open_tokenizer(workdir / TOKENIZER_FILE), saved
         data.check(f"--workdir={workdir}", spec)
@@ -122,13 +121,15 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
 
 def check_before_fetching(
     settings: TextConfig, source: str | None, saved: TextModelSpec | None
-) -> None:
-    """What can be known to be wrong before anything is fetched.
+) -> TextWeights | None:
+    """Refuses what can be known to be wrong before anything is fetched.
 
     Args:
       settings: the experiment.
       source: the weights that it starts from.
       saved: the model of a checkpoint that it goes on from.
+
+    Returns the weights, opened, where they are on this machine.
 
     Raises:
         UserError: names the field.
@@ -139,7 +140,7 @@ def check_before_fetching(
     check_fields(settings)
     weights = weights_before_fetching(source) if source else None
     if source and not weights:
-        return  # The weights settle what is not known.
+        return None  # The weights settle what is not known.
     if saved:
         encoder = saved.encoder
     else:
@@ -159,29 +160,28 @@ def check_before_fetching(
     optimizer = _with_rate_of_bert(settings, spec).optimizer
     check_weight_decay(optimizer, params)
     check_rate_factors(optimizer, params)
+    return weights
 
 
-def fetch(settings: TextConfig, source: str | None) -> tuple[Data, TextWeights | None]:
-    """Data and weights, downloaded where need be.
+def fetch(
+    settings: TextConfig, source: str | None, weights: TextWeights | None
+) -> tuple[Data, TextWeights | None]:
+    """Data and weights, downloaded where need be; `weights` are known where none are to be fetched.
 
     Raises:
         MissingError: tells all that is missing at once.
         UserError: something is not as it should be.
     """
-    data, weights, missing = None, None, []
+    data, missing = None, []
     splits = {"config.data.train_split": settings.data.train_split} | {
         f"config.data.eval_splits.{name}": split
         for name, split in settings.data.eval_splits.items()
     }
-    try:
+    with noted(missing):
         data = DATA[settings.task].open(settings, splits)
-    except MissingError as error:
-        missing.append(str(error))
-    try:
-        if source:
+    with noted(missing):
+        if source and not weights:
             weights = open_text_weights(locate_text_weights(source))
-    except MissingError as error:
-        missing.append(str(error))
     if missing:
         missing.append("(configs/gmlp_mlm_python.py needs no download.)")
         raise MissingError("\n".join(missing))
@@ -245,7 +245,7 @@ def _made_tokenizer(settings: TextConfig, data: Data) -> Tokenizer:
 
 def _with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
     """The optimizer told how fast a BERT below a gMLP learns."""
-    if not _has_bert_below(spec):
+    if not spec.bert_below:
         return settings
     factor = RateFactor(pattern="encoder/bert/.*", factor=settings.bert.rate_factor)
     factors = (*settings.optimizer.rate_factors, factor)
@@ -260,14 +260,10 @@ def _build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
     )
     if spec.encoder.architecture == "gmlp":
         training |= dict(stochastic_depth=rates.stochastic_depth)
-    if _has_bert_below(spec) and settings.bert.rate_factor > 0:
+    if spec.bert_below and settings.bert.rate_factor > 0:
         training |= dict(bert_dropout_rate=BERT_DROPOUT)
     return spec.create_model(
         compute_dtype(settings.train.compute_dtype),
         head_dropout_rate=rates.head_dropout_rate,
         **training,
     )
-
-
-def _has_bert_below(spec: TextModelSpec) -> bool:
-    return isinstance(spec.encoder, GmlpEncoderSpec) and spec.encoder.bert is not None

@@ -107,6 +107,11 @@ class TextModelSpec:
         """Tokens of a sequence."""
         return self.encoder.max_length
 
+    @property
+    def bert_below(self) -> BertEncoderSpec | None:
+        """The BERT whose states feed a gMLP; None where there is none."""
+        return self.encoder.bert if isinstance(self.encoder, GmlpEncoderSpec) else None
+
     def create_model(
         self, dtype: Any = jnp.float32, head_dropout_rate: float = 0.0, **training: Any
     ) -> nn.Module:

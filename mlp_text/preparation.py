@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.datasets.prepared import is_own_folder
-from mlp_core.errors import MissingError, UserError
+from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.preparation import (
     THERE,
     check_directory,
@@ -37,7 +37,12 @@ from mlp_text.experiment import (
 from mlp_text.made_vocabulary import made_files_dir, made_vocabulary, vocabulary_file
 from mlp_text.tokenizer import FILES, Tokenizer, open_tokenizer
 from mlp_text.wanted_model import wanted_encoder
-from mlp_text.weights import CASING, TextWeights, locate_text_weights, open_text_weights
+from mlp_text.weights import (
+    TextWeights,
+    locate_text_weights,
+    open_text_weights,
+)
+from mlp_text.wordpiece import CASING_FILE
 
 
 def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
@@ -59,29 +64,25 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
     """
     settings = parse_config(TextConfig, config)
     source = source_of_weights(settings)
-    check_before_fetching(settings, source, None)
+    known = check_before_fetching(settings, source, None)
     if directory is not None:
         directory = directory.absolute()
         folders = ("data_dir", "made_files_dir")
         check_directory(directory, **{name: getattr(settings.data, name) for name in folders})
         settings = _in_directory(settings, directory)
     flags, missing = [], []
-    try:
+    with noted(missing):
         flags += _prepare_datasets(settings, directory)
-    except MissingError as error:
-        missing.append(str(error))
     place = place_of(directory / "weights", source) if directory and source else None
-    try:
+    with noted(missing):
         if source:
-            beside = [CONFIG_FILE, CASING, *FILES]
-            prepare_weights(source, lambda: _weights_at(source).path, place, beside)
-    except MissingError as error:
-        missing.append(str(error))
+            beside = [CONFIG_FILE, CASING_FILE, *FILES]
+            prepare_weights(source, lambda: (known or _weights_at(source)).path, place, beside)
     if missing:
         raise MissingError("\n".join(missing))
     if place:
         flags.append(f"--config.{'init' if settings.init.weights else 'bert'}.weights={place}")
-    data, weights = fetch(settings, str(place) if place else source)
+    data, weights = fetch(settings, str(place) if place else source, known)
     made = _make_files(settings, data, weights)
     if made and directory:
         flags.append(f"--config.data.made_files_dir={directory}")

@@ -83,8 +83,8 @@ def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
         UserError: names `source` and the fields to set.
     """
     there, encoder = start.encoder, wanted.encoder
-    if there.architecture == "bert" and isinstance(encoder, GmlpEncoderSpec) and encoder.bert:
-        encoder = encoder.bert
+    if there.architecture == "bert":
+        encoder = wanted.bert_below or encoder
     if there.vocab_size != encoder.vocab_size:
         raise UserError(
             f"{source}: the vocabulary does not match; the weights have {there.vocab_size:,} "
@@ -101,10 +101,9 @@ def _under_our_names(
     weights: TextWeights, spec: TextModelSpec, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The arrays as they are called in the model that `spec` describes, heads that fit included."""
-    on_bert = isinstance(spec.encoder, GmlpEncoderSpec) and spec.encoder.bert is not None
     is_bert = weights.spec.encoder.architecture == "bert"
     ours = {name: array for name, array in arrays.items() if name.startswith("encoder/")}
-    if on_bert and is_bert:
+    if is_bert and spec.bert_below:
         ours = {name.replace("encoder/", "encoder/bert/", 1): a for name, a in ours.items()}
     elif _keeps_head(weights.spec, spec):
         ours = dict(arrays)

@@ -17,10 +17,10 @@ from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_text.sentencepiece_model import read_sentencepiece
 from mlp_text.special_tokens import complete_special_tokens, find_special_tokens
-from mlp_text.wordpiece import read_wordpiece
+from mlp_text.wordpiece import VOCABULARY_FILE, read_wordpiece
 
 TOKENIZER_FILE = "tokenizer.json"  # Of a run, and of Hugging Face's.
-FILES = (TOKENIZER_FILE, "vocab.txt", "spiece.model")  # In a folder.
+FILES = (TOKENIZER_FILE, VOCABULARY_FILE, "spiece.model")  # In a folder.
 UNKNOWN = "\U0010fffd"  # A character that no text has.
 BLOCK = 1024  # Texts that the library splits at once, on all cores.
 WORD_STARTS = ("\u2581", "\u0120")  # SentencePiece's and byte-level BPE's space before a word.

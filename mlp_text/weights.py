@@ -21,10 +21,9 @@ from mlp_core.weight_sources import (
 from mlp_text.bert_weights import PICKLES, open_bert
 from mlp_text.model_spec import BertEncoderSpec, TextModelSpec, expected_params, read_spec
 from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
+from mlp_text.wordpiece import CASING_FILE, VOCABULARY_FILE
 
 TASKS = ("text_classification", "masked_lm")  # Of our runs.
-VOCABULARY = "vocab.txt"  # Of a BERT, as the hub has it.
-CASING = "tokenizer_config.json"  # Likewise.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +49,9 @@ def locate_text_weights(source: str) -> Path:
         UserError: it is none of these, or cannot be fetched.
     """
     if source.startswith(HUGGING_FACE):
-        return fetch_from_hub(source, [WEIGHTS_FILE, CONFIG_FILE, VOCABULARY], [CASING])
+        return fetch_from_hub(source, [WEIGHTS_FILE, CONFIG_FILE, VOCABULARY_FILE], [CASING_FILE])
     if "://" in source:
-        return fetch_weight_file(source, [CONFIG_FILE, VOCABULARY, CASING])
+        return fetch_weight_file(source, [CONFIG_FILE, VOCABULARY_FILE, CASING_FILE])
     if path := path_on_this_machine(source):
         return path
     raise UserError(

@@ -10,7 +10,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from mlp_core.errors import UserError
 from mlp_text.special_tokens import SPECIAL_TOKENS
 
-SETTINGS_FILE = "tokenizer_config.json"  # Published beside vocab.txt.
+VOCABULARY_FILE = "vocab.txt"  # As it is published,
+CASING_FILE = "tokenizer_config.json"  # and beside it.
 
 
 def wordpiece(
@@ -39,7 +40,7 @@ def read_wordpiece(path: Path, lowercase: bool | None = None) -> tokenizers.Toke
         UserError: the file cannot be read, is no vocabulary, or lacks a special token of BERT's.
     """
     vocabulary = _vocabulary(path)
-    settings = _settings(path.parent / SETTINGS_FILE)
+    settings = _settings(path.parent / CASING_FILE)
     if lowercase is None:
         lowercase = settings.get("do_lower_case")
     if lowercase is None:

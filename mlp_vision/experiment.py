@@ -10,7 +10,7 @@ from mlp_core import train_loop
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.datasets.splits import check_splits
-from mlp_core.errors import MissingError, UserError
+from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import check_weight_decay, make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
@@ -185,15 +185,11 @@ def fetch(
         UserError: the data set has not the splits that the configuration names.
     """
     dataset, weights, missing = None, None, []
-    try:
+    with noted(missing):
         dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
-    except MissingError as error:
-        missing.append(str(error))
-    try:
+    with noted(missing):
         if settings.init.weights and needs_weights:
             weights = locate_weights(settings.init.weights, settings.init.mirror)
-    except MissingError as error:
-        missing.append(str(error))
     if missing:
         missing.append("(configs/mixer_digits.py needs no download.)")
         raise MissingError("\n".join(missing))

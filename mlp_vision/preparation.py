@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.datasets.splits import check_splits
-from mlp_core.errors import MissingError
+from mlp_core.errors import MissingError, noted
 from mlp_core.preparation import (
     THERE,
     check_directory,
@@ -49,14 +49,10 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
         directory = directory.absolute()
         check_directory(directory, data_dir=settings.data.data_dir)
     flags, missing = [], []
-    try:
+    with noted(missing):
         flags += _prepare_dataset(settings.data, directory)
-    except MissingError as error:
-        missing.append(str(error))
-    try:
+    with noted(missing):
         flags += _prepare_weights(settings.init, directory)
-    except MissingError as error:
-        missing.append(str(error))
     if missing:
         raise MissingError("\n".join(missing))
     say_flags(flags)

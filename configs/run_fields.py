@@ -51,6 +51,21 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     config.train.grad_accum_steps = 1  # Micro-batches a step; the update is that of one batch.
     config.train.compute_dtype = "auto"  # "bfloat16", "float32"; auto: float32 on CPU only.
     config.train.ema_decay = 0.0  # Of an average of the parameters, to evaluate; 0: none is kept.
+    config.train.scan_layers = False  # One program for all blocks: deep models compile quickly.
+    # What the backward pass computes anew to save memory: "none", "blocks" (all but their inputs),
+    # or "dots" (all but the results of matrix products).
+    config.train.remat = "none"
+    config.train.stall_limit = 30.0  # Minutes without any progress that end a run; 0: no limit.
+
+    config.sharding = ConfigDict()  # May be changed when a run goes on.
+    config.sharding.model_parallel = 1  # Devices that share each model; the others split batches.
+    # How the training state lies on the devices: "replicated", "fsdp" (split over those that split
+    # batches), "tensor" (over those that share a model) or "fsdp+tensor".
+    config.sharding.layout = "replicated"
+    # Such as ("head/.*=replicated", ".*/kernel=fsdp", "stem/kernel=-,-,-,model"), ahead of the
+    # layout's: a regular expression on parameter names, and where they lie; the first that matches
+    # counts.
+    config.sharding.rules = ()
 
     config.evaluation = ConfigDict()
     config.evaluation.every = "1 epoch"  # Besides at the start and at the end; 0: only then.

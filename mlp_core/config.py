@@ -99,6 +99,45 @@ AnyRateFactor = Annotated[
 
 
 @frozen_settings
+class ShardingRule:
+    """How parameters lie on the mesh: a word for them whole, or a mesh axis for each dimension."""
+
+    pattern: str  # Regular expression on their whole names.
+    placement: Literal["replicated", "fsdp"] | tuple[Literal["data", "model"] | None, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "ShardingRule":
+        """Reads ".*/kernel=fsdp" or "head/kernel=-,model"."""
+        pattern, _, placement = str(text).rpartition("=")
+        axes = tuple(None if axis == "-" else axis for axis in placement.split(","))
+        try:
+            re.compile(pattern)
+            is_word = placement in ("replicated", "fsdp")
+            return cls(pattern=pattern, placement=placement if is_word else axes)
+        except (ValueError, re.error) as error:
+            raise ValueError(
+                f"{str(text)!r} is no sharding rule; write it as 'PATTERN=PLACEMENT', a regular "
+                "expression on parameter names and replicated, fsdp, or for each dimension data, "
+                "model or -, such as '-,model'"
+            ) from error
+
+
+AnyShardingRule = Annotated[
+    ShardingRule,
+    pydantic.BeforeValidator(lambda v: v if isinstance(v, ShardingRule) else ShardingRule.parse(v)),
+]
+
+
+@frozen_settings
+class ShardingConfig:
+    """How devices share the work and the training state."""
+
+    model_parallel: PositiveInt
+    layout: Literal["replicated", "fsdp", "tensor", "fsdp+tensor"]
+    rules: tuple[AnyShardingRule, ...]
+
+
+@frozen_settings
 class OptimizerConfig:
     """The update rule. Weight decay is decoupled and scaled by the learning rate (AdamW)."""
 
@@ -140,6 +179,9 @@ class TrainConfig:
     grad_accum_steps: PositiveInt
     compute_dtype: Literal["auto", "float32", "bfloat16"]
     ema_decay: Fraction
+    scan_layers: bool
+    remat: Literal["none", "blocks", "dots"]
+    stall_limit: NonNegativeFloat
 
 
 @frozen_settings
@@ -185,6 +227,7 @@ class RunConfig:
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     train: TrainConfig
+    sharding: ShardingConfig
     evaluation: EvaluationConfig
     checkpoint: CheckpointConfig
     log: LogConfig

@@ -16,9 +16,12 @@ from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
 
-# Fields that do not make another run: a sweep's member is the run that it is by itself, and
-# batches are the same whoever makes them.
-NOT_OF_THE_RUN = ("sweep/", "data/num_workers")
+# Fields that do not make another run: a sweep's member is the run that it is by itself, batches
+# are the same whoever makes them, and updates are however devices share the work.
+NOT_OF_THE_RUN = (
+    *("sweep/", "sharding/", "data/num_workers"),
+    *(f"train/{name}" for name in ("grad_accum_steps", "scan_layers", "remat", "stall_limit")),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from absl import app, flags
 
-from mlp_core.errors import UserError
+from mlp_core import preemption
+from mlp_core.errors import Preempted, UserError
 from mlp_core.host_memory import keep_freed_memory
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
@@ -20,10 +21,11 @@ BROKEN_PIPE = 141  # And for this.
 def run_command(
     main: Callable[..., None], takes_files: bool = False, when_interrupted: str = ""
 ) -> None:
-    """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
+    """Parses the flags, calls `main` and exits: 2 for a mistake of the user's, 75 for SIGTERM.
 
     With `takes_files`, `main` is called with the list of what stands beside the flags.
     """
+    preemption.listen()
     try:
         files = _parse_flags(sys.argv)
         if files and not takes_files:
@@ -38,6 +40,9 @@ def run_command(
     except KeyboardInterrupt:
         print(f"interrupted{when_interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except Preempted as end:
+        print(f"ended by SIGTERM; {end}", file=sys.stderr)
+        sys.exit(preemption.STATUS)
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)

@@ -6,6 +6,7 @@ so a run that is killed while saving goes on from the one before.
 
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +18,8 @@ from mlp_core.parameters import flatten
 from mlp_core.train_step import TrainState
 
 _preservation = ocp.training.preservation_policies
+
+UNREPORTED = "unreported"  # Key of a checkpoint's own metadata.
 
 
 class Checkpoints:
@@ -74,9 +77,29 @@ class Checkpoints:
         """The folder of the checkpoint of `step`."""
         return self.directory / str(step)
 
-    def save(self, step: int, state: TrainState, metrics: dict[str, float] | None) -> None:
-        """Starts to save `state`; `metrics` are those of an evaluation at this very step."""
-        self._checkpointer.save_async(step, state, metrics=metrics)
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        metrics: dict[str, float] | None,
+        unreported: dict[str, Any],
+    ) -> None:
+        """Starts to save `state`.
+
+        Args:
+          step: its step.
+          state: what is saved.
+          metrics: those of an evaluation at this very step, if there was one.
+          unreported: see `RunLog.unreported`.
+        """
+        custom = {UNREPORTED: unreported}
+        self._checkpointer.save_async(step, state, metrics=metrics, custom_metadata=custom)
+
+    def unreported(self, step: int) -> dict[str, Any]:
+        """What `save` was given; nothing for a step without a checkpoint."""
+        if step != self.latest_step:
+            return {}
+        return (self._checkpointer.metadata(step).custom_metadata or {}).get(UNREPORTED, {})
 
     def load(self, step: int, abstract_state: TrainState) -> TrainState:
         """Reads a checkpoint into the shapes and shardings of `abstract_state`.

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
 from mlp_core.console import say
-from mlp_core.errors import NonFiniteLossError
+from mlp_core.errors import NonFiniteLossError, Preempted
 from mlp_core.evaluation import evaluate_splits
 from mlp_core.initial_state import initial_state
 from mlp_core.input_pipeline import train_batches
@@ -24,6 +24,7 @@ from mlp_core.metric_writer import latest_metrics
 from mlp_core.optimizer import make_optimizer, make_schedule
 from mlp_core.parameter_table import parameter_summary, parameter_table
 from mlp_core.plan import Plan
+from mlp_core.preemption import SaveRequest
 from mlp_core.run_directory import RunFiles
 from mlp_core.run_log import RunLog
 from mlp_core.task import Task
@@ -50,6 +51,7 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
     Raises:
         UserError: the configuration does not fit the data or what lies in `workdir`.
         NonFiniteLossError: the loss or the gradient was not finite.
+        Preempted: SIGTERM has come; the state is saved.
     """
     mesh, plan, files = make_mesh(), Plan.of(config, len(task.train_source)), RunFiles.of(workdir)
     schedule = make_schedule(config.schedule, plan.total, plan.warmup)
@@ -64,14 +66,19 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
         rate_factors=config.optimizer.rate_factors,
     )
     best_metric = config.evaluation.best_metric
-    with closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints:
+    with (
+        SaveRequest() as save_request,
+        closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints,
+    ):
         state = initial_state(task, config, optimizer, checkpoints, mesh)
         _announce(state, config, plan, len(task.train_source), files)
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done.")
             return _last_evaluation(files, task)
         try:
-            results = _loop(task, config, plan, mesh, train_step, state, checkpoints, files)
+            results = _loop(
+                task, config, plan, mesh, train_step, state, checkpoints, files, save_request
+            )
         except NonFiniteLossError as error:
             step = checkpoints.latest_step
             last_good = "none was saved" if step is None else f"it is {checkpoints.path(step)}"
@@ -92,6 +99,7 @@ def _loop(
     state: TrainState,
     checkpoints: Checkpoints,
     files: RunFiles,
+    save_request: SaveRequest,
 ) -> dict[str, float]:
     """Takes `state` to the end of the plan and returns the last evaluation."""
     first_step, batch_size = int(state.step), config.train.global_batch_size
@@ -107,7 +115,8 @@ def _loop(
     eval_step = jax.jit(task.evaluate, out_shardings=whole)
     train_step = jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
     results: dict[str, float] = {}
-    with closing(batches), closing(RunLog(files, plan, batch_size, first_step)) as log:
+    log = RunLog(files, plan, batch_size, first_step, checkpoints.unreported(first_step))
+    with closing(batches), closing(log):
         batch = put_batch(next(batches), mesh)
         started = time.perf_counter()
         train_step = train_step.lower(state, batch).compile()
@@ -127,18 +136,28 @@ def _loop(
                     )
                     log.write_evaluation(step, results)
             is_best = evaluated is not None and checkpoints.would_be_best(evaluated)
-            if step > first_step and (is_best or plan.is_due(step, plan.save_every)):
+            ends_early = save_request.has_come(step)
+            is_due = is_best or ends_early or plan.is_due(step, plan.save_every)
+            if step > first_step and is_due:
                 log.flush()  # Only a state whose making was sound is saved.
                 with log.stopwatch.pause():
-                    checkpoints.save(step, state, evaluated)
+                    checkpoints.save(step, state, evaluated, log.unreported)
             if step == plan.total:
                 break
+            if ends_early:
+                raise Preempted(_what_is_saved(step, first_step))
             if step > first_step:
                 with log.stopwatch.waiting():
                     batch = put_batch(next(batches), mesh)
             state, scalars = train_step(state, batch)
             log.add(step + 1, scalars)
     return results
+
+
+def _what_is_saved(step: int, first_step: int) -> str:
+    """What a run that ends early says."""
+    saved = f"step {step:,} is saved" if step > first_step else "nothing new is to be saved"
+    return f"{saved}; the same command goes on"
 
 
 def _announce(

@@ -24,7 +24,7 @@ def initial_state(
     Nothing is built on one device first and moved after.
 
     Raises:
-        UserError: the checkpoint or the weight file does not fit the model.
+        UserError: no checkpoint is whole, or it or the weight file does not fit the model.
     """
     whole = replicated(mesh)
     keeps_ema = config.train.ema_decay > 0
@@ -37,13 +37,12 @@ def initial_state(
 
     rng = jax.random.key(config.seed)
     abstract = jax.eval_shape(create_random, rng)
-    step = checkpoints.latest_step
-    if step is not None:
-        say(f"Start: goes on from step {step:,}, {checkpoints.path(step)}")
-        placed = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), abstract
-        )
-        return checkpoints.load(step, placed)
+    placed = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), abstract
+    )
+    state = checkpoints.load_newest(placed)
+    if state is not None:
+        return state
     published = task.published_params()
     if published is not None:
         return jax.jit(create, out_shardings=whole)(published)

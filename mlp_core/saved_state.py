@@ -137,6 +137,6 @@ def _set_aside(problems: Sequence[DamagedError]) -> None:
 def _none_is_whole(directory: Path, problems: Sequence[DamagedError]) -> UserError:
     told = "; ".join(f"{error.path.name}: {error.reason}" for error in problems[:MOST_TOLD])
     return UserError(
-        f"{directory}: no checkpoint there is whole and of this model ({told}). To start anew, name "
-        "another --workdir or move that folder away."
+        f"{directory}: no checkpoint there is whole and of this model ({told}). To start anew, "
+        "name another --workdir or move that folder away."
     )

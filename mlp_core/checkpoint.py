@@ -5,6 +5,7 @@ so a run that is killed while saving goes on from the one before. What is damage
 sums of bits, and the newest whole one is taken in its place.
 """
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from mlp_core.train_step import TrainState
 
 _preservation = ocp.training.preservation_policies
 
+# Orbax logs, with tracebacks, what it raises besides.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
+
 
 class Checkpoints:
     """The checkpoints of one run: the latest few and the best few. `load_newest` comes first."""
@@ -35,6 +39,7 @@ class Checkpoints:
         self._best_metric = best_metric
         self._checkpointer: ocp.training.Checkpointer | None = None
         self._has_unchecked_save = False
+        self._has_failed = False
 
     def load_newest(self, abstract_state: TrainState) -> TrainState | None:
         """The state in the newest whole checkpoint, or None where there is no checkpoint.
@@ -114,9 +119,9 @@ class Checkpoints:
         """Waits until everything is on disk, and ends Orbax's threads.
 
         Raises:
-            UserError: the last save has failed.
+            UserError: the last save has failed, and it has not been told yet.
         """
-        if self._checkpointer is not None:
+        if self._checkpointer is not None and not self._has_failed:
             with self._failure_told():
                 self._checkpointer.close()
 
@@ -141,16 +146,13 @@ class Checkpoints:
     @contextmanager
     def _failure_told(self) -> Iterator[None]:
         """One sentence for what Orbax raises where it writes."""
-        remedy = (
-            "checkpoints that were saved before are whole, and with more room the same command "
-            "goes on from the newest."
-        )
         try:
-            with full_disk_told(self.directory, remedy):
+            with full_disk_told(self.directory):
                 yield
-        except UserError:
-            raise
         except Exception as error:  # Orbax raises what it meets.
+            self._has_failed = True
+            if isinstance(error, UserError):
+                raise
             raise UserError(
                 f"{self.directory}: checkpoints cannot be saved there ({reason_of(error)})."
             ) from error

@@ -28,12 +28,8 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 @contextmanager
-def full_disk_told(where: object, remedy: str) -> Iterator[None]:
-    """Raises a sentence in place of whatever a full disk raises.
-
-    Args:
-      where: the folder that is written to.
-      remedy: what to do.
+def full_disk_told(where: object) -> Iterator[None]:
+    """Raises a sentence in place of whatever a full disk raises; `where` is what is written to.
 
     Raises:
         FullDiskError: the disk is full.
@@ -46,5 +42,6 @@ def full_disk_told(where: object, remedy: str) -> Iterator[None]:
         if not is_full_disk(error):
             raise
         raise FullDiskError(
-            f"{where}: no room is left on the disk, or of the quota; {remedy}"
+            f"{where}: no room is left on the disk, or of the quota; make room, and the same "
+            "command goes on."
         ) from error

@@ -13,6 +13,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mlp_core import checkpoint_folder
+from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
@@ -144,7 +145,11 @@ def locked_on_this_host(workdir: Path) -> Iterator[None]:
     """As `locked`, for a process that leaves the devices alone."""
     with (workdir / ".lock").open("w") as file:
         try:
-            lock(file, wait=False)
+            if not lock(file, wait=False):
+                say(
+                    f"Note: --workdir={workdir}: this file system has no locks; see to it that no "
+                    "other run works there."
+                )
         except BlockingIOError as error:
             raise UserError(
                 f"--workdir={workdir}: another run is at work there; wait for it, or name another "

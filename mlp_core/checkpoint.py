@@ -4,6 +4,7 @@ Saving is asynchronous and atomic: a checkpoint appears under its step number wh
 so a run that is killed while saving goes on from the one before.
 """
 
+import functools
 import math
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from orbax.checkpoint import v1 as ocp
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
+from mlp_core.stacked_blocks import has_stacks, in_layout_of, unstack_blocks
 from mlp_core.train_step import TrainState
 
 _preservation = ocp.training.preservation_policies
@@ -81,11 +83,15 @@ class Checkpoints:
     def load(self, step: int, abstract_state: TrainState) -> TrainState:
         """Reads a checkpoint into the shapes and shardings of `abstract_state`.
 
+        Blocks may be stacked in the one and have names of their own in the other.
+
         Raises:
             UserError: the checkpoint holds something else.
         """
         try:
-            return self._checkpointer.load(step, abstract_state)
+            saved = self._checkpointer.metadata(step).metadata
+            state = self._checkpointer.load(step, in_layout_of(saved["params"], abstract_state))
+            return _in_layout_of(abstract_state, state)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise UserError(
                 f"{self.path(step)}: this checkpoint is damaged or of another model (--debug tells "
@@ -97,10 +103,20 @@ class Checkpoints:
         self._checkpointer.close()
 
 
+def _in_layout_of(abstract_state: TrainState, state: TrainState) -> TrainState:
+    """`state` with blocks stacked as in `abstract_state`, which has its shardings."""
+    if has_stacks(abstract_state.params) == has_stacks(state.params):
+        return state
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+    convert = functools.partial(in_layout_of, abstract_state)
+    return jax.jit(convert, out_shardings=shardings)(state)
+
+
 class SavedParams:
     """The parameters in one checkpoint, without the rest of the training state.
 
-    They are those that training evaluates: the average where one is kept.
+    They are those that training evaluates: the average where one is kept. Each block has names of
+    its own, also where they were trained stacked.
     """
 
     def __init__(self, directory: Path):
@@ -113,7 +129,10 @@ class SavedParams:
         try:
             self._state = dict(ocp.metadata(self._directory).metadata)
             self._field = "params" if self._state["ema_params"] is None else "ema_params"
-            self._abstract = flatten(self._state[self._field])
+            abstract = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self._state[self._field]
+            )
+            self._abstract = flatten(unstack_blocks(abstract))
         except Exception as error:  # Orbax raises what it meets.
             raise self._damaged(error) from error
 
@@ -138,7 +157,7 @@ class SavedParams:
             for field, tree in self._state.items()
         }
         try:
-            return flatten(ocp.load(self._directory, wanted)[self._field])
+            return flatten(unstack_blocks(ocp.load(self._directory, wanted)[self._field]))
         except Exception as error:
             raise self._damaged(error) from error
 

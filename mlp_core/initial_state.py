@@ -8,6 +8,7 @@ from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
 from mlp_core.console import say
 from mlp_core.mesh import replicated
+from mlp_core.stacked_blocks import in_layout_of
 from mlp_core.task import Task
 from mlp_core.train_step import TrainState
 
@@ -46,6 +47,7 @@ def initial_state(
         return checkpoints.load(step, placed)
     published = task.published_params()
     if published is not None:
-        return jax.jit(create, out_shardings=whole)(published)
+        params = in_layout_of(abstract.params, published)
+        return jax.jit(create, out_shardings=whole)(params)
     say(f"Start: random parameters, seed {config.seed}")
     return jax.jit(create_random, out_shardings=whole)(rng)

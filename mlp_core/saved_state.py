@@ -60,7 +60,8 @@ def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -
 def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> TrainState:
     """Reads one checkpoint into the shapes and shardings of `abstract_state`, and checks it.
 
-    Blocks may be stacked in the one and have names of their own in the other. All hosts must call it; it succeeds or fails on all of them.
+    Blocks may be stacked in the one and have names of their own in the other. All hosts must call
+    it; it succeeds or fails on all of them.
 
     Raises:
         DamagedError: it is damaged, or holds something else.

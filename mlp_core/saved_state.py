@@ -13,9 +13,9 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.agreement import of_first_host, on_all_hosts
 from mlp_core.checkpoint_folder import DamagedError, check_metrics, saved_steps, set_aside
 from mlp_core.checkpoint_sums import state_sums
+from mlp_core.collectives import of_first_host, on_all_hosts
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.stacked_blocks import has_stacks, in_layout_of

@@ -1,4 +1,4 @@
-"""What all hosts must hold the same of, such as which checkpoint they go on from.
+"""Values that the hosts of a run tell each other through their devices.
 
 Every function here must be called by all hosts. With one host none of them does anything.
 """

@@ -121,7 +121,9 @@ def _soak(folder: Path, steps: int, options: argparse.Namespace) -> dict:
         "difference": difference(killed, undisturbed, steps),
         "memory_growth": {
             "undisturbed": _growth(whole.settled),
-            "worst_life": max(filter(None, (_growth(life.settled) for life in lives)), default=None),
+            "worst_life": max(
+                filter(None, (_growth(life.settled) for life in lives)), default=None
+            ),
             "between_lives": _growth(settled),
         },
         "memory_mib": round(statistics.median(whole.settled)) if whole.settled else None,

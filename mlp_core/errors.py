@@ -30,3 +30,7 @@ class NonFiniteLossError(UserError):
 
 class Preempted(Exception):
     """A run has ended because SIGTERM asked for it; its text tells what is saved."""
+
+
+class LostHostError(UserError):
+    """Another host of the run is gone; the same command goes on."""

@@ -18,7 +18,10 @@ BROKEN_PIPE = 141  # And for this.
 
 
 def run_command(
-    main: Callable[..., None], takes_files: bool = False, when_interrupted: str = ""
+    main: Callable[..., None],
+    takes_files: bool = False,
+    when_interrupted: str = "",
+    uses_jax: bool = True,
 ) -> None:
     """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
 
@@ -28,7 +31,8 @@ def run_command(
         files = _parse_flags(sys.argv)
         if files and not takes_files:
             raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
-        _set_up()
+        if uses_jax:
+            _set_up()
         main(*([files] if takes_files else []))
     except UserError as error:
         if DEBUG.value if flags.FLAGS.is_parsed() else "--debug" in sys.argv:

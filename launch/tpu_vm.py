@@ -65,7 +65,8 @@ NEEDED = {  # Flags, beside --name and --zone.
     "delete": (),
     "run": (ACCELERATOR_TYPE, VERSION, BUCKET, config_flag.CONFIG),
 }
-NAMES = {NAME: r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", ZONE: r"[a-z]+-[a-z]+[0-9]+-[a-z]"}
+ON_A_TPU = ("copy", "install", "start", "logs")
+NAMES = ((NAME, r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"), (ZONE, r"[a-z]+-[a-z]+[0-9]+-[a-z]"))
 
 
 def main(words: list[str]) -> None:
@@ -74,14 +75,14 @@ def main(words: list[str]) -> None:
         raise UserError(f"{sys.argv[0]} takes one of {', '.join(NEEDED)}; see --help.")
     (action,) = words
     command.require(NAME, ZONE, *NEEDED[action])
-    for flag, pattern in NAMES.items():
+    for flag, pattern in NAMES:
         if not re.fullmatch(pattern, flag.value):
             raise UserError(f"--{flag.name}={flag.value}: not a {flag.name} that gcloud takes.")
     job = _job()
     try:
         getattr(job, action)()
     except (UserError, KeyboardInterrupt):
-        if job.tpu.may_be_there:
+        if action in ON_A_TPU or job.tpu.may_be_there:
             _remind_of_cost()
         raise
 

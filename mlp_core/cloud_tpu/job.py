@@ -151,4 +151,6 @@ def _may_go_on(states: list[str]) -> bool:
 
 def _told(states: list[str]) -> str:
     counts = {state: states.count(state) for state in states}
-    return ", ".join(f"{state} ({count} of {len(states)} workers)" for state, count in counts.items())
+    return ", ".join(
+        f"{state} ({count} of {len(states)} workers)" for state, count in counts.items()
+    )

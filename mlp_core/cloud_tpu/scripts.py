@@ -42,19 +42,20 @@ echo "deb [signed-by=$key] $packages gcsfuse-$(lsb_release -cs) main" |
 sudo apt-get -q -o DPkg::Lock::Timeout=600 update
 sudo apt-get -q -o DPkg::Lock::Timeout=600 install -y gcsfuse python3-venv
 
-if ! mountpoint -q {MOUNT}; then
-    sudo mkdir -p {MOUNT}
-    sudo chown "$(id -u):$(id -g)" {MOUNT}
-    sudo systemctl reset-failed {SERVICE}-bucket 2>/dev/null || true
-    # Nothing is remembered of the bucket: other workers write to it, too.
-    sudo systemd-run --quiet --unit={SERVICE}-bucket --uid="$(id -u)" --gid="$(id -g)" \\
-        /usr/bin/gcsfuse --foreground --metadata-cache-ttl-secs=0 \\
-        --metadata-cache-negative-ttl-secs=0 "$1" {MOUNT}
-    for _ in $(seq 60); do if mountpoint -q {MOUNT}; then break; fi; sleep 1; done
-fi
-if ! {{ mkdir -p "{MOUNT}/$2" && probe=$(mktemp -p "{MOUNT}/$2") && rm "$probe"; }}; then
-    echo "error: gs://$1 cannot be written from the TPU; give its service account the role" \\
-        "Storage Object User on the bucket" >&2
+sudo systemctl stop {SERVICE}-bucket 2>/dev/null || true
+sudo systemctl reset-failed {SERVICE}-bucket 2>/dev/null || true
+if mountpoint -q {MOUNT}; then sudo umount {MOUNT}; fi
+sudo mkdir -p {MOUNT}
+sudo chown "$(id -u):$(id -g)" {MOUNT}
+# Nothing is remembered of the bucket: other workers write to it, too.
+sudo systemd-run --quiet --unit={SERVICE}-bucket --uid="$(id -u)" --gid="$(id -g)" \\
+    /usr/bin/gcsfuse --foreground --metadata-cache-ttl-secs=0 \\
+    --metadata-cache-negative-ttl-secs=0 "$1" {MOUNT}
+for _ in $(seq 60); do if mountpoint -q {MOUNT}; then break; fi; sleep 1; done
+if ! mountpoint -q {MOUNT} || ! mkdir -p "{MOUNT}/$2" ||
+    ! probe=$(mktemp -p "{MOUNT}/$2") || ! rm "$probe"; then
+    echo "error: gs://$1 cannot be mounted and written on the TPU; give its service account" \\
+        "the role Storage Object User on the bucket" >&2
     exit 1
 fi
 

@@ -136,8 +136,8 @@ class Tpu:
         except GcloudError as error:
             if error.kind is gcloud.EXISTS:  # An earlier try got through after all.
                 return "CREATING"
+            self.may_be_there = error.kind in (gcloud.SLOW, gcloud.PASSING, gcloud.OTHER)
             if error.kind is gcloud.NO_CAPACITY and time.monotonic() < deadline:
-                self.may_be_there = False
                 return f"none to be had ({error})"
             raise
         return "requested"

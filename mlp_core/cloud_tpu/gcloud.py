@@ -70,6 +70,7 @@ class GcloudError(UserError):
     """A command of gcloud's failed, and would again."""
 
     def __init__(self, what: str, kind: Kind) -> None:
+        """`what` failed, in a sentence; what to do comes with `kind`."""
         super().__init__(f"{what} {kind.advice}".rstrip())
         self.kind = kind
 

@@ -25,6 +25,7 @@ class Workers:
     """All workers of a TPU that is READY."""
 
     def __init__(self, gcloud: Gcloud, wanted: Wanted) -> None:
+        """Of the TPU that `wanted` names."""
         self.gcloud = gcloud
         self.wanted = wanted
         self._log_bytes = 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from absl import app, flags
 
 from mlp_core.errors import UserError
+from mlp_core.full_disk import full_disk_told
 from mlp_core.host_memory import keep_freed_memory
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
@@ -25,7 +26,8 @@ def run_command(
 ) -> None:
     """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
 
-    With `takes_files`, `main` is called with the list of what stands beside the flags.
+    With `takes_files`, `main` is called with the list of what stands beside the flags. A command
+    that does not use JAX starts at once.
     """
     try:
         files = _parse_flags(sys.argv)
@@ -33,7 +35,8 @@ def run_command(
             raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
         if uses_jax:
             _set_up()
-        main(*([files] if takes_files else []))
+        with full_disk_told("cannot write"):
+            main(*([files] if takes_files else []))
     except UserError as error:
         if DEBUG.value if flags.FLAGS.is_parsed() else "--debug" in sys.argv:
             raise

@@ -22,18 +22,22 @@ BROKEN_PIPE = 141  # And for this.
 
 
 def run_command(
-    main: Callable[..., None], takes_files: bool = False, when_interrupted: str = ""
+    main: Callable[..., None],
+    takes_files: bool = False,
+    when_interrupted: str = "",
+    uses_jax: bool = True,
 ) -> None:
     """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
 
-    With `takes_files`, `main` is called with the list of what stands beside the flags. One of
-    several hosts that fails ends the others, too.
+    With `takes_files`, `main` is called with the list of what stands beside the flags. A command
+    that does not use JAX starts at once. One of several hosts that fails ends the others, too.
     """
     try:
         files = _parse_flags(sys.argv)
         if files and not takes_files:
             raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
-        _set_up()
+        if uses_jax:
+            _set_up()
         with full_disk_told("cannot write"):
             main(*([files] if takes_files else []))
         if hosts.are_several():

@@ -173,7 +173,7 @@ def check_shared_folder(folder: Path) -> None:
 
 
 def _wait(look: Callable[[], T | None], limit: float) -> T | None:
-    """What `look` gives as soon as that is not None; None if nothing has come in `limit` seconds."""
+    """What `look` gives once that is not None; None if nothing has come in `limit` seconds."""
     deadline, pause = time.monotonic() + limit, 0.02
     while (found := look()) is None and time.monotonic() < deadline:
         time.sleep(pause)

@@ -20,7 +20,8 @@ from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
 from mlp_core.parameters import flatten
-from mlp_core.saved_state import SUMS, load_newest, read_sums, reason_of, without_other_hosts
+from mlp_core.saved_state import SUMS, load_newest, read_metadata, reason_of, without_other_hosts
+from mlp_core.stacked_blocks import unstack_blocks
 from mlp_core.train_step import TrainState
 
 _preservation = ocp.training.preservation_policies
@@ -161,7 +162,8 @@ class Checkpoints:
 class SavedParams:
     """The parameters in one checkpoint, without the rest of the training state.
 
-    They are those that training evaluates: the average where one is kept.
+    They are those that training evaluates: the average where one is kept. Each block has names of
+    its own, also where they were trained stacked.
     """
 
     def __init__(self, directory: Path):
@@ -172,10 +174,13 @@ class SavedParams:
         """
         self._directory = directory.absolute()
         try:
-            with without_other_hosts():
-                self._state = dict(ocp.metadata(self._directory).metadata)
+            metadata = read_metadata(self._directory)
+            self._state, self._sums = dict(metadata.tree), metadata.sums
             self._field = "params" if self._state["ema_params"] is None else "ema_params"
-            self._abstract = flatten(self._state[self._field])
+            abstract = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self._state[self._field]
+            )
+            self._abstract = flatten(unstack_blocks(abstract))
         except Exception as error:  # Orbax raises what it meets.
             raise self._damaged(reason_of(error)) from error
 
@@ -201,10 +206,10 @@ class SavedParams:
         }
         try:
             with without_other_hosts():
-                arrays = flatten(ocp.load(self._directory, wanted)[self._field])
-            saved_sum = read_sums(self._directory).get(self._field)
+                arrays = flatten(unstack_blocks(ocp.load(self._directory, wanted)[self._field]))
         except Exception as error:
             raise self._damaged(reason_of(error)) from error
+        saved_sum = self._sums.get(self._field)
         if saved_sum is not None and saved_sum != array_sum(arrays.values()):
             raise self._damaged(f"{self._field} are other numbers than were saved")
         return arrays

@@ -26,3 +26,7 @@ def noted(missing: list[str]) -> Iterator[None]:
 
 class NonFiniteLossError(UserError):
     """Training met a loss or gradient that is not a finite number."""
+
+
+class LostHostError(UserError):
+    """Another host of the run is gone; the same command goes on."""

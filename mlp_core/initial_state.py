@@ -5,6 +5,7 @@ import jax
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.console import say
 from mlp_core.programs import Programs
+from mlp_core.stacked_blocks import in_layout_of
 from mlp_core.task import Task
 from mlp_core.train_step import TrainState
 
@@ -22,6 +23,7 @@ def initial_state(
         return state
     published = task.published_params()
     if published is not None:
-        return programs.create(published)
+        params = in_layout_of(programs.abstract_state.params, published)
+        return programs.create(params)
     say(f"Start: random parameters, seed {seed}")
     return programs.create_random(jax.random.key(seed))

@@ -3,18 +3,22 @@
 Whatever happens on one host, all come to the same answer.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.agreement import of_first_host, on_all_hosts
 from mlp_core.checkpoint_folder import DamagedError, check_metrics, saved_steps, set_aside
 from mlp_core.checkpoint_sums import state_sums
+from mlp_core.collectives import of_first_host, on_all_hosts
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.stacked_blocks import has_stacks, in_layout_of
 from mlp_core.train_step import TrainState
 
 SUMS = "bit_sums"  # Name in the metadata of a checkpoint; older ones have none.
@@ -57,7 +61,8 @@ def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -
 def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> TrainState:
     """Reads one checkpoint into the shapes and shardings of `abstract_state`, and checks it.
 
-    All hosts must call it; it succeeds or fails on all of them.
+    Blocks may be stacked in the one and have names of their own in the other. All hosts must call
+    it; it succeeds or fails on all of them.
 
     Raises:
         DamagedError: it is damaged, or holds something else.
@@ -65,9 +70,10 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
     state, sums, problem = None, {}, ""
     try:
         check_metrics(path, best_metric)
-        sums = read_sums(path)
+        metadata = read_metadata(path)
+        sums, saved_layout = metadata.sums, in_layout_of(metadata.tree["params"], abstract_state)
         with without_other_hosts():
-            state = ocp.load(path, abstract_state)
+            state = ocp.load(path, saved_layout)
     except DamagedError as error:
         problem = error.reason
     except Exception as error:  # Orbax raises what it meets.
@@ -80,11 +86,28 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
     other = [part for part in sums if sums[part] != found.get(part)]
     if other:
         raise DamagedError(path, f"other numbers than were saved, in {', '.join(other)}")
-    return state
+    return _in_layout_of(abstract_state, state)
 
 
-def read_sums(path: Path) -> dict[str, int]:
-    """The sums of bits kept with a checkpoint, by part; none where it is older than they are.
+def _in_layout_of(abstract_state: TrainState, state: TrainState) -> TrainState:
+    """`state` with blocks stacked as in `abstract_state`, which has its shardings."""
+    if has_stacks(abstract_state.params) == has_stacks(state.params):
+        return state
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+    convert = functools.partial(in_layout_of, abstract_state)
+    return jax.jit(convert, out_shardings=shardings)(state)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a checkpoint tells of itself."""
+
+    tree: Mapping[str, Any]  # Shapes and types of the parts of the state.
+    sums: Mapping[str, int]  # Of bits, by part; none where it is older than they are.
+
+
+def read_metadata(path: Path) -> Metadata:
+    """What the checkpoint in `path` holds; reads no array.
 
     Raises:
         DamagedError: its metadata are damaged.
@@ -93,7 +116,7 @@ def read_sums(path: Path) -> dict[str, int]:
         metadata = ocp.metadata(path)
     if metadata.commit_timestamp_nsecs is None:  # Orbax lets pass what is no JSON.
         raise DamagedError(path, "its metadata are not readable as JSON")
-    return dict((metadata.custom_metadata or {}).get(SUMS, {}))
+    return Metadata(metadata.metadata, dict((metadata.custom_metadata or {}).get(SUMS, {})))
 
 
 @contextmanager

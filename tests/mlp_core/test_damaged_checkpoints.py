@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from orbax.checkpoint import v1 as ocp
 
 from mlp_core.checkpoint import Checkpoints, SavedParams
 from mlp_core.checkpoint_folder import saved_steps
@@ -145,14 +144,6 @@ def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_one_kept_aside(
     again = opened(folder)
     assert again.load_newest(abstract_state()).step == 6
     again.close()
-
-
-def test_orbax_does_not_notice_a_flipped_bit(folder):
-    """Else the sums would be for nothing."""
-    flip_a_bit(folder / "6")
-    kernel = ocp.load(folder / "6", abstract_state()).params["a"]["kernel"]
-    different = np.asarray(kernel) != np.asarray(made_state(6).params["a"]["kernel"])
-    assert different.sum() <= 1  # In these parameters, or in another part of the state.
 
 
 def test_a_checkpoint_damaged_twice_is_kept_twice(folder):

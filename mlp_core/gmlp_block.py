@@ -13,6 +13,13 @@ from mlp_core.mlp_block import GELU_FORMS, StochasticDepth, depth_rate
 from mlp_core.spatial_gating import SpatialGatingUnit
 from mlp_core.tiny_attention import TinyAttention
 
+# See `sharding`; the two layers are split by the channels between them.
+TENSOR_PARALLEL = (
+    ".*/project_in/kernel=-,model",
+    ".*/project_in/bias=model",
+    ".*/project_out/kernel=model,-",
+)
+
 
 class GmlpBlock(nn.Module):
     """Normalise, expand, GELU, spatial gating unit, project back; one skip around all of it.

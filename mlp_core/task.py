@@ -1,6 +1,6 @@
 """What a task (image classification, say) supplies to the training engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import clu.metrics
@@ -21,6 +21,7 @@ class Task(Protocol):
 
     train_source: Source
     eval_sources: Mapping[str, Source]
+    tensor_parallel: Sequence[str]  # Rules of the layout "tensor", as config.sharding has them.
 
     def init_params(self, rng: jax.Array) -> Params:
         """Random initial parameters, float32."""

@@ -14,6 +14,14 @@ from mlp_core.mlp_block import GELU_FORMS
 
 bert_init = nn.initializers.normal(0.02)
 
+# See `mlp_core.sharding`; attention is split by its heads. The two layers of the MLP are called as
+# those of a gMLP's block.
+TENSOR_PARALLEL = (
+    ".*/(query|key|value)/kernel=-,model",
+    ".*/(query|key|value)/bias=model",
+    ".*/attention_out/kernel=model,-",
+)
+
 
 class BertEncoder(nn.Module):
     """Word, position and segment embeddings, their sum normalised, then blocks of attention.

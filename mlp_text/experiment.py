@@ -10,11 +10,10 @@ from mlp_core import train_loop
 from mlp_core.config import RateFactor, parse_config
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.optimizer import check_weight_decay, make_schedule
+from mlp_core.optimizer import make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.rate_factors import check_rate_factors
-from mlp_core.run import check_evaluation, run_task
+from mlp_core.run import check_evaluation, check_parameters, run_task
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.scores import in_words
 from mlp_core.task import Params, Task
@@ -29,6 +28,7 @@ from mlp_text.model_spec import (
     read_spec,
 )
 from mlp_text.pretrained import check_fit, load_params
+from mlp_text.text_models import TENSOR_PARALLEL
 from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 from mlp_text.wanted_model import check_fields, wanted_encoder
 from mlp_text.weights import (
@@ -157,9 +157,7 @@ def check_before_fetching(
         )
     data.check_settings(settings, spec.max_length)
     params = expected_params(_build_model(settings, spec), spec)
-    optimizer = _with_rate_of_bert(settings, spec).optimizer
-    check_weight_decay(optimizer, params)
-    check_rate_factors(optimizer, params)
+    check_parameters(_with_rate_of_bert(settings, spec), params, TENSOR_PARALLEL)
     return weights
 
 

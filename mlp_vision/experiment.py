@@ -11,11 +11,10 @@ from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.optimizer import check_weight_decay, make_schedule
+from mlp_core.optimizer import make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.rate_factors import check_rate_factors
-from mlp_core.run import check_evaluation, run_task
+from mlp_core.run import check_evaluation, check_parameters, run_task
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
@@ -23,6 +22,7 @@ from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
 from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.model_spec import ModelSpec
+from mlp_vision.models import TENSOR_PARALLEL
 from mlp_vision.policies import make_policy
 from mlp_vision.pretrained import check_fit, check_sizes
 from mlp_vision.published_weights import locate_weights, spec_before_fetching
@@ -160,8 +160,7 @@ def check_before_fetching(
         if start:
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
         expected = expected_params(_build_model(settings, spec), spec.image_size)
-        check_weight_decay(settings.optimizer, expected)
-        check_rate_factors(settings.optimizer, expected)
+        check_parameters(settings, expected, TENSOR_PARALLEL)
     check_evaluation(settings, settings.data.eval_splits, ACCURACIES)
 
 

@@ -15,6 +15,13 @@ from mlp_core.mlp_block import MlpBlock, StochasticDepth, depth_rate
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
 
+# See `mlp_core.sharding`; each MLP is split by its hidden units.
+TENSOR_PARALLEL = (
+    ".*_mixing/Dense_0/kernel=-,model",
+    ".*_mixing/Dense_0/bias=model",
+    ".*_mixing/Dense_1/kernel=model,-",
+)
+
 
 class MixerBlock(nn.Module):
     """Token-mixing MLP, then channel-mixing MLP, each with LayerNorm before and a skip around."""

@@ -26,6 +26,8 @@ def _source(length: int) -> ArraySource:
 class Quadratic:
     """Loss: half the squared distance; `top1` is minus the loss, so that larger is better."""
 
+    tensor_parallel = ()
+
     train_source: ArraySource = dataclasses.field(default_factory=lambda: _source(40))
     eval_sources: dict = dataclasses.field(default_factory=lambda: {"test": _source(13)})
     noise: float = 0.1

@@ -5,28 +5,12 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from configs import run_fields
 from mlp_core.array_source import ArraySource
-from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import NonFiniteLossError, UserError
 from mlp_core.input_pipeline import TrainOrder
 from mlp_core.metric_writer import read_metrics
 from mlp_core.train_loop import check_batch_sizes, train
-from tests.mlp_core.quadratic import Quadratic
-
-
-def settings(**changes) -> RunConfig:
-    config = run_fields.new_config("quadratic", best_metric="test/top1")
-    config.train.duration = "12 steps"
-    config.train.global_batch_size = 8
-    config.evaluation.global_batch_size = 8
-    config.evaluation.every = "4 steps"
-    config.checkpoint.every = "4 steps"
-    config.log.every = "2 steps"
-    config.optimizer.name = "sgd"
-    config.schedule.peak_learning_rate = 0.3
-    config.update_from_flattened_dict(changes)
-    return parse_config(RunConfig, config)
+from tests.mlp_core.quadratic import Interrupt, Quadratic, StopsAt, settings
 
 
 def final_state(workdir, step=12):
@@ -59,26 +43,6 @@ def test_the_loop_ends_with_what_its_final_checkpoint_holds(tmp_path):
     rows = task.eval_sources["test"].gather(np.arange(13))["x"]
     expected = 0.5 * np.square(final_kernel(tmp_path) - rows).sum(-1).mean()
     assert results["test/loss"] == pytest.approx(expected, rel=1e-5)
-
-
-class Interrupt(Exception):
-    pass
-
-
-class StopsAt(ArraySource):
-    """Raises in mid-run, as a reader of batches would see a disk fail."""
-
-    def __init__(self, source, batches):
-        self.source, self.left = source, batches
-
-    def __len__(self):
-        return len(self.source)
-
-    def gather(self, indices, draws=None):
-        self.left -= 1
-        if self.left < 0:
-            raise Interrupt
-        return self.source.gather(indices, draws)
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])

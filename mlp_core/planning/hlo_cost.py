@@ -76,8 +76,7 @@ class _Costs:
                 return [(self._of_name(name), once) for name in names]
             case "conditional":
                 names = instruction.called("branch_computations") or (
-                    instruction.called("true_computation")
-                    + instruction.called("false_computation")
+                    instruction.called("true_computation") + instruction.called("false_computation")
                 )
                 return [(max(map(self._of_name, names), key=lambda cost: cost.total_cycles), 1)]
             case "call":

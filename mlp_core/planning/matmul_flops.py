@@ -5,19 +5,18 @@ loops count as often as they go round.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import jax
 from jax.extend import core
 
 
-def matmul_flops(function: Callable, *arguments) -> float:
-    """Of one call of `function`, over all devices; arguments may be shapes.
+def matmul_flops(traced: core.ClosedJaxpr) -> float:
+    """Of one call, over all devices; `traced` is what `jax.make_jaxpr` gives.
 
     A multiplication and the addition behind it are two. What is computed anew to save memory
     counts. Of branches the costliest counts, and a loop that ends by a condition once.
     """
-    return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return _count(traced.jaxpr)
 
 
 def _count(jaxpr: core.Jaxpr) -> float:

@@ -2,29 +2,23 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from mlp_core import train_loop
 from mlp_core.config import RunConfig
 from mlp_core.errors import UserError
 from mlp_core.mesh import batch_sharding
+from mlp_core.parameters import flatten
 from mlp_core.plan import Plan
+from mlp_core.run import check_parameters
 from mlp_core.task import Task
 
+S = TypeVar("S", bound=RunConfig)
 Examples = Mapping[str, jax.ShapeDtypeStruct]  # What one example is, by feature.
-
-
-@dataclasses.dataclass(frozen=True)
-class CountedExamples:
-    """A source of which only the length is known."""
-
-    count: int
-
-    def __len__(self) -> int:
-        """Number of examples."""
-        return self.count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +56,16 @@ class PlannedRun:
                 "train on; say so with --num_examples."
             ) from None
 
+    def check(self, mesh: Mesh) -> None:
+        """Refuses what a run on `mesh` would refuse before it compiles.
+
+        Raises:
+            UserError: names the field.
+        """
+        train_loop.check_batch_sizes(self.settings, mesh)
+        params = jax.eval_shape(self.task.init_params, jax.random.key(0))
+        check_parameters(self.settings, flatten(params), self.task.tensor_parallel, mesh)
+
     def train_batch(self, mesh: Mesh) -> Examples:
         """The shapes of a training batch on `mesh`."""
         return _batch(self.train_example, self.settings.train.global_batch_size, mesh)
@@ -72,11 +76,13 @@ class PlannedRun:
         return _batch(masked, self.settings.evaluation.global_batch_size, mesh)
 
 
-def planned_dtype(name: str, platform: str) -> str:
-    """What "auto" means on another device than that of this process; see `compute_dtype`."""
-    if name != "auto":
-        return name
-    return "float32" if platform == "cpu" else "bfloat16"
+def on_platform(settings: S, platform: str) -> S:
+    """The settings with the type that "auto" means on devices which are not this process's."""
+    train = settings.train
+    if train.compute_dtype != "auto":
+        return settings
+    dtype = "float32" if platform == "cpu" else "bfloat16"
+    return dataclasses.replace(settings, train=dataclasses.replace(train, compute_dtype=dtype))
 
 
 def _batch(example: Examples, size: int, mesh: Mesh) -> Examples:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 
 
 @dataclasses.dataclass(frozen=True)

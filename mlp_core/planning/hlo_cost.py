@@ -121,7 +121,7 @@ def _step(body: Computation, place: int) -> int | None:
 
 
 def _source(computation: Computation, name: str) -> Instruction:
-    """The instruction that makes a value which may have been copied or seen in other shapes since."""
+    """The instruction that makes a value; it may have been copied or reshaped since."""
     instruction = computation.instructions[name]
     while instruction.opcode in _PASSED_ON:
         instruction = computation.instructions[instruction.operands[0]]
@@ -138,7 +138,7 @@ def _constant(instruction: Instruction) -> int | None:
 
 
 def _sent(instruction: Instruction, computation: Computation) -> dict[str, float]:
-    """Bytes that a device sends in a collective, on a ring of so many that its ends do not count."""
+    """Bytes that a device sends in a collective, on a large ring."""
     kind = instruction.opcode.removesuffix("-start")
     if kind not in COLLECTIVES:
         return {}

@@ -28,7 +28,7 @@ class StepCost:
     # Bytes by kind; of what the compiler wants only what is known where it does not fit.
     memory: Mapping[str, float]
     fits: bool
-    program: ProgramCost | None  # None where it does not fit.
+    program: ProgramCost | None  # None where the compiler gave up for want of memory.
     wanted: float = 0.0  # Bytes, where it does not fit; 0 where the compiler does not say.
 
     @property
@@ -54,7 +54,13 @@ class StepCost:
         return sum(self.program.bytes_sent.values()) / chip.link_bytes
 
 
-def compile_step(step: Any, state: Any, batch: Mapping[str, Any], num_devices: int) -> StepCost:
+def compile_step(
+    step: Any,
+    state: Any,
+    batch: Mapping[str, Any],
+    num_devices: int,
+    memory_limit: float | None = None,
+) -> StepCost:
     """Compiles a jitted step for the devices of its arguments' shardings.
 
     Args:
@@ -62,6 +68,7 @@ def compile_step(step: Any, state: Any, batch: Mapping[str, Any], num_devices: i
       state: shapes with shardings: a `TrainState`, or parameters.
       batch: likewise.
       num_devices: of the mesh.
+      memory_limit: bytes of a device, for those whose compiler does not look at it.
     """
     traced = step.trace(state, batch)
     flops = matmul_flops(traced.jaxpr) / num_devices
@@ -83,7 +90,8 @@ def compile_step(step: Any, state: Any, batch: Mapping[str, Any], num_devices: i
         "program": stats.generated_code_size_in_bytes,
     }
     cost = program_cost(parse_program(compiled.as_text()))
-    return StepCost(seconds, flops, memory, True, cost)
+    fits = memory_limit is None or sum(memory.values()) <= memory_limit
+    return StepCost(seconds, flops, memory, fits, cost)
 
 
 def _state_memory(state: Any) -> dict[str, float]:

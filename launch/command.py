@@ -8,6 +8,7 @@ from collections.abc import Callable
 from absl import app, flags
 
 from mlp_core.errors import UserError
+from mlp_core.full_disk import full_disk_told
 from mlp_core.host_memory import keep_freed_memory
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
@@ -29,7 +30,8 @@ def run_command(
         if files and not takes_files:
             raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
         _set_up()
-        main(*([files] if takes_files else []))
+        with full_disk_told("cannot write"):
+            main(*([files] if takes_files else []))
     except UserError as error:
         if DEBUG.value if flags.FLAGS.is_parsed() else "--debug" in sys.argv:
             raise

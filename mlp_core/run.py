@@ -11,6 +11,7 @@ from mlp_core import train_loop
 from mlp_core.config import RunConfig
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.full_disk import full_disk_told
 from mlp_core.mesh import make_mesh
 from mlp_core.optimizer import check_weight_decay
 from mlp_core.rate_factors import check_rate_factors
@@ -50,7 +51,7 @@ def run_task(
     Raises:
         UserError: another run is at work in `workdir` or lies there; or see `train_loop.train`.
     """
-    with locked(workdir):
+    with locked(workdir), full_disk_told(workdir):
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         for name, text in files.items():

@@ -6,7 +6,8 @@ a checkpoint is taken and there is nothing else to save.
 """
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import jax
@@ -15,8 +16,9 @@ from jax.sharding import Mesh
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
 from mlp_core.console import say
-from mlp_core.errors import NonFiniteLossError
+from mlp_core.errors import UserError
 from mlp_core.evaluation import evaluate_splits
+from mlp_core.full_disk import full_disk_told
 from mlp_core.initial_state import initial_state
 from mlp_core.input_pipeline import train_batches
 from mlp_core.mesh import check_batch_size, make_mesh, put_batch, rows_of_this_host
@@ -50,7 +52,8 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
     Returns the last evaluation's metrics by name, such as `test/top1`.
 
     Raises:
-        UserError: the configuration does not fit the data or what lies in `workdir`.
+        UserError: the configuration does not fit the data or what lies in `workdir`, data cannot be
+          read, or the disk is full.
         NonFiniteLossError: the loss or the gradient was not finite.
     """
     mesh, files = make_mesh(config.sharding.model_parallel), RunFiles.of(workdir)
@@ -63,17 +66,25 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done.")
             return _last_evaluation(files, task)
-        try:
+        with _last_good_told(checkpoints), full_disk_told(workdir):
             results = _loop(task, config, plan, programs, state, checkpoints, files)
-        except NonFiniteLossError as error:
-            step = checkpoints.latest_step
-            last_good = "none was saved" if step is None else f"it is {checkpoints.path(step)}"
-            text = f"{error} As for the last good checkpoint, {last_good}."
-            raise NonFiniteLossError(text) from error
+            checkpoints.wait()
         best = checkpoints.best_step()
         if best is not None:
             say(f"Best checkpoint by {best_metric}: {checkpoints.path(best)}")
         return results
+
+
+@contextmanager
+def _last_good_told(checkpoints: Checkpoints) -> Iterator[None]:
+    """Whatever ends a run, the user is told what it goes on from."""
+    try:
+        yield
+    except UserError as error:
+        step = checkpoints.latest_step
+        last_good = "none was saved" if step is None else f"it is {checkpoints.path(step)}"
+        error.args = (f"{error} As for the last good checkpoint, {last_good}.",)
+        raise
 
 
 def _loop(
@@ -124,6 +135,7 @@ def _loop(
                     checkpoints.save(step, state, evaluated)
             if step == plan.total:
                 break
+            checkpoints.check()
             if step > first_step:
                 with log.stopwatch.waiting():
                     batch = put_batch(next(batches), mesh)

@@ -264,5 +264,7 @@ def build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
     return spec.create_model(
         compute_dtype(settings.train.compute_dtype),
         head_dropout_rate=rates.head_dropout_rate,
+        scan_layers=settings.train.scan_layers,
+        remat=settings.train.remat,
         **training,
     )

@@ -218,4 +218,6 @@ def build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Modu
         dropout_rate=settings.model.dropout_rate,
         stochastic_depth=settings.model.stochastic_depth,
         stochastic_depth_rescaled=settings.model.stochastic_depth_rescaled,
+        scan_layers=settings.train.scan_layers,
+        remat=settings.train.remat,
     )

@@ -149,5 +149,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     train(Quadratic(), settings(), tmp_path)
     wider = dataclasses.make_dataclass("Wider", [], bases=(Quadratic,), frozen=True)
     wider.init_params = lambda self, rng: {"other": {"kernel": jax.random.normal(rng, (5,))}}
-    with pytest.raises(UserError, match="damaged or of another model"):
+    with pytest.raises(
+        UserError, match="checkpoints: no checkpoint there is whole and of this model"
+    ):
         train(wider(), settings(), tmp_path)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from mlp_core.config import parse_config
 from mlp_core.datasets.prepared import find_prepared, is_own_folder
 from mlp_core.datasets.splits import Splits
+from mlp_core.errors import UserError
 from mlp_core.planning.known_dataset import CountedExamples, KnownDataset
 from mlp_core.planning.planned_run import PlannedRun, on_platform
 from mlp_text.config import TextConfig
@@ -146,4 +147,9 @@ def _dataset(settings: TextConfig) -> Splits:
     is_here = data.name in SYNTHETIC or is_own_folder(data.name, OWN_BUILDERS)
     if is_here or find_prepared(data.name, data.data_dir):
         return open_text_dataset(data.name, data.data_dir)
-    return KNOWN.get(data.name) or KnownDataset.told(data.name, None, None, [])
+    if data.name not in KNOWN:
+        raise UserError(
+            f"config.data.name: {data.name} is not on this machine and nothing is known of it; "
+            "launch/prepare.py prepares it."
+        )
+    return KNOWN[data.name]

@@ -1,10 +1,13 @@
 """Image classification to be planned: the task of a run, without pictures and weights."""
 
+import re
+
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
+from mlp_core.errors import UserError
 from mlp_core.planning.planned_run import PlannedRun, on_platform
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.known_sizes import KnownPictures, find_dataset
@@ -26,12 +29,7 @@ def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> 
     """
     settings = on_platform(parse_config(ImageClassificationConfig, config), platform)
     data, train = settings.data, settings.train
-    dataset = find_dataset(data.name, data.data_dir) or KnownPictures.told(
-        data.name,
-        settings.model.num_classes,
-        num_examples,
-        [data.train_split, *data.eval_splits.values()],
-    )
+    dataset = find_dataset(data.name, data.data_dir) or _told_dataset(settings, num_examples)
     spec = wanted_spec(settings, None, num_classes(settings, dataset), tuple(dataset.class_names))
     task = build_task(settings, dataset, spec)
     picture = (spec.image_size, spec.image_size)
@@ -47,6 +45,20 @@ def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> 
         eval_example=_example(picture if task.eval_views_on_host else own_size),
         paper=published_costs(settings.model.name, spec.image_size, data.name, epochs),
     )
+
+
+def _told_dataset(settings: ImageClassificationConfig, num_examples: int | None) -> KnownPictures:
+    """Photographs of which flags tell the figures, the same for each split."""
+    data, classes = settings.data, settings.model.num_classes
+    if num_examples is None or classes is None:
+        raise UserError(
+            f"config.data.name: {data.name} is not on this machine and nothing is known of it; "
+            "tell with --num_examples how many pictures there are to train on, and with "
+            "--config.model.num_classes of how many classes."
+        )
+    splits = " ".join([data.train_split, *data.eval_splits.values()])
+    sizes = dict.fromkeys(re.findall(r"[A-Za-z]\w*", splits), num_examples)
+    return KnownPictures(data.name, classes, sizes)
 
 
 def _example(picture_size: tuple[int, int]) -> dict[str, jax.ShapeDtypeStruct]:

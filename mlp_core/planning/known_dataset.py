@@ -1,12 +1,9 @@
 """A data set of which only the figures are known."""
 
 import dataclasses
-import re
-from collections.abc import Iterable, Mapping
-from typing import Self
+from collections.abc import Mapping
 
 from mlp_core.datasets.splits import parts_of
-from mlp_core.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +39,3 @@ class KnownDataset:
         """How many examples a split such as "train[:98%]" has; ValueError if there is none."""
         parts = parts_of(split, self.sizes, self.sizes.get)
         return sum(len(range(self.sizes[name])[cut]) for name, cut in parts)
-
-    @classmethod
-    def told(
-        cls, name: str, num_classes: int | None, num_examples: int | None, splits: Iterable[str]
-    ) -> Self:
-        """One of which the user tells the figures, the same for each of its splits.
-
-        Raises:
-            UserError: one is missing.
-        """
-        if num_examples is None or num_classes is None:
-            raise UserError(
-                f"config.data.name: {name} is not on this machine and nothing is known of it; tell "
-                "with --num_examples how many there are to train on, and how many classes."
-            )
-        names = re.findall(r"[A-Za-z]\w*", " ".join(splits))
-        return cls(name, num_classes, dict.fromkeys(names, num_examples))

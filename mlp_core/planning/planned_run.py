@@ -48,13 +48,21 @@ class PlannedRun:
         Raises:
             UserError: they depend on the number of examples, and it is not known.
         """
-        try:
-            return Plan.of(self.settings, self.num_examples)
-        except TypeError:
-            raise UserError(
-                f"how long a run on {self.title} takes depends on how many examples there are to "
-                "train on; say so with --num_examples."
-            ) from None
+        settings = self.settings
+        durations = {
+            "train.duration": settings.train.duration,
+            "schedule.warmup": settings.schedule.warmup,
+            "evaluation.every": settings.evaluation.every,
+            "checkpoint.every": settings.checkpoint.every,
+            "log.every": settings.log.every,
+        }
+        for field, duration in durations.items():
+            if self.num_examples is None and duration.unit == "epochs" and duration.amount:
+                raise UserError(
+                    f"config.{field}: how long an epoch is depends on how many examples there are "
+                    "to train on; say so with --num_examples."
+                )
+        return Plan.of(settings, self.num_examples or 1)
 
     def check(self, mesh: Mesh) -> None:
         """Refuses what a run on `mesh` would refuse before it compiles.

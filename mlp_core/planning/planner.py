@@ -1,4 +1,4 @@
-"""Plans runs: compiles the programs of a config, changed in one way or another, for some devices."""
+"""Compiles the programs of a config, changed in one way or another, for some devices."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence

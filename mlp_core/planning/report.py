@@ -220,8 +220,8 @@ def _size(size: float) -> str:
 
 
 def _duration(days: float) -> str:
-    if days < 2 / 24:
-        return f"{days * 24 * 60:,.1f} minutes"
+    if days < 1 / 24:
+        return f"{days * 24 * 60:,.2g} minutes"
     return f"{days * 24:,.1f} hours" if days < 2 else f"{days:,.1f} days"
 
 

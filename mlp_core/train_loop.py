@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
@@ -31,13 +32,15 @@ from mlp_core.task import Task
 from mlp_core.train_step import TrainState
 
 
-def check_batch_sizes(config: RunConfig) -> None:
+def check_batch_sizes(config: RunConfig, mesh: Mesh | None = None) -> None:
     """Refuses batches that do not split evenly over devices and micro-batches.
+
+    The devices are those there are, unless `mesh` has others.
 
     Raises:
         UserError: names the field and the nearest size that fits.
     """
-    mesh, train = make_mesh(config.sharding.model_parallel), config.train
+    mesh, train = mesh or make_mesh(config.sharding.model_parallel), config.train
     field = "global_batch_size"
     check_batch_size(f"config.train.{field}", train.global_batch_size, mesh, train.grad_accum_steps)
     check_batch_size(f"config.evaluation.{field}", config.evaluation.global_batch_size, mesh)

@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from mlp_core.agreement import wait_for_all
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
 from mlp_core.console import say
@@ -121,6 +122,8 @@ def _loop(
         started = time.perf_counter()
         train_step = programs.train_step.lower(state, batch).compile()
         say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
+        # Some backends wait for no more than 30 s for another host to begin.
+        wait_for_all("compilation of the training step")
         for step in range(first_step, plan.total + 1):
             is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
             evaluated = None

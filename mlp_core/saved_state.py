@@ -24,6 +24,7 @@ from mlp_core.train_step import TrainState
 SUMS = "bit_sums"  # Name in the metadata of a checkpoint; older ones have none.
 UNREPORTED = "unreported"  # Another; see `RunLog`.
 MOST_TOLD = 5
+MOST_CHARACTERS = 200
 
 
 def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -> TrainState | None:
@@ -125,15 +126,16 @@ def read_metadata(path: Path) -> Metadata:
 def without_other_hosts() -> Iterator[None]:
     """Has Orbax read without waiting for other hosts, which may have met damage and given up."""
     context = ocp.Context()
-    context.multiprocessing_options.primary_host = None
+    context.multiprocessing_options.primary_host = jax.process_index()
     context.multiprocessing_options.active_processes = {jax.process_index()}
     with context:
         yield
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what a library raised, cut short."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    """The first sentence of what a library raised, cut short."""
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0].split(". ")[0][:MOST_CHARACTERS]
 
 
 def _with_damaged_metrics(paths: Iterable[Path], best_metric: str) -> list[DamagedError]:

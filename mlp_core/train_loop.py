@@ -11,7 +11,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
+from mlp_core.agreement import wait_for_all
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
 from mlp_core.console import say
@@ -32,13 +34,15 @@ from mlp_core.task import Task
 from mlp_core.train_step import TrainState
 
 
-def check_batch_sizes(config: RunConfig) -> None:
+def check_batch_sizes(config: RunConfig, mesh: Mesh | None = None) -> None:
     """Refuses batches that do not split evenly over devices and micro-batches.
+
+    The devices are those there are, unless `mesh` has others.
 
     Raises:
         UserError: names the field and the nearest size that fits.
     """
-    mesh, train = make_mesh(config.sharding.model_parallel), config.train
+    mesh, train = mesh or make_mesh(config.sharding.model_parallel), config.train
     field = "global_batch_size"
     check_batch_size(f"config.train.{field}", train.global_batch_size, mesh, train.grad_accum_steps)
     check_batch_size(f"config.evaluation.{field}", config.evaluation.global_batch_size, mesh)
@@ -118,6 +122,8 @@ def _loop(
         started = time.perf_counter()
         train_step = programs.train_step.lower(state, batch).compile()
         say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
+        # Some backends wait for no more than 30 s for another host to begin.
+        wait_for_all("compilation of the training step")
         for step in range(first_step, plan.total + 1):
             is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
             evaluated = None

@@ -1,4 +1,4 @@
-"""What two processes agree on."""
+"""What two processes tell each other, and that they go on from the same checkpoint."""
 
 import os
 import socket
@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mlp_core.agreement import of_first_host, on_all_hosts
 from mlp_core.checkpoint import Checkpoints
+from mlp_core.collectives import of_first_host, on_all_hosts
 from mlp_core.config import CheckpointConfig
 from mlp_core.train_step import TrainState
 from tests.conftest import ROOT

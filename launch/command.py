@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from mlp_core import hosts
-from mlp_core.errors import LostHostError, UserError
+from mlp_core import hosts, preemption
+from mlp_core.errors import LostHostError, Preempted, UserError
 from mlp_core.full_disk import full_disk_told
 from mlp_core.host_memory import keep_freed_memory
 
@@ -22,18 +22,23 @@ BROKEN_PIPE = 141  # And for this.
 
 
 def run_command(
-    main: Callable[..., None], takes_files: bool = False, when_interrupted: str = ""
+    main: Callable[..., None],
+    takes_files: bool = False,
+    when_interrupted: str = "",
+    uses_jax: bool = True,
 ) -> None:
-    """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
+    """Parses the flags, calls `main` and exits: 2 for a mistake of the user's, 75 for SIGTERM.
 
-    With `takes_files`, `main` is called with the list of what stands beside the flags. One of
-    several hosts that fails ends the others, too.
+    With `takes_files`, `main` is called with the list of what stands beside the flags. A command
+    that does not use JAX starts at once. One of several hosts that fails ends the others, too.
     """
+    preemption.listen()
     try:
         files = _parse_flags(sys.argv)
         if files and not takes_files:
             raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
-        _set_up()
+        if uses_jax:
+            _set_up()
         with full_disk_told("cannot write"):
             main(*([files] if takes_files else []))
         if hosts.are_several():
@@ -48,6 +53,9 @@ def run_command(
     except KeyboardInterrupt:
         print(f"interrupted{when_interrupted}", file=sys.stderr)
         hosts.leave(INTERRUPTED, f"interrupted{when_interrupted}")
+    except Preempted as end:
+        print(f"ended by SIGTERM; {end}", file=sys.stderr)
+        hosts.leave(preemption.STATUS, f"ended by SIGTERM; {end}")
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         hosts.leave(BROKEN_PIPE, "its output is not read any more")
@@ -116,17 +124,15 @@ def _wants_traceback() -> bool:
 
 
 def _leave_for(error: Exception, when_interrupted: str) -> NoReturn:
-    """Ends one of several hosts: others may have failed, and this one have lost their answers."""
-    from jax.errors import JaxRuntimeError
-
-    elsewhere = hosts.failure_of_another()
-    if _wants_traceback() or not (elsewhere or isinstance(error, JaxRuntimeError)):
-        traceback.print_exc()
+    """Ends one of several hosts, which may have met no more than another one's end."""
     first_line = (str(error).splitlines() or [""])[0]
-    status, sentence = elsewhere or (FAILED, f"{type(error).__name__}: {first_line}")
-    if not elsewhere and isinstance(error, JaxRuntimeError) and "clos" in first_line:
-        status = hosts.LOST_HOST
+    failure = hosts.failure_of_another()
+    if failure is None and "Connection closed by peer" in first_line:  # It has left no word.
         sentence = f"another host is gone ({first_line}){when_interrupted}"
+        failure = hosts.Failure(hosts.LOST_HOST, sentence)
+    if failure is None or _wants_traceback():
+        traceback.print_exc()
+    status, sentence = failure or (FAILED, f"{type(error).__name__}: {first_line}")
     print(f"error: {sentence}", file=sys.stderr)
     hosts.leave(status, sentence)
 

@@ -4,7 +4,7 @@ python launch/main.py --config=configs/mixer_digits.py
 python launch/main.py --config=configs/mixer_b16_cifar100.py --config.train.duration="5 epochs"
 python launch/main.py --config=configs/mixer_b16_cifar100.py:smoke
 
-With several hosts, run it on each. Slurm and Cloud TPUs tell it of the others; else, on host I of N:
+With several hosts, run it on each; Slurm and Cloud TPUs tell it of the others. Elsewhere:
 
 python launch/main.py --config=... --coordinator_address=HOST0:1234 --num_processes=N --process_id=I
 """

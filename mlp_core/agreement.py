@@ -30,8 +30,10 @@ MOST_PAUSE = 1.0  # Seconds between two looks.
 def agree(topic: str, word: str, objection: Callable[[str], str], limit: float = AT_ONCE) -> None:
     """Waits until all hosts have looked at the first one's `word` and none objects.
 
+    All hosts call this, and what does, in the same order.
+
     Args:
-      topic: its name, which no other call has; in words, for who waits in vain.
+      topic: what it is about, for who waits in vain.
       word: what the first host has to say.
       objection: what speaks against that on this host, in a sentence; empty if nothing does.
       limit: seconds until all must have come.
@@ -43,7 +45,8 @@ def agree(topic: str, word: str, objection: Callable[[str], str], limit: float =
     store = hosts.store()
     if store is None:
         return
-    words, answers = f"{topic}/words", f"{topic}/answers"
+    place = store.new_place(topic)
+    words, answers = f"{place}/words", f"{place}/answers"
     if store.index == 0:
         store.put(f"{words}/first", word)
         others = [str(index) for index in range(1, store.num_hosts)]
@@ -173,7 +176,7 @@ def check_shared_folder(folder: Path) -> None:
 
 
 def _wait(look: Callable[[], T | None], limit: float) -> T | None:
-    """What `look` gives as soon as that is not None; None if nothing has come in `limit` seconds."""
+    """What `look` gives as soon as that is not None; None after `limit` seconds."""
     deadline, pause = time.monotonic() + limit, 0.02
     while (found := look()) is None and time.monotonic() < deadline:
         time.sleep(pause)

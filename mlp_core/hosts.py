@@ -10,6 +10,7 @@ JAX ends the others with words of its own.
 The store is a part of JAX that has no public name; Orbax uses it, too.
 """
 
+import itertools
 import json
 import os
 import socket
@@ -47,10 +48,15 @@ class Store:
         self._client = distributed.global_state.client
         self.index = distributed.global_state.process_id
         self.num_hosts = distributed.global_state.num_processes
+        self._places = itertools.count()
 
     def put(self, name: str, text: str) -> None:
         """Writes a text."""
         self._client.key_value_set(name, text)
+
+    def new_place(self, topic: str) -> str:
+        """A folder that no one has used, the same for all hosts' n-th call."""
+        return f"{next(self._places)}, {topic}"
 
     def folder(self, folder: str) -> dict[str, str]:
         """The texts called FOLDER/KEY that are there, by key."""

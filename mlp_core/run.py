@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mlp_core import train_loop
@@ -69,7 +70,10 @@ def run_task(
 
 
 def check_parameters(
-    settings: RunConfig, params: Mapping[str, Any], tensor_parallel: Sequence[str]
+    settings: RunConfig,
+    params: Mapping[str, Any],
+    tensor_parallel: Sequence[str],
+    mesh: Mesh | None = None,
 ) -> None:
     """Refuses patterns that match no parameter, and a sharding that does not fit.
 
@@ -77,13 +81,14 @@ def check_parameters(
       settings: the experiment.
       params: what has the parameters' shapes, by name.
       tensor_parallel: see `Task`.
+      mesh: of other devices than those there are.
 
     Raises:
         UserError: names the field.
     """
     check_weight_decay(settings.optimizer, params)
     check_rate_factors(settings.optimizer, params)
-    mesh = make_mesh(settings.sharding.model_parallel)
+    mesh = mesh or make_mesh(settings.sharding.model_parallel)
     ParameterPlacement(settings.sharding, tensor_parallel, mesh).check(params)
 
 

@@ -22,6 +22,7 @@ from mlp_core.stacked_blocks import has_stacks, in_layout_of
 from mlp_core.train_step import TrainState
 
 SUMS = "bit_sums"  # Name in the metadata of a checkpoint; older ones have none.
+UNREPORTED = "unreported"  # Another; see `RunLog`.
 MOST_TOLD = 5
 MOST_CHARACTERS = 200
 
@@ -104,6 +105,7 @@ class Metadata:
 
     tree: Mapping[str, Any]  # Shapes and types of the parts of the state.
     sums: Mapping[str, int]  # Of bits, by part; none where it is older than they are.
+    unreported: dict[str, Any]
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -116,7 +118,8 @@ def read_metadata(path: Path) -> Metadata:
         metadata = ocp.metadata(path)
     if metadata.commit_timestamp_nsecs is None:  # Orbax lets pass what is no JSON.
         raise DamagedError(path, "its metadata are not readable as JSON")
-    return Metadata(metadata.metadata, dict((metadata.custom_metadata or {}).get(SUMS, {})))
+    custom = metadata.custom_metadata or {}
+    return Metadata(metadata.metadata, dict(custom.get(SUMS, {})), custom.get(UNREPORTED, {}))
 
 
 @contextmanager

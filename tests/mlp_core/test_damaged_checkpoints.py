@@ -53,7 +53,7 @@ def saved(tmp_path_factory):
     checkpoints = opened(folder)
     checkpoints.load_newest(abstract_state())
     for step in (2, 4, 6):
-        checkpoints.save(step, made_state(step), {METRIC: 0.1 * step})
+        checkpoints.save(step, made_state(step), {METRIC: 0.1 * step}, {})
     checkpoints.close()
     return folder
 
@@ -138,7 +138,7 @@ def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_one_kept_aside(
     assert f"Note: {folder}/6: this checkpoint is damaged" in out
     assert f"kept as {folder}/damaged_6\n" in out and f"goes on from step 4, {folder}/4\n" in out
     assert saved_steps(folder) == [2, 4] and checkpoints.latest_step == 4
-    checkpoints.save(6, made_state(6), {METRIC: 0.6})
+    checkpoints.save(6, made_state(6), {METRIC: 0.6}, {})
     checkpoints.close()
     assert saved_steps(folder) == [2, 4, 6] and (folder / "damaged_6").exists()
     again = opened(folder)
@@ -151,7 +151,7 @@ def test_a_checkpoint_damaged_twice_is_kept_twice(folder):
         truncate(folder / "6")
         checkpoints = opened(folder)
         checkpoints.load_newest(abstract_state())
-        checkpoints.save(6, made_state(6), None)
+        checkpoints.save(6, made_state(6), None, {})
         checkpoints.close()
     assert (folder / "damaged_6").exists() and (folder / "damaged_6_2").exists()
 
@@ -180,7 +180,7 @@ def test_what_is_no_checkpoint_is_left_alone_and_orbax_agrees(folder):
     assert saved_steps(folder) == [2, 4, 6]
     checkpoints = opened(folder)
     assert checkpoints.load_newest(abstract_state()).step == checkpoints.latest_step == 6
-    checkpoints.save(8, made_state(8), None)
+    checkpoints.save(8, made_state(8), None, {})
     checkpoints.close()
     assert saved_steps(folder) == [2, 4, 6, 8] and (folder / "notes").exists()
 

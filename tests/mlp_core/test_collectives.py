@@ -44,7 +44,7 @@ def work(folder: str, port: str, host: str) -> None:
     first = checkpoints()
     assert first.load_newest(abstract) is None
     for step in (2, 4):
-        first.save(step, jax.jit(make, out_shardings=shardings)(step), None)
+        first.save(step, jax.jit(make, out_shardings=shardings)(step), None, {})
     first.close()
     on_all_hosts(True)  # Written by both.
     if host == "0":  # The half that only the other one reads.

@@ -102,14 +102,14 @@ def test_a_save_that_fails_in_the_background_is_told_soon_and_the_one_before_is_
 ):
     checkpoints = opened(tmp_path)
     checkpoints.load_newest(abstract_state())
-    checkpoints.save(1, made_state(1), None)
+    checkpoints.save(1, made_state(1), None, {})
     checkpoints.wait()
     checkpoints.check()
     state = made_state(2)
     limited(100_000)
     deadline = time.monotonic() + 60
     with pytest.raises(FullDiskError, match=f"^{tmp_path}: no room is left on the disk"):
-        checkpoints.save(2, state, None)
+        checkpoints.save(2, state, None, {})
         while time.monotonic() < deadline:
             checkpoints.check()
             time.sleep(0.01)
@@ -117,7 +117,7 @@ def test_a_save_that_fails_in_the_background_is_told_soon_and_the_one_before_is_
     checkpoints.close()
     again = opened(tmp_path)
     assert again.load_newest(abstract_state()).step == 1
-    again.save(2, state, None)
+    again.save(2, state, None, {})
     again.close()
     assert saved_steps(tmp_path) == [1, 2]
 

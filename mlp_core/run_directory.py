@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
+from mlp_core.small_files import read_json
 
 # Fields that do not make another run: a sweep's member is the run that it is by itself, batches
 # are the same whoever makes them, and updates are however devices share the work.
@@ -55,7 +56,12 @@ def saved_steps(workdir: Path) -> list[int]:
     folder = RunFiles.of(workdir).checkpoints
     if not folder.is_dir():
         return []
-    return sorted(int(e.name) for e in folder.iterdir() if e.name.isdigit() and e.is_dir())
+    return sorted(int(e.name) for e in folder.iterdir() if is_step(e.name) and e.is_dir())
+
+
+def is_step(name: str) -> bool:
+    """Whether a folder of this name is that of a checkpoint."""
+    return name.isascii() and name.isdigit()
 
 
 def has_checkpoint(workdir: Path) -> bool:
@@ -120,10 +126,10 @@ def read_config(workdir: Path) -> dict[str, Any]:
     """
     saved_file = RunFiles.of(workdir).config
     try:
-        return json.loads(saved_file.read_text())
+        return _read_object(saved_file)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{saved_file}: not readable as JSON; mend it or name another --workdir."
+            f"{saved_file}: not readable as JSON ({error}); mend it or name another --workdir."
         ) from error
 
 
@@ -178,9 +184,9 @@ def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
     if not has_checkpoint(workdir) or not file.exists() or differences_to_run(workdir, config):
         return None
     try:
-        return json.loads(file.read_text())
+        return _read_object(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: not readable as JSON; delete it.") from error
+        raise UserError(f"{file}: not readable as JSON ({error}); delete it.") from error
 
 
 def write_on_first_host(target: Path, text: str) -> None:
@@ -194,6 +200,13 @@ def write_whole(target: Path, text: str) -> None:
     temporary = target.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, target)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise ValueError("not an object with fields")
+    return content
 
 
 def _in_lines(value: dict[str, Any]) -> str:

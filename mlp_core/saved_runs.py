@@ -7,7 +7,7 @@ from pathlib import Path
 from mlp_core.checkpoint import SavedParams
 from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.run_directory import RunFiles, read_config, saved_steps
+from mlp_core.run_directory import RunFiles, is_step, read_config, saved_steps
 from mlp_core.weight_sources import WEIGHTS_FILE
 
 
@@ -52,7 +52,7 @@ def open_saved_run(path: Path, tasks: Sequence[str]) -> SavedRun:
 
 def _run_and_steps(path: Path) -> tuple[Path, list[int]]:
     """The folder of the run, and the steps to choose from."""
-    if path.name.isdigit() and path.parent.name == RunFiles.of(path).checkpoints.name:
+    if is_step(path.name) and path.parent.name == RunFiles.of(path).checkpoints.name:
         return path.parent.parent, [int(path.name)]
     return path, saved_steps(path)
 

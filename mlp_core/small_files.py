@@ -19,13 +19,13 @@ def read_bytes(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
         OSError: it cannot be read.
         ValueError: it is no regular file (a pipe or device may have no end), or too long.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
         raise ValueError("not a regular file")
+    if found.st_size > most_bytes:
+        raise ValueError(f"longer than the {most_bytes >> 20:,} MiB that are read of such a file")
     with path.open("rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise ValueError(f"longer than the {most_bytes >> 20} MiB that are read of such a file")
-    return content
+        return file.read(most_bytes)
 
 
 def read_text(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> str:

@@ -22,8 +22,8 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from mlp_core.errors import UserError
 from mlp_core.small_files import read_bytes
 from mlp_text.sentencepiece_format import parse_model
-from mlp_text.tokenizers_library import check_character_rules, faults_as_value_errors
 from mlp_text.special_tokens import NAMES
+from mlp_text.tokenizers_library import check_character_rules, faults_as_value_errors
 
 SPACE = "\u2581"  # Stands for a space: pieces that begin with it begin a word.
 UNIGRAM, BPE = 1, 2  # Of `TrainerSpec.ModelType`.

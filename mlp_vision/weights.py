@@ -94,7 +94,7 @@ def _open_file(path: Path) -> Weights:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise UserError(
-            f"{path}: no model of this project ({'.'.join(map(str, first['loc']))}: {first['msg']})."
+            f"{path}: no model of this project ({first['loc'][0]}: {first['msg']})."
         ) from error
     _check_shapes(path, shapes, spec)
     return Weights(

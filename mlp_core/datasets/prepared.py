@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import naming, read_only_builder
+from tensorflow_datasets.core.utils import error_utils
 
 from mlp_core.console import say
 from mlp_core.datasets.conversion import find_converted
@@ -108,7 +109,8 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
             return None
         else:
             # What `builder_from_files` begins with, which then reads the folder unseen.
-            folder = read_only_builder._find_builder_dir(name, data_dir=data_dir)
+            with error_utils.reraise_with_context(tfds.core.DatasetNotFoundError):
+                folder = read_only_builder._find_builder_dir(name, data_dir=data_dir)
             if folder is None:
                 return None
         builder = open_directory(Path(folder))

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
-from mlp_core.mesh import put_batch
+from mlp_core.mesh import put_batch, rows_of_this_host
 from mlp_core.source import Source
 
 
@@ -41,7 +41,8 @@ def evaluate(
         UserError: no example, or too few of them, could be read.
     """
     total, scored = None, 0
-    for batch in eval_batches(source, global_batch_size):
+    rows = rows_of_this_host(global_batch_size, mesh)
+    for batch in eval_batches(source, global_batch_size, rows):
         batch = put_batch(batch, mesh)
         metrics = eval_step(params, batch)
         jax.block_until_ready(total)  # One batch ahead of the device, not the whole split.

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import grain
-import jax
 import numpy as np
 
 from mlp_core.source import Source, SourceForWorkers
@@ -67,19 +66,20 @@ def train_batches(
     first_step: int,
     total_steps: int,
     num_workers: int = 0,
+    rows: np.ndarray | None = None,
 ) -> Generator[Batch]:
-    """This host's rows of the batches of steps `first_step` to `total_steps` - 1, read ahead.
+    """The batches of steps `first_step` to `total_steps` - 1, read ahead.
 
     Close it when it is no longer needed. With `num_workers` as many processes gather them from
-    copies of a `SourceForWorkers`; the batches are the same.
+    copies of a `SourceForWorkers`; the batches are the same. With `rows`, the indices of some rows
+    of a global batch, only these are read.
 
     Raises:
         UserError: examples cannot be read, or a worker has died.
     """
     order = TrainOrder(len(source), global_batch_size, seed)
-    host_rows = _rows_of_this_host(global_batch_size)
-    gather = GatherStep(source, order, host_rows.start)
-    num_rows = host_rows.stop - host_rows.start
+    gather = GatherStep(source, order, np.arange(global_batch_size) if rows is None else rows)
+    num_rows = len(gather.rows)
     if not num_workers or not isinstance(source, SourceForWorkers):
 
         def gather_all(step: int) -> Batch:
@@ -100,32 +100,35 @@ def train_batches(
 
 @dataclass(frozen=True)
 class GatherStep:
-    """Gathers rows of the batches of training steps, counted from this host's first one."""
+    """Gathers some rows of the batches of training steps."""
 
     source: Source | SourceForWorkers
     order: TrainOrder
-    first_row: int
+    rows: np.ndarray
 
-    def __call__(self, step: int, rows: slice) -> Batch:
-        """Some rows of the batch of `step`."""
-        rows = slice(self.first_row + rows.start, self.first_row + rows.stop)
+    def __call__(self, step: int, part: slice) -> Batch:
+        """A part of the rows, of the batch of `step`."""
+        rows = self.rows[part]
         return self.source.gather(self.order.batch(step)[rows], self.order.positions(step)[rows])
 
-    def with_findings(self, step: int, rows: slice) -> tuple[Batch, Any]:
+    def with_findings(self, step: int, part: slice) -> tuple[Batch, Any]:
         """The same in a worker, and what its copy of the source has found."""
-        return self(step, rows), self.source.findings()
+        return self(step, part), self.source.findings()
 
 
-def eval_batches(source: Source, global_batch_size: int) -> Generator[Batch]:
-    """This host's rows of batches that hold every example exactly once, in order, read ahead.
+def eval_batches(
+    source: Source, global_batch_size: int, rows: np.ndarray | None = None
+) -> Generator[Batch]:
+    """Batches that hold every example exactly once, in order, read ahead.
 
     The last batch is filled up with repetitions of the first example; `mask`, float32 [B], is
-    zero there and where the source could not read an example, and one elsewhere.
+    zero there and where the source could not read an example, and one elsewhere. With `rows`, the
+    indices of some rows of a global batch, only these are read.
     """
-    rows = _rows_of_this_host(global_batch_size)
+    rows = np.arange(global_batch_size) if rows is None else rows
 
     def gather(i: int) -> Batch:
-        positions = np.arange(i * global_batch_size, (i + 1) * global_batch_size)[rows]
+        positions = i * global_batch_size + rows
         real = positions < len(source)
         batch = source.gather(np.where(real, positions, 0))
         return batch | {"mask": real.astype(np.float32) * batch.get("mask", np.float32(1))}
@@ -143,9 +146,3 @@ def _read_ahead(
         iter(grain.MapDataset.range(first, last).map(gather).to_iter_dataset(options))
     ) as it:
         yield from it
-
-
-def _rows_of_this_host(global_batch_size: int) -> slice:
-    per_host = global_batch_size // jax.process_count()
-    first = jax.process_index() * per_host
-    return slice(first, first + per_host)

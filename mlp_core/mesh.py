@@ -1,7 +1,10 @@
-"""Devices as a named mesh, and how batches and state lie on it.
+"""Devices as a named mesh, and how batches lie on it.
 
-The mesh has one axis, `data`: batches are split over it and the training state is replicated.
+The mesh has two axes. Batches are split over `data`; devices along `model` see the same examples
+and may share the parameters of each layer, see `sharding`.
 """
+
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -9,15 +12,29 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mlp_core.errors import UserError
 
+DATA, MODEL = "data", "model"
 
-def make_mesh() -> Mesh:
-    """All devices of all hosts on the axis `data`."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+def make_mesh(model_parallel: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """All devices of all hosts, or `devices`, of which `model_parallel` share a model.
+
+    Raises:
+        UserError: they cannot be shared out so.
+    """
+    devices = jax.devices() if devices is None else devices
+    groups, rest = divmod(len(devices), model_parallel)
+    if rest:
+        raise UserError(
+            f"config.sharding.model_parallel: {len(devices)} devices cannot be shared out in "
+            f"groups of {model_parallel}; choose a divisor of {len(devices)}."
+        )
+    shape, axis_types = (groups, model_parallel), (AxisType.Auto,) * 2
+    return jax.make_mesh(shape, (DATA, MODEL), axis_types=axis_types, devices=devices)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Splits the first axis of a batch over the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    return NamedSharding(mesh, PartitionSpec(DATA))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -25,12 +42,28 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def rows_of_this_host(global_batch_size: int, mesh: Mesh) -> np.ndarray:
+    """Indices of the rows of a global batch that this host's devices hold, ascending."""
+    rows = np.arange(global_batch_size).reshape(mesh.shape[DATA], -1)
+    return rows[_parts_of_this_host(mesh)].reshape(-1)
+
+
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Moves this host's rows of a global batch to its devices."""
+    """Moves this host's rows of a global batch, see `rows_of_this_host`, to its devices."""
     sharding = batch_sharding(mesh)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()
-    }
+    if jax.process_count() == 1:
+        return jax.device_put(batch, sharding)
+    parts = _parts_of_this_host(mesh)
+
+    def put(rows: np.ndarray) -> jax.Array:
+        by_part = dict(zip(parts, np.split(rows, len(parts)), strict=True))
+        size = len(by_part[parts[0]])
+        shape = (size * mesh.shape[DATA], *rows.shape[1:])
+        return jax.make_array_from_callback(
+            shape, sharding, lambda index: by_part[index[0].indices(shape[0])[0] // size]
+        )
+
+    return {name: put(rows) for name, rows in batch.items()}
 
 
 def check_batch_size(field: str, global_batch_size: int, mesh: Mesh, micro_batches: int = 1):
@@ -39,11 +72,19 @@ def check_batch_size(field: str, global_batch_size: int, mesh: Mesh, micro_batch
     Raises:
         UserError: names the field, the numbers and the nearest size that fits.
     """
-    parts = mesh.size * micro_batches
+    groups = mesh.shape[DATA]
+    parts = groups * micro_batches
     if global_batch_size % parts:
         nearest = max(round(global_batch_size / parts), 1) * parts
+        what = "device" if mesh.shape[MODEL] == 1 else "device group"
         micro = f" times {micro_batches} micro-batches" if micro_batches > 1 else ""
         raise UserError(
-            f"{field}: {global_batch_size} examples do not split evenly over {mesh.size} "
-            f"device{'s' if mesh.size > 1 else ''}{micro}; {nearest} would."
+            f"{field}: {global_batch_size} examples do not split evenly over {groups} "
+            f"{what}{'s' if groups > 1 else ''}{micro}; {nearest} would."
         )
+
+
+def _parts_of_this_host(mesh: Mesh) -> np.ndarray:
+    """Which of the parts that a batch is split into lie on this host's devices."""
+    is_here = np.vectorize(lambda device: device.process_index == jax.process_index())
+    return np.flatnonzero(is_here(mesh.devices).any(axis=mesh.axis_names.index(MODEL)))

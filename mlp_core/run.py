@@ -1,14 +1,20 @@
 """A run in its folder, from a task that is ready to the lines that tell its end."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mlp_core import train_loop
 from mlp_core.config import RunConfig
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.full_disk import full_disk_told
+from mlp_core.mesh import make_mesh
+from mlp_core.optimizer import check_weight_decay
+from mlp_core.rate_factors import check_rate_factors
 from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
@@ -18,6 +24,7 @@ from mlp_core.run_directory import (
     write_on_first_host,
 )
 from mlp_core.scores import in_words
+from mlp_core.sharding import ParameterPlacement
 from mlp_core.task import Task
 
 
@@ -44,7 +51,7 @@ def run_task(
     Raises:
         UserError: another run is at work in `workdir` or lies there; or see `train_loop.train`.
     """
-    with locked(workdir):
+    with locked(workdir), full_disk_told(workdir):
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         for name, text in files.items():
@@ -60,6 +67,29 @@ def run_task(
         f"Next: {next_steps}"
     )
     return results
+
+
+def check_parameters(
+    settings: RunConfig,
+    params: Mapping[str, Any],
+    tensor_parallel: Sequence[str],
+    mesh: Mesh | None = None,
+) -> None:
+    """Refuses patterns that match no parameter, and a sharding that does not fit.
+
+    Args:
+      settings: the experiment.
+      params: what has the parameters' shapes, by name.
+      tensor_parallel: see `Task`.
+      mesh: of other devices than those there are.
+
+    Raises:
+        UserError: names the field.
+    """
+    check_weight_decay(settings.optimizer, params)
+    check_rate_factors(settings.optimizer, params)
+    mesh = mesh or make_mesh(settings.sharding.model_parallel)
+    ParameterPlacement(settings.sharding, tensor_parallel, mesh).check(params)
 
 
 def check_evaluation(

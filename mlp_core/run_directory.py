@@ -12,6 +12,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mlp_core import checkpoint_folder
+from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
@@ -53,15 +55,7 @@ class RunFiles:
 
 def saved_steps(workdir: Path) -> list[int]:
     """The steps of which the run in `workdir` has a checkpoint, in order."""
-    folder = RunFiles.of(workdir).checkpoints
-    if not folder.is_dir():
-        return []
-    return sorted(int(e.name) for e in folder.iterdir() if is_step(e.name) and e.is_dir())
-
-
-def is_step(name: str) -> bool:
-    """Whether a folder of this name is that of a checkpoint."""
-    return name.isascii() and name.isdigit()
+    return checkpoint_folder.saved_steps(RunFiles.of(workdir).checkpoints)
 
 
 def has_checkpoint(workdir: Path) -> bool:
@@ -152,7 +146,11 @@ def locked_on_this_host(workdir: Path) -> Iterator[None]:
     """As `locked`, for a process that leaves the devices alone."""
     with (workdir / ".lock").open("w") as file:
         try:
-            lock(file, wait=False)
+            if not lock(file, wait=False):
+                say(
+                    f"Note: --workdir={workdir}: this file system has no locks; see to it that no "
+                    "other run works there."
+                )
         except BlockingIOError as error:
             raise UserError(
                 f"--workdir={workdir}: another run is at work there; wait for it, or name another "

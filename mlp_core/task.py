@@ -1,6 +1,6 @@
 """What a task (image classification, say) supplies to the training engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import clu.metrics
@@ -21,12 +21,16 @@ class Task(Protocol):
 
     train_source: Source
     eval_sources: Mapping[str, Source]
+    tensor_parallel: Sequence[str]  # Rules of the layout "tensor", as config.sharding has them.
 
     def init_params(self, rng: jax.Array) -> Params:
         """Random initial parameters, float32."""
 
     def published_params(self) -> Params | None:
-        """Parameters from a weight file as numpy arrays, or None to start at random."""
+        """Parameters from a weight file as numpy arrays, or None to start at random.
+
+        Blocks have names of their own, also where those of `init_params` are stacked.
+        """
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
         """Host batch to model input, with training's randomness; runs inside the jitted step."""

@@ -5,6 +5,7 @@ Shapes: B batch, S tokens, P prediction slots, V vocabulary.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import flax.linen as nn
 import flax.struct
@@ -17,6 +18,7 @@ from mlp_core.errors import UserError
 from mlp_core.source import Source
 from mlp_core.task import Batch, Params
 from mlp_text.masking import Masking
+from mlp_text.text_models import TENSOR_PARALLEL
 
 
 @flax.struct.dataclass
@@ -51,6 +53,8 @@ class MaskedLanguageModelling:
     Raises:
         UserError: there are more prediction slots than tokens in a row.
     """
+
+    tensor_parallel: ClassVar = TENSOR_PARALLEL
 
     model: nn.Module
     masking: Masking

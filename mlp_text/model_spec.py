@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pydantic
 from pydantic import Field
 
+from mlp_core.block_stack import Remat
 from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
@@ -43,7 +44,7 @@ class BertEncoderSpec:
     layer_norm_epsilon: PositiveFloat = 1e-12
 
     def create(self, dtype: Any = jnp.float32, **training: Any) -> BertEncoder:
-        """The encoder; `training` may set rates of dropout."""
+        """The encoder; `training` may set rates of dropout, `scan_layers` and `remat`."""
         fields = dataclasses.asdict(self)
         del fields["architecture"]
         return BertEncoder(**fields, dtype=dtype, **training)
@@ -77,16 +78,21 @@ class GmlpEncoderSpec:
         return self
 
     def create(
-        self, dtype: Any = jnp.float32, bert_dropout_rate: float = 0.0, **training: Any
+        self,
+        dtype: Any = jnp.float32,
+        bert_dropout_rate: float = 0.0,
+        scan_layers: bool = False,
+        remat: Remat = "none",
+        **training: Any,
     ) -> GmlpEncoder:
         """The encoder; `training` may set rates of dropout and stochastic depth."""
+        blocks = dict(scan_layers=scan_layers, remat=remat)
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["architecture"]
         if self.bert is not None:
-            fields["bert"] = self.bert.create(
-                dtype, dropout_rate=bert_dropout_rate, attention_dropout_rate=bert_dropout_rate
-            )
-        return GmlpEncoder(**fields, dtype=dtype, **training)
+            rates = dict.fromkeys(("dropout_rate", "attention_dropout_rate"), bert_dropout_rate)
+            fields["bert"] = self.bert.create(dtype, **rates, **blocks)
+        return GmlpEncoder(**fields, dtype=dtype, **blocks, **training)
 
 
 EncoderSpec = Annotated[BertEncoderSpec | GmlpEncoderSpec, Field(discriminator="architecture")]

@@ -5,6 +5,7 @@ Shapes: B batch, S tokens, K classes.
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import flax.linen as nn
 import flax.struct
@@ -15,6 +16,7 @@ from clu import metrics
 
 from mlp_core.source import Source
 from mlp_core.task import Batch, Params
+from mlp_text.text_models import TENSOR_PARALLEL
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 MEASURES = ("accuracy",)
@@ -31,6 +33,8 @@ class TextClassificationMetrics(metrics.Collection):
 @dataclasses.dataclass(frozen=True)
 class TextClassification:
     """Sentences, or pairs of them, with one label each: cross-entropy and accuracy."""
+
+    tensor_parallel: ClassVar = TENSOR_PARALLEL
 
     model: nn.Module  # From `INPUTS` to logits [B, K].
     max_length: int

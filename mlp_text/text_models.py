@@ -12,7 +12,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlp_core import gmlp_block
+from mlp_text import bert
 from mlp_text.heads import ClassificationHead, MaskedLmHead
+
+# See `mlp_core.sharding`; the table of words and the classifier are split by channels, since the
+# number of words or classes seldom divides.
+TENSOR_PARALLEL = (
+    *gmlp_block.TENSOR_PARALLEL,
+    *bert.TENSOR_PARALLEL,
+    ".*/word_embeddings/embedding=-,model",
+    "head/classifier/kernel=model,-",
+)
 
 
 class MaskedLm(nn.Module):

@@ -1,6 +1,7 @@
 """Image classification: the task that the training engine runs."""
 
 import dataclasses
+from typing import ClassVar
 
 import flax.linen as nn
 import flax.struct
@@ -16,6 +17,7 @@ from mlp_vision.config import AugmentConfig
 from mlp_vision.losses import class_shares, cross_entropies
 from mlp_vision.mixing import mix
 from mlp_vision.model_spec import ModelSpec
+from mlp_vision.models import TENSOR_PARALLEL
 from mlp_vision.pretrained import Head, load_params
 from mlp_vision.random_erasing import random_erasing
 from mlp_vision.weights import Weights
@@ -38,6 +40,8 @@ class ImageClassification:
 
     The loss is that of `spec.output`, softmax or sigmoid.
     """
+
+    tensor_parallel: ClassVar = TENSOR_PARALLEL
 
     spec: ModelSpec
     model: nn.Module

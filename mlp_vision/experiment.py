@@ -7,15 +7,15 @@ import flax.linen as nn
 from ml_collections import ConfigDict
 
 from mlp_core import train_loop
+from mlp_core.agreement import first_host_first
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.optimizer import check_weight_decay, make_schedule
+from mlp_core.optimizer import make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.rate_factors import check_rate_factors
-from mlp_core.run import check_evaluation, run_task
+from mlp_core.run import check_evaluation, check_parameters, run_task
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
@@ -23,6 +23,7 @@ from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
 from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.model_spec import ModelSpec
+from mlp_vision.models import TENSOR_PARALLEL
 from mlp_vision.policies import make_policy
 from mlp_vision.pretrained import check_fit, check_sizes
 from mlp_vision.published_weights import locate_weights, spec_before_fetching
@@ -88,7 +89,8 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
-    prepared = prepare(config, workdir)
+    with first_host_first("preparation of data and weights"):
+        prepared = prepare(config, workdir)
     if dry_run:
         if prepared.weights:
             prepared.weights.check()
@@ -125,7 +127,7 @@ def build_task(
     on_host = policy is not None or not dataset.in_memory
     return ImageClassification(
         spec=spec,
-        model=_build_model(settings, spec),
+        model=build_model(settings, spec),
         train_views=augment,
         train_source=open_source(dataset, data.train_split, train_view, settings.seed, on_host),
         eval_sources={
@@ -159,9 +161,8 @@ def check_before_fetching(
         spec = saved or wanted_spec(settings, start, num_classes=1)
         if start:
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
-        expected = expected_params(_build_model(settings, spec), spec.image_size)
-        check_weight_decay(settings.optimizer, expected)
-        check_rate_factors(settings.optimizer, expected)
+        expected = expected_params(build_model(settings, spec), spec.image_size)
+        check_parameters(settings, expected, TENSOR_PARALLEL)
     check_evaluation(settings, settings.data.eval_splits, ACCURACIES)
 
 
@@ -212,10 +213,13 @@ def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> i
     return wanted
 
 
-def _build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
+def build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
+    """The model as the experiment trains it."""
     return spec.create_model(
         compute_dtype(settings.train.compute_dtype),
         dropout_rate=settings.model.dropout_rate,
         stochastic_depth=settings.model.stochastic_depth,
         stochastic_depth_rescaled=settings.model.stochastic_depth_rescaled,
+        scan_layers=settings.train.scan_layers,
+        remat=settings.train.remat,
     )

@@ -130,7 +130,7 @@ class ModelSpec(abc.ABC):
         return self.grid**2
 
     def create_model(self, dtype: Any = jnp.float32, **training: Any) -> nn.Module:
-        """The model; `training` may set rates of dropout and stochastic depth."""
+        """The model; `training` may set its other fields, such as rates of dropout."""
         numerics = {name: getattr(self, name) for name in self.NUMERICS}
         return self.MODULE(
             num_classes=self.num_classes, dtype=dtype, **self.sizes, **numerics, **training

@@ -4,8 +4,10 @@ from typing import Any, get_args
 
 import flax.linen as nn
 
+from mlp_core import gmlp_block
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import GELU_FORMS
+from mlp_vision import mixer
 from mlp_vision.gmlp_spec import (
     AMLP_FORM,
     GMLP_FORM,
@@ -29,6 +31,13 @@ MODELS: dict[str, tuple[type[ModelSpec], dict[str, Any]]] = {
 for family, form in {"gmlp": GMLP_FORM, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}.items():
     MODELS[family] = (GmlpSpec, form)
     MODELS |= {f"{family}_{name}": (GmlpSpec, sizes | form) for name, sizes in GMLP_SIZES.items()}
+
+# See `mlp_core.sharding`; the head is split by what it reads, since classes seldom divide.
+TENSOR_PARALLEL = (
+    *mixer.TENSOR_PARALLEL,
+    *gmlp_block.TENSOR_PARALLEL,
+    "head/kernel=model,-",
+)
 
 CHOICES = {
     "gelu": GELU_FORMS,

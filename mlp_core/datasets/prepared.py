@@ -20,6 +20,7 @@ from mlp_core.datasets.conversion import find_converted
 from mlp_core.datasets.tfds_directory import INFO_FILE, open_directory
 from mlp_core.errors import MissingError, UserError
 from mlp_core.file_lock import one_at_a_time
+from mlp_core.full_disk import full_disk_told
 
 Builders = Mapping[str, Callable[..., tfds.core.DatasetBuilder]]
 
@@ -160,7 +161,8 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
             if prepared is not None:
                 return prepared
             say(f"Prepares {name} in {version}")
-            builder.download_and_prepare()
+            with full_disk_told(version):
+                builder.download_and_prepare()
     except OSError as error:
         prepared = _find_best(name, data_dir)
         if prepared is not None:  # Another was faster, on a file system without locks.

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from clu import metrics
 
+from configs import run_fields
 from mlp_core.array_source import ArraySource
+from mlp_core.config import RunConfig, parse_config
 
 
 @flax.struct.dataclass
@@ -25,6 +27,8 @@ def _source(length: int) -> ArraySource:
 @dataclasses.dataclass(frozen=True)
 class Quadratic:
     """Loss: half the squared distance; `top1` is minus the loss, so that larger is better."""
+
+    tensor_parallel = ()
 
     train_source: ArraySource = dataclasses.field(default_factory=lambda: _source(40))
     eval_sources: dict = dataclasses.field(default_factory=lambda: {"test": _source(13)})
@@ -50,3 +54,38 @@ class Quadratic:
 
     def _losses(self, params, batch):
         return 0.5 * jnp.square(params["layer"]["kernel"][None] - batch["x"]).sum(-1)
+
+
+class Interrupt(Exception):
+    pass
+
+
+class StopsAt(ArraySource):
+    """Raises in mid-run, as a reader of batches would see a disk fail."""
+
+    def __init__(self, source, batches):
+        self.source, self.left = source, batches
+
+    def __len__(self):
+        return len(self.source)
+
+    def gather(self, indices, draws=None):
+        self.left -= 1
+        if self.left < 0:
+            raise Interrupt
+        return self.source.gather(indices, draws)
+
+
+def settings(**changes) -> RunConfig:
+    """A run of twelve steps that evaluates and saves every four."""
+    config = run_fields.new_config("quadratic", best_metric="test/top1")
+    config.train.duration = "12 steps"
+    config.train.global_batch_size = 8
+    config.evaluation.global_batch_size = 8
+    config.evaluation.every = "4 steps"
+    config.checkpoint.every = "4 steps"
+    config.log.every = "2 steps"
+    config.optimizer.name = "sgd"
+    config.schedule.peak_learning_rate = 0.3
+    config.update_from_flattened_dict(changes)
+    return parse_config(RunConfig, config)

@@ -5,28 +5,12 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from configs import run_fields
 from mlp_core.array_source import ArraySource
-from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import NonFiniteLossError, UserError
 from mlp_core.input_pipeline import TrainOrder
 from mlp_core.metric_writer import read_metrics
 from mlp_core.train_loop import check_batch_sizes, train
-from tests.mlp_core.quadratic import Quadratic
-
-
-def settings(**changes) -> RunConfig:
-    config = run_fields.new_config("quadratic", best_metric="test/top1")
-    config.train.duration = "12 steps"
-    config.train.global_batch_size = 8
-    config.evaluation.global_batch_size = 8
-    config.evaluation.every = "4 steps"
-    config.checkpoint.every = "4 steps"
-    config.log.every = "2 steps"
-    config.optimizer.name = "sgd"
-    config.schedule.peak_learning_rate = 0.3
-    config.update_from_flattened_dict(changes)
-    return parse_config(RunConfig, config)
+from tests.mlp_core.quadratic import Interrupt, Quadratic, StopsAt, settings
 
 
 def final_state(workdir, step=12):
@@ -59,26 +43,6 @@ def test_the_loop_ends_with_what_its_final_checkpoint_holds(tmp_path):
     rows = task.eval_sources["test"].gather(np.arange(13))["x"]
     expected = 0.5 * np.square(final_kernel(tmp_path) - rows).sum(-1).mean()
     assert results["test/loss"] == pytest.approx(expected, rel=1e-5)
-
-
-class Interrupt(Exception):
-    pass
-
-
-class StopsAt(ArraySource):
-    """Raises in mid-run, as a reader of batches would see a disk fail."""
-
-    def __init__(self, source, batches):
-        self.source, self.left = source, batches
-
-    def __len__(self):
-        return len(self.source)
-
-    def gather(self, indices, draws=None):
-        self.left -= 1
-        if self.left < 0:
-            raise Interrupt
-        return self.source.gather(indices, draws)
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
@@ -152,6 +116,20 @@ def test_the_last_good_checkpoint_is_named_and_whole(tmp_path):
     assert np.isfinite(final_kernel(tmp_path, step=3)).all()
 
 
+def test_where_data_cannot_be_read_any_more_the_last_good_checkpoint_is_named(tmp_path):
+    class Vanishes(StopsAt):
+        def gather(self, indices, draws=None):
+            try:
+                return super().gather(indices, draws)
+            except Interrupt:
+                raise UserError("data.file: missing.") from None
+
+    task = Quadratic(train_source=Vanishes(Quadratic().train_source, 10))
+    with pytest.raises(UserError, match="^data.file: missing. As for .* is .*checkpoints/8[.]"):
+        train(task, settings(), tmp_path)
+    assert np.isfinite(final_kernel(tmp_path, step=8)).all()
+
+
 def test_an_update_that_is_not_finite_is_never_saved(tmp_path):
     config = settings(
         **{"schedule.peak_learning_rate": 3e38, "schedule.name": "constant",
@@ -185,5 +163,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     train(Quadratic(), settings(), tmp_path)
     wider = dataclasses.make_dataclass("Wider", [], bases=(Quadratic,), frozen=True)
     wider.init_params = lambda self, rng: {"other": {"kernel": jax.random.normal(rng, (5,))}}
-    with pytest.raises(UserError, match="damaged or of another model"):
+    with pytest.raises(
+        UserError, match="checkpoints: no checkpoint there is whole and of this model"
+    ):
         train(wider(), settings(), tmp_path)

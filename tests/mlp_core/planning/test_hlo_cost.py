@@ -33,7 +33,7 @@ def test_cycles_in_a_loop_count_as_often_as_it_goes_round():
     ("old", "new", "rounds"),
     [
         ("s32[]{:T(256)} constant(5)", "s32[]{:T(256)} constant(7)", 7),
-        ("%constant.30.clone = s32[]{:T(256)} constant(0)", "%constant.30.clone = s32[] constant(3)", 2),
+        ("30.clone = s32[]{:T(256)} constant(0)", "30.clone = s32[]{:T(256)} constant(3)", 2),
         ("sunk = s32[]{:T(256)} constant(1)", "sunk = s32[]{:T(256)} constant(2)", 3),
     ],
 )  # fmt: skip

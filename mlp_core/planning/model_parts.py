@@ -9,14 +9,16 @@ import re
 from collections.abc import Mapping
 
 DEPTH = 3  # Modules within one another that are told apart.
-OTHER = "other"
+OTHER, LOOP = "other", "slices of a loop's arrays"
 
-_WRAPPED = re.compile(r"^(\w+)\((.*)\)$")
+_WRAPPED = re.compile(r"(\w+)\((.*)\)")
 _STRUCTURE = re.compile(
-    r"while|body|cond|closed_call|core_call|remat\d*|checkpoint|rematted_computation|scan|"
-    r"branch_\d+_fun|custom_[jv][jv]p_call\w*|shard_map|"
+    r"|while|body|cond|closed_call|core_call|remat\d*|checkpoint|rematted_computation|shard_map|"
+    r"branch_\d+_fun|custom_[jv][jv]p_call\w*|"
+    r"\w+\.\w+|"  # A method of a module: Flax's transforms.
+    r".*->.*"  # An einsum.
 )
-_MODEL = re.compile(r"[A-Z][A-Za-z]*")  # The outermost module has no number.
+_MODEL = re.compile(r"[A-Z][A-Za-z]*(?<!Blocks)")  # The outermost module has no number.
 _BLOCK = re.compile(r"(\w*Block)_\d+")
 
 
@@ -25,26 +27,32 @@ def part_of(op_name: str) -> tuple[str, str]:
 
     Blocks count as one. The phase is empty outside the model and its derivative.
     """
+    *components, _ = op_name.removeprefix("(").partition(":")[0].split("/")  # Of several, one.
     phase, path = "", []
-    *components, _ = op_name.split("/")
     for component in components:
         if component == "rematted_computation":
             phase = "recomputed"
-        while wrapped := _WRAPPED.match(component):
-            function, component = wrapped.groups()
-            if function == "transpose":
-                phase = "backward"
-            elif function == "jvp" and not phase:
-                phase = "forward"
-            elif function in ("jit", "pjit"):
-                component = ""
-        if not _STRUCTURE.fullmatch(component):
+        component, functions = _unwrapped(component)
+        if "transpose" in functions:
+            phase = "backward"
+        elif "jvp" in functions:
+            phase = phase or "forward"
+        is_model = "jvp" in functions or (not path and not phase and _MODEL.fullmatch(component))
+        is_call = "jit" in functions or "pjit" in functions
+        if not (is_model or is_call or _STRUCTURE.fullmatch(component)):
             path.append(_BLOCK.sub(r"\1_*", component))
-    if path and _MODEL.fullmatch(path[0]):
-        del path[0]
     if not path:
-        return OTHER, phase
+        return LOOP if "while" in components else OTHER, phase
     return "/".join(path[:DEPTH]), phase
+
+
+def _unwrapped(component: str) -> tuple[str, list[str]]:
+    """`transpose(jvp(Mixer))` as `Mixer` and the functions around it."""
+    functions = []
+    while wrapped := _WRAPPED.fullmatch(component):
+        functions.append(wrapped.group(1))
+        component = wrapped.group(2)
+    return component, functions
 
 
 def cycles_by_part(cycles: Mapping[str, float]) -> list[tuple[str, str, float]]:

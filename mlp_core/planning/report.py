@@ -137,9 +137,10 @@ def table_row(trial: Trial, step: str, target: Target) -> str:
     total = of_step["memory_total"]
     cells += [_gib(total), "yes" if of_step["fits"] else "no"]
     if "seconds" in of_step:
+        rate = of_step["examples_per_second"]
         cells += [
             f"{1e3 * of_step['seconds']:,.1f}",
-            f"{of_step['examples_per_second']:,.{0 if of_step['examples_per_second'] > 99 else 1}f}",
+            f"{rate:,.0f}" if rate > 100 else f"{rate:,.1f}",
             f"{of_step['share_of_peak']:.0%}",
             f"{1e3 * of_step['sending_seconds']:,.1f}",
         ]

@@ -240,6 +240,7 @@ def test_training_imports_neither_tensorflow_nor_matplotlib(environment, tmp_pat
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_damaged_checkpoint_are_told_and_the_run_ends_as_if_neither_had_been(
     environment, tmp_path
 ):

@@ -1,4 +1,4 @@
-"""What two processes agree on."""
+"""What two processes tell each other, and that they go on from the same checkpoint."""
 
 import os
 import socket
@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mlp_core.agreement import of_first_host, on_all_hosts
 from mlp_core.checkpoint import Checkpoints
+from mlp_core.collectives import of_first_host, on_all_hosts
 from mlp_core.config import CheckpointConfig
 from mlp_core.train_step import TrainState
 from tests.conftest import ROOT
@@ -44,7 +44,7 @@ def work(folder: str, port: str, host: str) -> None:
     first = checkpoints()
     assert first.load_newest(abstract) is None
     for step in (2, 4):
-        first.save(step, jax.jit(make, out_shardings=shardings)(step), None)
+        first.save(step, jax.jit(make, out_shardings=shardings)(step), None, {})
     first.close()
     on_all_hosts(True)  # Written by both.
     if host == "0":  # The half that only the other one reads.

@@ -16,12 +16,11 @@ def initial_state(
     """The state to go on from, on the devices; says in one line which it is.
 
     Raises:
-        UserError: the checkpoint or the weight file does not fit the model.
+        UserError: no checkpoint is whole, or it or the weight file does not fit the model.
     """
-    step = checkpoints.latest_step
-    if step is not None:
-        say(f"Start: goes on from step {step:,}, {checkpoints.path(step)}")
-        return checkpoints.load(step, programs.abstract_state)
+    state = checkpoints.load_newest(programs.abstract_state)
+    if state is not None:
+        return state
     published = task.published_params()
     if published is not None:
         params = in_layout_of(programs.abstract_state.params, published)

@@ -7,6 +7,7 @@ import flax.linen as nn
 from ml_collections import ConfigDict
 
 from mlp_core import train_loop
+from mlp_core.agreement import first_host_first
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.datasets.splits import check_splits
@@ -88,7 +89,8 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
-    prepared = prepare(config, workdir)
+    with first_host_first("preparation of data and weights"):
+        prepared = prepare(config, workdir)
     if dry_run:
         if prepared.weights:
             prepared.weights.check()
@@ -125,7 +127,7 @@ def build_task(
     on_host = policy is not None or not dataset.in_memory
     return ImageClassification(
         spec=spec,
-        model=_build_model(settings, spec),
+        model=build_model(settings, spec),
         train_views=augment,
         train_source=open_source(dataset, data.train_split, train_view, settings.seed, on_host),
         eval_sources={
@@ -159,7 +161,7 @@ def check_before_fetching(
         spec = saved or wanted_spec(settings, start, num_classes=1)
         if start:
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
-        expected = expected_params(_build_model(settings, spec), spec.image_size)
+        expected = expected_params(build_model(settings, spec), spec.image_size)
         check_parameters(settings, expected, TENSOR_PARALLEL)
     check_evaluation(settings, settings.data.eval_splits, ACCURACIES)
 
@@ -211,7 +213,8 @@ def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> i
     return wanted
 
 
-def _build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
+def build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
+    """The model as the experiment trains it."""
     return spec.create_model(
         compute_dtype(settings.train.compute_dtype),
         dropout_rate=settings.model.dropout_rate,

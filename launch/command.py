@@ -8,8 +8,9 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from mlp_core import hosts
-from mlp_core.errors import LostHostError, UserError
+from mlp_core import hosts, preemption
+from mlp_core.errors import LostHostError, Preempted, UserError
+from mlp_core.full_disk import full_disk_told
 from mlp_core.host_memory import keep_freed_memory
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
@@ -21,19 +22,25 @@ BROKEN_PIPE = 141  # And for this.
 
 
 def run_command(
-    main: Callable[..., None], takes_files: bool = False, when_interrupted: str = ""
+    main: Callable[..., None],
+    takes_files: bool = False,
+    when_interrupted: str = "",
+    uses_jax: bool = True,
 ) -> None:
-    """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
+    """Parses the flags, calls `main` and exits: 2 for a mistake of the user's, 75 for SIGTERM.
 
-    With `takes_files`, `main` is called with the list of what stands beside the flags. One of
-    several hosts that fails ends the others, too.
+    With `takes_files`, `main` is called with the list of what stands beside the flags. A command
+    that does not use JAX starts at once. One of several hosts that fails ends the others, too.
     """
+    preemption.listen()
     try:
         files = _parse_flags(sys.argv)
         if files and not takes_files:
             raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
-        _set_up()
-        main(*([files] if takes_files else []))
+        if uses_jax:
+            _set_up()
+        with full_disk_told("cannot write"):
+            main(*([files] if takes_files else []))
         if hosts.are_several():
             _end_together()
     except UserError as error:
@@ -46,6 +53,9 @@ def run_command(
     except KeyboardInterrupt:
         print(f"interrupted{when_interrupted}", file=sys.stderr)
         hosts.leave(INTERRUPTED, f"interrupted{when_interrupted}")
+    except Preempted as end:
+        print(f"ended by SIGTERM; {end}", file=sys.stderr)
+        hosts.leave(preemption.STATUS, f"ended by SIGTERM; {end}")
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         hosts.leave(BROKEN_PIPE, "its output is not read any more")

@@ -1,55 +1,73 @@
 """Checkpoints of the training state, through Orbax.
 
 Saving is asynchronous and atomic: a checkpoint appears under its step number when it is whole,
-so a run that is killed while saving goes on from the one before.
+so a run that is killed while saving goes on from the one before. What is damaged later is found by
+sums of bits, and the newest whole one is taken in its place.
 """
 
+import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from mlp_core.checkpoint_sums import array_sum, state_sums
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
+from mlp_core.full_disk import full_disk_told
 from mlp_core.parameters import flatten
+from mlp_core.saved_state import (
+    SUMS,
+    UNREPORTED,
+    load_newest,
+    read_metadata,
+    reason_of,
+    without_other_hosts,
+)
+from mlp_core.stacked_blocks import unstack_blocks
 from mlp_core.train_step import TrainState
 
 _preservation = ocp.training.preservation_policies
 
+# Orbax logs, with tracebacks, what it raises besides.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
+
 
 class Checkpoints:
-    """The checkpoints of one run: the latest few and the best few."""
+    """The checkpoints of one run: the latest few and the best few. `load_newest` comes first."""
 
     def __init__(self, directory: Path, config: CheckpointConfig, best_metric: str):
         """`best_metric` names the evaluation metric of which a larger value is better."""
+        self.directory = directory.absolute()  # One folder a step.
+        self._config = config
         self._best_metric = best_metric
-        self._keeps_best = config.keep_best > 0
-        policies = [_preservation.LatestN(config.keep_latest)]
-        if config.keep_best:
-            policies.append(
-                _preservation.BestN(
-                    get_metric_fn=lambda metrics: metrics[best_metric],
-                    n=config.keep_best,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
-        self._checkpointer = ocp.training.Checkpointer(
-            directory.absolute(),
-            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-            preservation_policy=_preservation.AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=True,
-        )
+        self._checkpointer: ocp.training.Checkpointer | None = None
+        self._save: Any = None  # The last one, unless it is known how it went.
+        self._has_failed = False
 
-    @property
-    def directory(self) -> Path:
-        """Where the checkpoints lie, one folder a step."""
-        return Path(self._checkpointer.directory)
+    def load_newest(self, abstract_state: TrainState) -> TrainState | None:
+        """The state in the newest whole checkpoint, or None where there is no checkpoint.
+
+        Says which it is. Damaged ones are told and set aside.
+
+        Args:
+          abstract_state: the shapes and shardings wanted.
+
+        Raises:
+            UserError: there are checkpoints, but none of them is whole and of this model.
+        """
+        state = load_newest(self.directory, self._best_metric, abstract_state)
+        self._checkpointer = self._open()  # Orbax fails at some kinds of damage.
+        return state
 
     @property
     def latest_step(self) -> int | None:
-        """The step of the newest whole checkpoint."""
+        """The step of the newest checkpoint, which may be one that is being saved."""
         latest = self._checkpointer.latest
         return None if latest is None else latest.step
 
@@ -58,9 +76,9 @@ class Checkpoints:
 
         None where the best are not kept. Waits for a save that is under way.
         """
-        if not self._keeps_best:
+        if not self._config.keep_best:
             return None
-        self._checkpointer.wait()
+        self.wait()
         scored = [c for c in self._checkpointer.checkpoints if c.metrics]
         best = max(scored, key=lambda c: (c.metrics[self._best_metric], c.step), default=None)
         return None if best is None else best.step
@@ -68,39 +86,112 @@ class Checkpoints:
     def would_be_best(self, metrics: dict[str, float]) -> bool:
         """Whether a checkpoint with these metrics would be better than all that are kept."""
         kept = [c.metrics[self._best_metric] for c in self._checkpointer.checkpoints if c.metrics]
-        return self._keeps_best and metrics[self._best_metric] > max(kept, default=-math.inf)
+        best = max(kept, default=-math.inf)
+        return self._config.keep_best > 0 and metrics[self._best_metric] > best
 
     def path(self, step: int) -> Path:
         """The folder of the checkpoint of `step`."""
         return self.directory / str(step)
 
-    def save(self, step: int, state: TrainState, metrics: dict[str, float] | None) -> None:
-        """Starts to save `state`; `metrics` are those of an evaluation at this very step."""
-        self._checkpointer.save_async(step, state, metrics=metrics)
+    def unreported(self, step: int) -> dict[str, Any]:
+        """What `save` was given besides; nothing where there is no checkpoint of `step`."""
+        return read_metadata(self.path(step)).unreported if self.path(step).is_dir() else {}
 
-    def load(self, step: int, abstract_state: TrainState) -> TrainState:
-        """Reads a checkpoint into the shapes and shardings of `abstract_state`.
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        metrics: dict[str, float] | None,
+        unreported: dict[str, Any],
+    ) -> None:
+        """Starts to save `state`.
+
+        Args:
+          step: its step.
+          state: what is saved.
+          metrics: those of an evaluation at this very step, if there was one.
+          unreported: see `RunLog.unreported`.
 
         Raises:
-            UserError: the checkpoint holds something else.
+            UserError: the disk is full, say; now or at the save before.
         """
-        try:
-            return self._checkpointer.load(step, abstract_state)
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UserError(
-                f"{self.path(step)}: this checkpoint is damaged or of another model (--debug tells "
-                "more); move it away to go on from an earlier one."
-            ) from error
+        custom = {SUMS: state_sums(state), UNREPORTED: unreported}
+        self.wait()
+        with self._failure_told():
+            self._save = self._checkpointer.save_async(
+                step, state, metrics=metrics, custom_metadata=custom
+            )
+
+    def check(self) -> None:
+        """Waits for nothing.
+
+        Raises:
+            UserError: the last save has failed.
+        """
+        if not self._checkpointer.is_saving_in_progress():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+            UserError: the last save has failed.
+        """
+        save, self._save = self._save, None
+        if save is not None:
+            with self._failure_told():
+                save.result()  # Which also ends a thread that Orbax has for each save.
+                self._checkpointer.wait()
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
-        self._checkpointer.close()
+        """Waits until everything is on disk, and ends Orbax's threads.
+
+        Raises:
+            UserError: the last save has failed, and it has not been told yet.
+        """
+        if self._checkpointer is not None and not self._has_failed:
+            self.wait()
+            with self._failure_told():
+                self._checkpointer.close()
+
+    def _open(self) -> ocp.training.Checkpointer:
+        policies = [_preservation.LatestN(self._config.keep_latest)]
+        if self._config.keep_best:
+            policies.append(
+                _preservation.BestN(
+                    get_metric_fn=lambda metrics: metrics[self._best_metric],
+                    n=self._config.keep_best,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        with self._failure_told():
+            return ocp.training.Checkpointer(
+                self.directory,
+                save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+                preservation_policy=_preservation.AnyPreservationPolicy(policies),
+                cleanup_tmp_directories=True,
+            )
+
+    @contextmanager
+    def _failure_told(self) -> Iterator[None]:
+        """One sentence for what Orbax raises where it writes."""
+        try:
+            with full_disk_told(self.directory):
+                yield
+        except Exception as error:  # Orbax raises what it meets.
+            self._has_failed = True
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"{self.directory}: checkpoints cannot be saved there ({reason_of(error)})."
+            ) from error
 
 
 class SavedParams:
     """The parameters in one checkpoint, without the rest of the training state.
 
-    They are those that training evaluates: the average where one is kept.
+    They are those that training evaluates: the average where one is kept. Each block has names of
+    its own, also where they were trained stacked.
     """
 
     def __init__(self, directory: Path):
@@ -111,11 +202,15 @@ class SavedParams:
         """
         self._directory = directory.absolute()
         try:
-            self._state = dict(ocp.metadata(self._directory).metadata)
+            metadata = read_metadata(self._directory)
+            self._state, self._sums = dict(metadata.tree), metadata.sums
             self._field = "params" if self._state["ema_params"] is None else "ema_params"
-            self._abstract = flatten(self._state[self._field])
+            abstract = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self._state[self._field]
+            )
+            self._abstract = flatten(unstack_blocks(abstract))
         except Exception as error:  # Orbax raises what it meets.
-            raise self._damaged(error) from error
+            raise self._damaged(reason_of(error)) from error
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -126,7 +221,7 @@ class SavedParams:
         """The arrays by parameter name, on the host.
 
         Raises:
-            UserError: they cannot be read.
+            UserError: they cannot be read, or are not those that were saved.
         """
         wanted = {
             field: jax.tree.map(
@@ -138,10 +233,17 @@ class SavedParams:
             for field, tree in self._state.items()
         }
         try:
-            return flatten(ocp.load(self._directory, wanted)[self._field])
+            with without_other_hosts():
+                arrays = flatten(unstack_blocks(ocp.load(self._directory, wanted)[self._field]))
         except Exception as error:
-            raise self._damaged(error) from error
+            raise self._damaged(reason_of(error)) from error
+        saved_sum = self._sums.get(self._field)
+        if saved_sum is not None and saved_sum != array_sum(arrays.values()):
+            raise self._damaged(f"{self._field} are other numbers than were saved")
+        return arrays
 
-    def _damaged(self, error: Exception) -> UserError:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        return UserError(f"{self._directory}: no whole checkpoint of this project ({reason}).")
+    def _damaged(self, reason: str) -> UserError:
+        return UserError(
+            f"{self._directory}: no whole checkpoint of this project ({reason}); the folder of "
+            "another one can be named in its place."
+        )

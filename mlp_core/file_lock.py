@@ -12,10 +12,10 @@ from mlp_core.console import say
 NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE may say so.
 
 
-def lock(file: IO, wait: bool = True) -> None:
+def lock(file: IO, wait: bool = True) -> bool:
     """Locks an open file against other processes, until it is closed.
 
-    Does nothing on a file system without locks.
+    Returns False, and does nothing, on a file system without locks.
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is False.
@@ -25,6 +25,8 @@ def lock(file: IO, wait: bool = True) -> None:
     except OSError as error:
         if error.errno not in NO_LOCKS_HERE:
             raise
+        return False
+    return True
 
 
 @contextmanager

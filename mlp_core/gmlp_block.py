@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.mlp_block import GELU_FORMS, StochasticDepth, depth_rate
+from mlp_core.mlp_block import GELU_FORMS, StochasticDepth
 from mlp_core.spatial_gating import SpatialGatingUnit
 from mlp_core.tiny_attention import TinyAttention
 
@@ -36,18 +36,23 @@ class GmlpBlock(nn.Module):
     gate_layer_norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0  # Of what the block adds.
     attention_dropout_rate: float = 0.0
-    drop_path_rate: float = 0.0
     drop_path_rescaled: bool = False
     num_tokens: int | None = None  # That parameters are for; None: those of the input.
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False
+        self,
+        x: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        drop_path_rate: jax.Array | float | None = None,
+        train: bool = False,
     ) -> jax.Array:
         """Maps [B, S, C] to [B, S, C]; `ffn_dim` must be even where the gating splits it.
 
-        Where `mask` [B, S] is zero, a token adds nothing to the others.
+        Where `mask` [B, S] is zero, a token adds nothing to the others. With `drop_path_rate`, a
+        scalar, training leaves the block out for that share of the examples.
         """
         y = nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="norm")(x)
         attention = None
@@ -72,29 +77,4 @@ class GmlpBlock(nn.Module):
         )(z, attention, mask)  # [B, S, E / 2] where the gating splits, else [B, S, E]
         y = nn.Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z)  # [B, S, C]
         y = nn.Dropout(self.dropout_rate, deterministic=not train)(y)
-        return x + StochasticDepth(self.drop_path_rate, self.drop_path_rescaled)(y, train=train)
-
-
-def gmlp_blocks(
-    x: jax.Array,
-    mask: jax.Array | None = None,
-    *,
-    num_blocks: int,
-    stochastic_depth: float,
-    train: bool,
-    **fields: Any,
-) -> jax.Array:
-    """Maps [B, S, C] to [B, S, C] by blocks `GmlpBlock_0`, `GmlpBlock_1` ... of the calling module.
-
-    Args:
-      x: the tokens.
-      mask: see `GmlpBlock`.
-      num_blocks: how many.
-      stochastic_depth: drop probability of the last block; grows linearly from 0 in the first.
-      train: whether dropout and stochastic depth act.
-      **fields: those of every block.
-    """
-    for i in range(num_blocks):
-        rate = depth_rate(stochastic_depth, i, num_blocks)
-        x = GmlpBlock(**fields, drop_path_rate=rate, name=f"GmlpBlock_{i}")(x, mask, train=train)
-    return x
+        return x + StochasticDepth(self.drop_path_rescaled)(y, drop_path_rate, train=train)

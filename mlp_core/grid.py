@@ -17,10 +17,11 @@ READERS = {float: float, int: int, str: str, bool: flags.BooleanParser().parse}
 NOT_IN_FOLDER_NAMES = re.compile(r"[^-\w.:%+\[\]]+")
 
 
-def parse_grid(config: ConfigDict, entries: Sequence[str]) -> list[Point]:
+def parse_grid(config: ConfigDict, entries: Sequence[str], flag: str = "--grid") -> list[Point]:
     """The product of all entries, each "FIELD=VALUE,VALUE,...", in their order.
 
-    A value is read as the type that the field has in `config`. Equal values count once.
+    A value is read as the type that the field has in `config`. Equal values count once. Messages
+    name the `flag` that the entries come from.
 
     Raises:
         UserError: an entry is no such text, or names a field that cannot be swept.
@@ -32,15 +33,15 @@ def parse_grid(config: ConfigDict, entries: Sequence[str]) -> list[Point]:
         )
     axes: dict[str, list[Any]] = {}
     for entry in entries:
-        field, _, texts = entry.partition("=")
+        where, (field, _, texts) = f"{flag}={entry}", entry.partition("=")
         if field in axes:
-            raise UserError(f"--grid={entry}: {field} has values already; list them all at once.")
-        kind = _kind(config, field, entry)
-        axes[field] = list(dict.fromkeys(_read(text, kind, entry) for text in texts.split(",")))
+            raise UserError(f"{where}: {field} has values already; list them all at once.")
+        kind = _kind(config, field, where)
+        axes[field] = list(dict.fromkeys(_read(text, kind, where) for text in texts.split(",")))
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     if len({folder_name(point) for point in points}) < len(points):
         raise UserError(
-            "--grid: two values differ only in signs that folder names leave out; sweep them one "
+            f"{flag}: two values differ only in signs that folder names leave out; sweep them one "
             "by one."
         )
     return points
@@ -87,7 +88,7 @@ def value_at(config: Mapping[str, Any], field: str) -> Any:
     return config
 
 
-def _kind(config: ConfigDict, field: str, entry: str) -> type:
+def _kind(config: ConfigDict, field: str, where: str) -> type:
     """The type that `field` has, once it is sure that its values can be swept."""
     *groups, name = field.split(".")
     group = config
@@ -95,19 +96,19 @@ def _kind(config: ConfigDict, field: str, entry: str) -> type:
         group = group.get(part) if isinstance(group, ConfigDict) else None
     if not isinstance(group, ConfigDict) or name not in group:
         raise UserError(
-            f"--grid={entry}: there is no field {field!r}; write FIELD=VALUE,VALUE, with a field "
+            f"{where}: there is no field {field!r}; write FIELD=VALUE,VALUE, with a field "
             "of the config such as schedule.peak_learning_rate."
         )
     kind = group.get_type(name)
     if kind not in READERS or groups[:1] == ["sweep"]:
-        raise UserError(f"--grid={entry}: {field} cannot be swept; set it with --config.{field}.")
+        raise UserError(f"{where}: {field} cannot be swept; set it with --config.{field}.")
     return kind
 
 
-def _read(text: str, kind: type, entry: str) -> Any:
+def _read(text: str, kind: type, where: str) -> Any:
     try:
         if text.strip():
             return READERS[kind](text.strip())
     except ValueError:
         pass
-    raise UserError(f"--grid={entry}: {text!r} is no {kind.__name__}.")
+    raise UserError(f"{where}: {text!r} is no {kind.__name__}.")

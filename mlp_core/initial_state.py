@@ -5,6 +5,7 @@ import jax
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.console import say
 from mlp_core.programs import Programs
+from mlp_core.stacked_blocks import in_layout_of
 from mlp_core.task import Task
 from mlp_core.train_step import TrainState
 
@@ -15,14 +16,14 @@ def initial_state(
     """The state to go on from, on the devices; says in one line which it is.
 
     Raises:
-        UserError: the checkpoint or the weight file does not fit the model.
+        UserError: no checkpoint is whole, or it or the weight file does not fit the model.
     """
-    step = checkpoints.latest_step
-    if step is not None:
-        say(f"Start: goes on from step {step:,}, {checkpoints.path(step)}")
-        return checkpoints.load(step, programs.abstract_state)
+    state = checkpoints.load_newest(programs.abstract_state)
+    if state is not None:
+        return state
     published = task.published_params()
     if published is not None:
-        return programs.create(published)
+        params = in_layout_of(programs.abstract_state.params, published)
+        return programs.create(params)
     say(f"Start: random parameters, seed {seed}")
     return programs.create_random(jax.random.key(seed))

@@ -1,10 +1,15 @@
 """Metrics on disk: JSON lines and TensorBoard events, written by the first host."""
 
 import json
+import time
 from pathlib import Path
 
 import jax
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+
+from mlp_core.small_files import parse_json
 
 
 class MetricWriter:
@@ -19,23 +24,37 @@ class MetricWriter:
         self._writes = jax.process_index() == 0
         if self._writes:
             self._file = _reopen(jsonl, last_kept)
-            self._events = SummaryWriter(str(tensorboard), purge_step=last_kept + 1)
+            tensorboard.mkdir(parents=True, exist_ok=True)
+            # tensorboardX's SummaryWriter writes in a thread of its own, and waits for ever when
+            # that has ended on a full disk.
+            self._events = EventsWriter(str(tensorboard / "events"))
+            self._write_event(last_kept + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Writes one line and one event a metric; what is on disk survives a kill."""
+        """Writes one line and one event; what is on disk survives a kill."""
         if not self._writes:
             return
         rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
         self._file.write(json.dumps({"step": step} | rounded) + "\n")
         self._file.flush()
-        for name, value in metrics.items():
-            self._events.add_scalar(name, value, step)
+        self._write_event(
+            step,
+            summary=Summary(
+                value=[
+                    Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()
+                ]
+            ),
+        )
+        self._events.flush()
 
     def close(self) -> None:
         """Flushes the events."""
         if self._writes:
             self._file.close()
             self._events.close()
+
+    def _write_event(self, step: int, **content: Summary | SessionLog) -> None:
+        self._events.write_event(Event(step=step, wall_time=time.time(), **content))
 
 
 def read_metrics(jsonl: Path) -> list[dict[str, float]]:
@@ -44,8 +63,8 @@ def read_metrics(jsonl: Path) -> list[dict[str, float]]:
     records = []
     for line in lines:
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
+            record = parse_json(line)
+        except ValueError:
             continue
         if isinstance(record, dict) and isinstance(record.get("step"), int):
             records.append(record)

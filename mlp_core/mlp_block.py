@@ -45,17 +45,20 @@ class StochasticDepth(nn.Module):
     evaluation instead), which keeps its mean.
     """
 
-    rate: float
     rescaled: bool = False
 
     @nn.compact
-    def __call__(self, branch: jax.Array, *, train: bool = False) -> jax.Array:
-        """Maps [B, ...] to [B, ...], whole examples zeroed with probability `rate`."""
-        if not train or self.rate == 0:
+    def __call__(
+        self, branch: jax.Array, rate: jax.Array | float | None, *, train: bool = False
+    ) -> jax.Array:
+        """Maps [B, ...] to [B, ...], whole examples zeroed with probability `rate`; None: never."""
+        if not train or rate is None:
             return branch
         shape = branch.shape[:1] + (1,) * (branch.ndim - 1)
-        keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
-        return branch * keep / (1 - self.rate) if self.rescaled else branch * keep
+        keep_rate = 1 - jnp.asarray(rate, jnp.float32)
+        keep = jax.random.bernoulli(self.make_rng("dropout"), keep_rate, shape)
+        kept = branch * keep
+        return kept / keep_rate.astype(branch.dtype) if self.rescaled else kept
 
 
 def depth_rate(last: float, block: int, num_blocks: int) -> float:

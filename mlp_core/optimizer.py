@@ -7,6 +7,7 @@ import optax
 
 from mlp_core.config import OptimizerConfig, ScheduleConfig
 from mlp_core.errors import UserError
+from mlp_core.name_patterns import check_matches
 from mlp_core.parameters import parameter_names
 from mlp_core.rate_factors import leave_frozen, scale_by_rate_factors
 
@@ -71,21 +72,19 @@ def make_optimizer(
 
 
 def check_weight_decay(config: OptimizerConfig, params) -> None:
-    """Refuses a weight-decay pattern that is no regular expression or matches no parameter.
+    """Refuses a weight-decay pattern that is no regular expression, or as `check_matches` tells.
 
     Raises:
         UserError: as said.
     """
     field = "config.optimizer.weight_decay_pattern"
     try:
-        pattern = re.compile(config.weight_decay_pattern)
+        re.compile(config.weight_decay_pattern)
     except re.error as error:
         raise UserError(
             f"{field}: {config.weight_decay_pattern!r} is no regular expression ({error})."
         ) from error
-    names = jax.tree.leaves(parameter_names(params))
-    if config.weight_decay > 0 and not any(pattern.fullmatch(name) for name in names):
-        raise UserError(
-            f"{field}: {config.weight_decay_pattern!r} matches no parameter; "
-            f"names look like {names[0]!r}."
+    if config.weight_decay > 0:
+        check_matches(
+            f"{field}: {config.weight_decay_pattern!r}", config.weight_decay_pattern, params
         )

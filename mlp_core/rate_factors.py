@@ -7,7 +7,7 @@ import jax
 import optax
 
 from mlp_core.config import OptimizerConfig, RateFactor
-from mlp_core.errors import UserError
+from mlp_core.name_patterns import check_matches
 from mlp_core.parameters import parameter_names
 from mlp_core.task import Params
 
@@ -48,18 +48,17 @@ def stop_frozen_gradients(rate_factors: Sequence[RateFactor], params: Params) ->
 
 
 def check_rate_factors(config: OptimizerConfig, params: Params) -> None:
-    """Refuses an entry of `rate_factors` that matches no parameter.
+    """Refuses an entry of `rate_factors` that matches no parameter, or as `check_matches` tells.
 
     Raises:
         UserError: names the entry.
     """
-    names = jax.tree.leaves(parameter_names(params))
     for rate in config.rate_factors:
-        if not any(re.fullmatch(rate.pattern, name) for name in names):
-            raise UserError(
-                f"config.optimizer.rate_factors: {rate.pattern!r}, for {rate.factor:g} times the "
-                f"learning rate, matches no parameter; names look like {names[0]!r}."
-            )
+        entry = (
+            f"config.optimizer.rate_factors: {rate.pattern!r}, for {rate.factor:g} times the "
+            "learning rate,"
+        )
+        check_matches(entry, rate.pattern, params)
 
 
 def _factors(rate_factors: Sequence[RateFactor], params: Params) -> Params:

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mlp_core import train_loop
 from mlp_core.config import RunConfig
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.full_disk import full_disk_told
 from mlp_core.mesh import make_mesh
 from mlp_core.optimizer import check_weight_decay
 from mlp_core.rate_factors import check_rate_factors
@@ -49,7 +51,7 @@ def run_task(
     Raises:
         UserError: another run is at work in `workdir` or lies there; or see `train_loop.train`.
     """
-    with locked(workdir):
+    with locked(workdir), full_disk_told(workdir):
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
         for name, text in files.items():
@@ -68,7 +70,10 @@ def run_task(
 
 
 def check_parameters(
-    settings: RunConfig, params: Mapping[str, Any], tensor_parallel: Sequence[str]
+    settings: RunConfig,
+    params: Mapping[str, Any],
+    tensor_parallel: Sequence[str],
+    mesh: Mesh | None = None,
 ) -> None:
     """Refuses patterns that match no parameter, and a sharding that does not fit.
 
@@ -76,13 +81,14 @@ def check_parameters(
       settings: the experiment.
       params: what has the parameters' shapes, by name.
       tensor_parallel: see `Task`.
+      mesh: of other devices than those there are.
 
     Raises:
         UserError: names the field.
     """
     check_weight_decay(settings.optimizer, params)
     check_rate_factors(settings.optimizer, params)
-    mesh = make_mesh(settings.sharding.model_parallel)
+    mesh = mesh or make_mesh(settings.sharding.model_parallel)
     ParameterPlacement(settings.sharding, tensor_parallel, mesh).check(params)
 
 

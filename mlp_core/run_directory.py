@@ -12,9 +12,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mlp_core import checkpoint_folder
+from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
+from mlp_core.small_files import read_json
 
 # Fields that do not make another run: a sweep's member is the run that it is by itself, batches
 # are the same whoever makes them, and updates are however devices share the work.
@@ -52,10 +55,7 @@ class RunFiles:
 
 def saved_steps(workdir: Path) -> list[int]:
     """The steps of which the run in `workdir` has a checkpoint, in order."""
-    folder = RunFiles.of(workdir).checkpoints
-    if not folder.is_dir():
-        return []
-    return sorted(int(e.name) for e in folder.iterdir() if e.name.isdigit() and e.is_dir())
+    return checkpoint_folder.saved_steps(RunFiles.of(workdir).checkpoints)
 
 
 def has_checkpoint(workdir: Path) -> bool:
@@ -120,10 +120,10 @@ def read_config(workdir: Path) -> dict[str, Any]:
     """
     saved_file = RunFiles.of(workdir).config
     try:
-        return json.loads(saved_file.read_text())
+        return _read_object(saved_file)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{saved_file}: not readable as JSON; mend it or name another --workdir."
+            f"{saved_file}: not readable as JSON ({error}); mend it or name another --workdir."
         ) from error
 
 
@@ -146,7 +146,11 @@ def locked_on_this_host(workdir: Path) -> Iterator[None]:
     """As `locked`, for a process that leaves the devices alone."""
     with (workdir / ".lock").open("w") as file:
         try:
-            lock(file, wait=False)
+            if not lock(file, wait=False):
+                say(
+                    f"Note: --workdir={workdir}: this file system has no locks; see to it that no "
+                    "other run works there."
+                )
         except BlockingIOError as error:
             raise UserError(
                 f"--workdir={workdir}: another run is at work there; wait for it, or name another "
@@ -178,9 +182,9 @@ def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
     if not has_checkpoint(workdir) or not file.exists() or differences_to_run(workdir, config):
         return None
     try:
-        return json.loads(file.read_text())
+        return _read_object(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: not readable as JSON; delete it.") from error
+        raise UserError(f"{file}: not readable as JSON ({error}); delete it.") from error
 
 
 def write_on_first_host(target: Path, text: str) -> None:
@@ -194,6 +198,13 @@ def write_whole(target: Path, text: str) -> None:
     temporary = target.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, target)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise ValueError("not an object with fields")
+    return content
 
 
 def _in_lines(value: dict[str, Any]) -> str:

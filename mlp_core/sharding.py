@@ -17,7 +17,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from mlp_core.config import ShardingConfig, ShardingRule
 from mlp_core.errors import UserError
 from mlp_core.mesh import DATA, MODEL, replicated
+from mlp_core.name_patterns import check_matches
 from mlp_core.parameters import flatten
+from mlp_core.stacked_blocks import is_stacked
 
 # Scalars in the smallest array that fsdp splits; below that, gathering costs more than it saves.
 LEAST_TO_SPLIT = 2**12
@@ -61,15 +63,10 @@ class ParameterPlacement:
         Raises:
             UserError: names the rule or the parameter.
         """
-        names = list(params)
         for rule in self._rules:
-            matched = [name for name in names if re.fullmatch(rule.pattern, name)]
-            if not matched:
-                raise UserError(
-                    f"{FIELD}.rules: {rule.pattern!r} matches no parameter; names look like "
-                    f"{names[0]!r}."
-                )
-            splits = (self._split_by_fsdp(params[name].shape, ()) for name in matched)
+            check_matches(f"{FIELD}.rules: {rule.pattern!r}", rule.pattern, params)
+            matched = [name for name in params if re.fullmatch(rule.pattern, name)]
+            splits = (self._split_by_fsdp(_block_shape(n, params[n].shape), ()) for n in matched)
             if rule.placement == "fsdp" and not any(splits):
                 raise UserError(
                     f"{FIELD}.rules: '{rule.pattern}=fsdp' splits nothing: no dimension of "
@@ -83,9 +80,15 @@ class ParameterPlacement:
     def spec(self, name: str, shape: tuple[int, ...]) -> PartitionSpec:
         """The mesh axes over which each dimension of a parameter is split.
 
+        Where blocks are stacked, rules and sizes are those of a single block.
+
         Raises:
             UserError: there are more axes than dimensions, or one does not divide its dimension.
         """
+        spec = self._spec_in_block(name, _block_shape(name, shape))
+        return PartitionSpec(None, *spec) if is_stacked(name) else spec
+
+    def _spec_in_block(self, name: str, shape: tuple[int, ...]) -> PartitionSpec:
         rule = _first_match(self._rules, name)
         if rule is not None:
             return self._spec_of(rule, name, shape)
@@ -157,6 +160,11 @@ def state_shardings(state: Any, params: Mapping[str, Any], placement: ParameterP
         return replicated(mesh)
 
     return jax.tree_util.tree_map_with_path(sharding, state)
+
+
+def _block_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a parameter, without the axis of blocks where they are stacked."""
+    return shape[1:] if is_stacked(name) else shape
 
 
 def _first_match(rules: Sequence[ShardingRule], name: str) -> ShardingRule | None:

@@ -27,7 +27,10 @@ class Task(Protocol):
         """Random initial parameters, float32."""
 
     def published_params(self) -> Params | None:
-        """Parameters from a weight file as numpy arrays, or None to start at random."""
+        """Parameters from a weight file as numpy arrays, or None to start at random.
+
+        Blocks have names of their own, also where those of `init_params` are stacked.
+        """
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
         """Host batch to model input, with training's randomness; runs inside the jitted step."""

@@ -6,23 +6,27 @@ a checkpoint is taken and there is nothing else to save.
 """
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 from mlp_core.agreement import wait_for_all
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
 from mlp_core.console import say
-from mlp_core.errors import NonFiniteLossError
+from mlp_core.errors import Preempted, UserError
 from mlp_core.evaluation import evaluate_splits
+from mlp_core.full_disk import full_disk_told
 from mlp_core.initial_state import initial_state
 from mlp_core.input_pipeline import train_batches
 from mlp_core.mesh import check_batch_size, make_mesh, put_batch, rows_of_this_host
 from mlp_core.metric_writer import latest_metrics
 from mlp_core.parameter_table import parameter_summary, parameter_table
 from mlp_core.plan import Plan
+from mlp_core.preemption import SaveRequest
 from mlp_core.programs import Programs, make_programs
 from mlp_core.run_directory import RunFiles
 from mlp_core.run_log import RunLog
@@ -30,13 +34,15 @@ from mlp_core.task import Task
 from mlp_core.train_step import TrainState
 
 
-def check_batch_sizes(config: RunConfig) -> None:
+def check_batch_sizes(config: RunConfig, mesh: Mesh | None = None) -> None:
     """Refuses batches that do not split evenly over devices and micro-batches.
+
+    The devices are those there are, unless `mesh` has others.
 
     Raises:
         UserError: names the field and the nearest size that fits.
     """
-    mesh, train = make_mesh(config.sharding.model_parallel), config.train
+    mesh, train = mesh or make_mesh(config.sharding.model_parallel), config.train
     field = "global_batch_size"
     check_batch_size(f"config.train.{field}", train.global_batch_size, mesh, train.grad_accum_steps)
     check_batch_size(f"config.evaluation.{field}", config.evaluation.global_batch_size, mesh)
@@ -48,30 +54,43 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
     Returns the last evaluation's metrics by name, such as `test/top1`.
 
     Raises:
-        UserError: the configuration does not fit the data or what lies in `workdir`.
+        UserError: the configuration does not fit the data or what lies in `workdir`, data cannot be
+          read, or the disk is full.
         NonFiniteLossError: the loss or the gradient was not finite.
+        Preempted: SIGTERM has come; the state is saved.
     """
     mesh, files = make_mesh(config.sharding.model_parallel), RunFiles.of(workdir)
     plan = Plan.of(config, len(task.train_source))
     programs = make_programs(task, config, plan, mesh)
     best_metric = config.evaluation.best_metric
-    with closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints:
+    with (
+        SaveRequest() as save_request,
+        closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints,
+    ):
         state = initial_state(task, config.seed, programs, checkpoints)
         _announce(state, config, plan, len(task.train_source), files)
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done.")
             return _last_evaluation(files, task)
-        try:
-            results = _loop(task, config, plan, programs, state, checkpoints, files)
-        except NonFiniteLossError as error:
-            step = checkpoints.latest_step
-            last_good = "none was saved" if step is None else f"it is {checkpoints.path(step)}"
-            text = f"{error} As for the last good checkpoint, {last_good}."
-            raise NonFiniteLossError(text) from error
+        with _last_good_told(checkpoints), full_disk_told(workdir):
+            results = _loop(task, config, plan, programs, state, checkpoints, files, save_request)
+            checkpoints.wait()
         best = checkpoints.best_step()
         if best is not None:
             say(f"Best checkpoint by {best_metric}: {checkpoints.path(best)}")
         return results
+
+
+@contextmanager
+def _last_good_told(checkpoints: Checkpoints) -> Iterator[None]:
+    """Whatever ends a run, the user is told what it goes on from."""
+    try:
+        yield
+    except UserError as error:
+        step = checkpoints.latest_step
+        last_good = "none was saved" if step is None else f"it is {checkpoints.path(step)}"
+        error.args = (f"{error} As for the last good checkpoint, {last_good}.",)
+        raise
 
 
 def _loop(
@@ -82,6 +101,7 @@ def _loop(
     state: TrainState,
     checkpoints: Checkpoints,
     files: RunFiles,
+    save_request: SaveRequest,
 ) -> dict[str, float]:
     """Takes `state` to the end of the plan and returns the last evaluation."""
     mesh, first_step = programs.mesh, int(state.step)
@@ -96,14 +116,14 @@ def _loop(
         rows_of_this_host(batch_size, mesh),
     )
     results: dict[str, float] = {}
-    with closing(batches), closing(RunLog(files, plan, batch_size, first_step)) as log:
+    log = RunLog(files, plan, batch_size, first_step, checkpoints.unreported(first_step))
+    with closing(batches), closing(log):
         batch = put_batch(next(batches), mesh)
         started = time.perf_counter()
         train_step = programs.train_step.lower(state, batch).compile()
         say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
-        wait_for_all(
-            "compilation of the training step"
-        )  # Some backends wait for no more than 30 s.
+        # Some backends wait for no more than 30 s for another host to begin.
+        wait_for_all("compilation of the training step")
         for step in range(first_step, plan.total + 1):
             is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
             evaluated = None
@@ -119,18 +139,29 @@ def _loop(
                     )
                     log.write_evaluation(step, results)
             is_best = evaluated is not None and checkpoints.would_be_best(evaluated)
-            if step > first_step and (is_best or plan.is_due(step, plan.save_every)):
+            ends_early = save_request.has_come(step)
+            is_due = is_best or ends_early or plan.is_due(step, plan.save_every)
+            if step > first_step and is_due:
                 log.flush()  # Only a state whose making was sound is saved.
                 with log.stopwatch.pause():
-                    checkpoints.save(step, state, evaluated)
+                    checkpoints.save(step, state, evaluated, log.unreported)
             if step == plan.total:
                 break
+            if ends_early:
+                raise Preempted(_what_is_saved(step, first_step))
+            checkpoints.check()
             if step > first_step:
                 with log.stopwatch.waiting():
                     batch = put_batch(next(batches), mesh)
             state, scalars = train_step(state, batch)
             log.add(step + 1, scalars)
     return results
+
+
+def _what_is_saved(step: int, first_step: int) -> str:
+    """What a run that ends early says."""
+    saved = f"step {step:,} is saved" if step > first_step else "nothing new is to be saved"
+    return f"{saved}; the same command goes on"
 
 
 def _announce(

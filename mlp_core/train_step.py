@@ -62,18 +62,20 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         augment_rng, model_rng = step_rngs(seed, state.step)
-        batch = task.augment(batch, augment_rng)
+        with jax.named_scope("augmentation"):
+            batch = task.augment(batch, augment_rng)
         scalars, grads = _mean_gradient(loss, state.params, batch, model_rng, grad_accum_steps)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         ema_params = state.ema_params
         if ema_decay > 0:
-            ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
-        scalars = scalars | {
-            "grad_norm": optax.tree.norm(grads),
-            "update_norm": optax.tree.norm(updates),
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
-        }
+            with jax.named_scope("average"):
+                ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
+        with jax.named_scope("logged_norms"):
+            norms = {"grad_norm": optax.tree.norm(grads), "update_norm": optax.tree.norm(updates)}
+        learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
+        scalars = scalars | norms | {"learning_rate": learning_rate}
         return TrainState(state.step + 1, params, opt_state, ema_params), scalars
 
     return train_step

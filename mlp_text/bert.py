@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlp_core.block_stack import Remat, block_stack
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import GELU_FORMS
 
@@ -40,6 +41,8 @@ class BertEncoder(nn.Module):
     layer_norm_epsilon: float = 1e-12
     dropout_rate: float = 0.0  # After embeddings and each branch.
     attention_dropout_rate: float = 0.0  # Of the weights.
+    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    remat: Remat = "none"
     dtype: Any = jnp.float32  # Of the arithmetic; parameters and statistics are float32.
 
     def setup(self):
@@ -89,20 +92,26 @@ class BertEncoder(nn.Module):
         )  # [B, S, C]
         x = nn.LayerNorm(self.layer_norm_epsilon, dtype=self.dtype, name="embeddings_norm")(x)
         x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
-        states = [x]
-        for i in range(self.num_blocks):
-            block = BertBlock(
-                num_heads=self.num_heads,
-                ffn_dim=self.ffn_dim,
-                gelu=self.gelu,
-                layer_norm_epsilon=self.layer_norm_epsilon,
-                dropout_rate=self.dropout_rate,
-                attention_dropout_rate=self.attention_dropout_rate,
-                dtype=self.dtype,
-                name=f"BertBlock_{i}",
-            )
-            states.append(block(states[-1], attention_mask, train=train))
-        return states if all_states else states[-1]
+        fields = dict(
+            num_heads=self.num_heads,
+            ffn_dim=self.ffn_dim,
+            gelu=self.gelu,
+            layer_norm_epsilon=self.layer_norm_epsilon,
+            dropout_rate=self.dropout_rate,
+            attention_dropout_rate=self.attention_dropout_rate,
+            dtype=self.dtype,
+        )
+        return block_stack(
+            BertBlock,
+            fields,
+            x,
+            attention_mask,
+            num_blocks=self.num_blocks,
+            train=train,
+            scan_layers=self.scan_layers,
+            remat=self.remat,
+            all_states=all_states,
+        )
 
     def _embedding(self, rows: int, name: str | None = None) -> nn.Embed:
         # In float32 always: in bfloat16 the gradients of a frequent word would not add up.

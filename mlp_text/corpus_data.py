@@ -10,6 +10,7 @@ from typing import ClassVar
 import flax.linen as nn
 
 from mlp_core.errors import UserError
+from mlp_core.source import Source
 from mlp_core.task import Params
 from mlp_text.config import TextConfig
 from mlp_text.corpus.block_source import BlockSource
@@ -120,7 +121,7 @@ class CorpusData:
 
     def eval_step(self, spec: TextModelSpec, model: nn.Module, tokenizer: Tokenizer) -> Callable:
         """What measures a batch: `eval_step(params, batch)`."""
-        return self._task(spec, model, tokenizer, None, {}, lambda: None).evaluate
+        return self.task_of(spec, model, tokenizer, None, {}, lambda: None).evaluate
 
     def task(
         self,
@@ -137,7 +138,7 @@ class CorpusData:
         data, source = self.settings.data, functools.partial(self.source, tokenizer=tokenizer)
         train_source = source(data.train_split, max_length=spec.max_length)
         evaluated = {n: source(s, max_length=spec.max_length) for n, s in data.eval_splits.items()}
-        return self._task(spec, model, tokenizer, train_source, evaluated, start)
+        return self.task_of(spec, model, tokenizer, train_source, evaluated, start)
 
     def baselines(self, task: MaskedLanguageModelling) -> dict[str, float]:
         """The perplexity of the unigram model on the same masked tokens."""
@@ -147,7 +148,16 @@ class CorpusData:
             for name, source in task.eval_sources.items()
         }
 
-    def _task(self, spec, model, tokenizer, train_source, eval_sources, start):
+    def task_of(
+        self,
+        spec: TextModelSpec,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        train_source: Source | None,
+        eval_sources: Mapping[str, Source],
+        start: Callable[[], Params | None],
+    ) -> MaskedLanguageModelling:
+        """What a run on these blocks trains."""
         return MaskedLanguageModelling(
             model=model,
             masking=_masking(self.settings, tokenizer, spec.max_length),

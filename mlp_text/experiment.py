@@ -89,10 +89,10 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     def start() -> Params | None:
         return load_params(weights, spec, settings.seed) if weights else None
 
-    task = data.task(spec, _build_model(settings, spec), tokenizer, start)
+    task = data.task(spec, build_model(settings, spec), tokenizer, start)
     plan = Plan.of(settings, len(task.train_source))
     make_schedule(settings.schedule, plan.total, plan.warmup)
-    return Prepared(_with_rate_of_bert(settings, spec), spec, tokenizer, data, task, weights)
+    return Prepared(with_rate_of_bert(settings, spec), spec, tokenizer, data, task, weights)
 
 
 def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
@@ -158,8 +158,8 @@ def check_before_fetching(
             f"need {SHORTEST} or more."
         )
     data.check_settings(settings, spec.max_length)
-    params = expected_params(_build_model(settings, spec), spec)
-    check_parameters(_with_rate_of_bert(settings, spec), params, TENSOR_PARALLEL)
+    params = expected_params(build_model(settings, spec), spec)
+    check_parameters(with_rate_of_bert(settings, spec), params, TENSOR_PARALLEL)
     return weights
 
 
@@ -243,7 +243,7 @@ def _made_tokenizer(settings: TextConfig, data: Data) -> Tokenizer:
     return open_tokenizer(made_vocabulary(settings.tokenizer, folder, data))
 
 
-def _with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
+def with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
     """The optimizer told how fast a BERT below a gMLP learns."""
     if not spec.bert_below:
         return settings
@@ -253,7 +253,8 @@ def _with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
     return dataclasses.replace(settings, optimizer=optimizer)
 
 
-def _build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
+def build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
+    """The model as the experiment trains it."""
     rates = settings.model
     training = dict(
         dropout_rate=rates.dropout_rate, attention_dropout_rate=rates.attention_dropout_rate
@@ -265,5 +266,7 @@ def _build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
     return spec.create_model(
         compute_dtype(settings.train.compute_dtype),
         head_dropout_rate=rates.head_dropout_rate,
+        scan_layers=settings.train.scan_layers,
+        remat=settings.train.remat,
         **training,
     )

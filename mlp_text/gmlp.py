@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.gmlp_block import gmlp_blocks
+from mlp_core.block_stack import Remat, block_stack
+from mlp_core.gmlp_block import GmlpBlock
 from mlp_text.bert import BertEncoder
 
 embedding_init = nn.initializers.normal(0.02)  # As BERT's; the paper is silent.
@@ -49,6 +50,8 @@ class GmlpEncoder(nn.Module):
     stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
     bert: BertEncoder | None = None
     bert_features: str = "last"  # One of BERT_FEATURES.
+    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    remat: Remat = "none"
     dtype: Any = jnp.float32  # Of the arithmetic; parameters are float32.
 
     def setup(self):
@@ -92,12 +95,7 @@ class GmlpEncoder(nn.Module):
             x += self._embedding(2, "token_type_embeddings")(segments)
         x = x.astype(self.dtype)
         x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
-        x = gmlp_blocks(
-            x,
-            attention_mask if self.mask_pads else None,
-            num_blocks=self.num_blocks,
-            stochastic_depth=self.stochastic_depth,
-            train=train,
+        fields = dict(
             ffn_dim=self.ffn_dim,
             gating=self.gating,
             spatial_matrix=self.spatial_matrix,
@@ -110,6 +108,17 @@ class GmlpEncoder(nn.Module):
             drop_path_rescaled=True,
             num_tokens=self.max_length,
             dtype=self.dtype,
+        )
+        x = block_stack(
+            GmlpBlock,
+            fields,
+            x,
+            attention_mask if self.mask_pads else None,
+            num_blocks=self.num_blocks,
+            train=train,
+            stochastic_depth=self.stochastic_depth,
+            scan_layers=self.scan_layers,
+            remat=self.remat,
         )
         return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="final_norm")(x)
 

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import pydantic
 from pydantic import Field
 
-from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
+from mlp_core.block_stack import Remat
+from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
+from mlp_core.small_files import read_text
 from mlp_text.bert import BertEncoder
 from mlp_text.gmlp import GmlpEncoder
 from mlp_text.text_models import MaskedLm, TextClassifier
@@ -33,7 +35,7 @@ class BertEncoderSpec:
     architecture: Literal["bert"] = "bert"
     vocab_size: PositiveInt
     hidden_dim: PositiveInt
-    num_blocks: PositiveInt
+    num_blocks: NumBlocks
     num_heads: PositiveInt
     ffn_dim: PositiveInt
     max_length: PositiveInt
@@ -42,7 +44,7 @@ class BertEncoderSpec:
     layer_norm_epsilon: PositiveFloat = 1e-12
 
     def create(self, dtype: Any = jnp.float32, **training: Any) -> BertEncoder:
-        """The encoder; `training` may set rates of dropout."""
+        """The encoder; `training` may set rates of dropout, `scan_layers` and `remat`."""
         fields = dataclasses.asdict(self)
         del fields["architecture"]
         return BertEncoder(**fields, dtype=dtype, **training)
@@ -55,7 +57,7 @@ class GmlpEncoderSpec:
     architecture: Literal["gmlp"] = "gmlp"
     vocab_size: PositiveInt
     hidden_dim: PositiveInt
-    num_blocks: PositiveInt
+    num_blocks: NumBlocks
     ffn_dim: PositiveInt
     max_length: PositiveInt
     gating: Gating = "split"
@@ -76,16 +78,21 @@ class GmlpEncoderSpec:
         return self
 
     def create(
-        self, dtype: Any = jnp.float32, bert_dropout_rate: float = 0.0, **training: Any
+        self,
+        dtype: Any = jnp.float32,
+        bert_dropout_rate: float = 0.0,
+        scan_layers: bool = False,
+        remat: Remat = "none",
+        **training: Any,
     ) -> GmlpEncoder:
         """The encoder; `training` may set rates of dropout and stochastic depth."""
+        blocks = dict(scan_layers=scan_layers, remat=remat)
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["architecture"]
         if self.bert is not None:
-            fields["bert"] = self.bert.create(
-                dtype, dropout_rate=bert_dropout_rate, attention_dropout_rate=bert_dropout_rate
-            )
-        return GmlpEncoder(**fields, dtype=dtype, **training)
+            rates = dict.fromkeys(("dropout_rate", "attention_dropout_rate"), bert_dropout_rate)
+            fields["bert"] = self.bert.create(dtype, **rates, **blocks)
+        return GmlpEncoder(**fields, dtype=dtype, **blocks, **training)
 
 
 EncoderSpec = Annotated[BertEncoderSpec | GmlpEncoderSpec, Field(discriminator="architecture")]
@@ -141,15 +148,15 @@ def read_spec(file: Path) -> TextModelSpec:
         UserError: it is missing, damaged, or that of another kind of model.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         return pydantic.TypeAdapter(TextModelSpec).validate_json(text)
-    except (OSError, UnicodeDecodeError) as error:
+    except pydantic.ValidationError as error:
+        raise UserError(f"{file}: does not describe a text model ({reason_of(error)}).") from error
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{file}: the description of the model cannot be read ({error}); without it the "
             "checkpoints there cannot be used."
         ) from error
-    except pydantic.ValidationError as error:
-        raise UserError(f"{file}: does not describe a text model ({reason_of(error)}).") from error
 
 
 def reason_of(error: pydantic.ValidationError) -> str:

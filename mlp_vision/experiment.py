@@ -127,7 +127,7 @@ def build_task(
     on_host = policy is not None or not dataset.in_memory
     return ImageClassification(
         spec=spec,
-        model=_build_model(settings, spec),
+        model=build_model(settings, spec),
         train_views=augment,
         train_source=open_source(dataset, data.train_split, train_view, settings.seed, on_host),
         eval_sources={
@@ -161,7 +161,7 @@ def check_before_fetching(
         spec = saved or wanted_spec(settings, start, num_classes=1)
         if start:
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
-        expected = expected_params(_build_model(settings, spec), spec.image_size)
+        expected = expected_params(build_model(settings, spec), spec.image_size)
         check_parameters(settings, expected, TENSOR_PARALLEL)
     check_evaluation(settings, settings.data.eval_splits, ACCURACIES)
 
@@ -213,10 +213,13 @@ def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> i
     return wanted
 
 
-def _build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
+def build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
+    """The model as the experiment trains it."""
     return spec.create_model(
         compute_dtype(settings.train.compute_dtype),
         dropout_rate=settings.model.dropout_rate,
         stochastic_depth=settings.model.stochastic_depth,
         stochastic_depth_rescaled=settings.model.stochastic_depth_rescaled,
+        scan_layers=settings.train.scan_layers,
+        remat=settings.train.remat,
     )

@@ -10,8 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlp_core.block_stack import Remat, block_stack
 from mlp_core.errors import UserError
-from mlp_core.gmlp_block import gmlp_blocks
+from mlp_core.gmlp_block import GmlpBlock
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
 
@@ -44,6 +45,8 @@ class Gmlp(nn.Module):
     dropout_rate: float = 0.0
     stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
     stochastic_depth_rescaled: bool = False
+    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    remat: Remat = "none"
     dtype: Any = jnp.float32  # Of the arithmetic; parameters, pooling and head are float32.
 
     @nn.compact
@@ -63,11 +66,7 @@ class Gmlp(nn.Module):
             token = self.param("class_token", class_token_init, (1, 1, self.hidden_dim))
             token = jnp.broadcast_to(token, (x.shape[0], 1, self.hidden_dim))
             x = jnp.concatenate([token.astype(x.dtype), x], axis=1)  # [B, 1 + S, C]
-        x = gmlp_blocks(
-            x,
-            num_blocks=self.num_blocks,
-            stochastic_depth=self.stochastic_depth,
-            train=train,
+        fields = dict(
             ffn_dim=self.ffn_dim,
             gating=self.gating,
             spatial_matrix=self.spatial_matrix,
@@ -78,6 +77,16 @@ class Gmlp(nn.Module):
             dropout_rate=self.dropout_rate,
             drop_path_rescaled=self.stochastic_depth_rescaled,
             dtype=self.dtype,
+        )
+        x = block_stack(
+            GmlpBlock,
+            fields,
+            x,
+            num_blocks=self.num_blocks,
+            train=train,
+            stochastic_depth=self.stochastic_depth,
+            scan_layers=self.scan_layers,
+            remat=self.remat,
         )
         x = nn.LayerNorm(
             epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="pre_head_layer_norm"

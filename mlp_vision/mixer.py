@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.mlp_block import MlpBlock, StochasticDepth, depth_rate
+from mlp_core.block_stack import Remat, block_stack
+from mlp_core.mlp_block import MlpBlock, StochasticDepth
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
 
@@ -31,13 +32,21 @@ class MixerBlock(nn.Module):
     gelu: str = "tanh"
     layer_norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0
-    drop_path_rate: float = 0.0
     drop_path_rescaled: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """Maps [B, S, C] to [B, S, C]."""
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        drop_path_rate: jax.Array | float | None = None,
+        train: bool = False,
+    ) -> jax.Array:
+        """Maps [B, S, C] to [B, S, C].
+
+        With `drop_path_rate`, a scalar, training leaves an MLP out for that share of the examples.
+        """
 
         def norm(name):
             return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name=name)
@@ -46,8 +55,7 @@ class MixerBlock(nn.Module):
             return MlpBlock(hidden_dim, self.gelu, self.dropout_rate, self.dtype, name=name)
 
         def branch(y):
-            depth = StochasticDepth(self.drop_path_rate, self.drop_path_rescaled)
-            return depth(y, train=train)
+            return StochasticDepth(self.drop_path_rescaled)(y, drop_path_rate, train=train)
 
         y = norm("LayerNorm_0")(x)
         y = y.swapaxes(1, 2)  # [B, C, S]
@@ -76,6 +84,8 @@ class Mixer(nn.Module):
     dropout_rate: float = 0.0
     stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
     stochastic_depth_rescaled: bool = False
+    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    remat: Remat = "none"
     dtype: Any = jnp.float32  # Of the arithmetic; parameters, pooling and head are float32.
 
     @nn.compact
@@ -88,18 +98,25 @@ class Mixer(nn.Module):
             UserError: the patch size does not divide height and width.
         """
         x = patch_tokens(images, self.patch_size, self.hidden_dim, self.dtype)  # [B, S, C]
-        for i in range(self.num_blocks):
-            x = MixerBlock(
-                self.tokens_mlp_dim,
-                self.channels_mlp_dim,
-                self.gelu,
-                self.layer_norm_epsilon,
-                self.dropout_rate,
-                depth_rate(self.stochastic_depth, i, self.num_blocks),
-                self.stochastic_depth_rescaled,
-                self.dtype,
-                name=f"MixerBlock_{i}",
-            )(x, train=train)
+        fields = dict(
+            tokens_mlp_dim=self.tokens_mlp_dim,
+            channels_mlp_dim=self.channels_mlp_dim,
+            gelu=self.gelu,
+            layer_norm_epsilon=self.layer_norm_epsilon,
+            dropout_rate=self.dropout_rate,
+            drop_path_rescaled=self.stochastic_depth_rescaled,
+            dtype=self.dtype,
+        )
+        x = block_stack(
+            MixerBlock,
+            fields,
+            x,
+            num_blocks=self.num_blocks,
+            train=train,
+            stochastic_depth=self.stochastic_depth,
+            scan_layers=self.scan_layers,
+            remat=self.remat,
+        )
         x = nn.LayerNorm(
             epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="pre_head_layer_norm"
         )(x)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pydantic
 
-from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
+from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_vision.patches import check_patch_size
 
@@ -55,7 +55,7 @@ class ModelSpec(abc.ABC):
 
     patch_size: PositiveInt
     hidden_dim: PositiveInt
-    num_blocks: PositiveInt
+    num_blocks: NumBlocks
     num_classes: pydantic.NonNegativeInt  # 0 without a head.
     gelu: Literal["tanh", "erf"]
     layer_norm_epsilon: PositiveFloat
@@ -130,7 +130,7 @@ class ModelSpec(abc.ABC):
         return self.grid**2
 
     def create_model(self, dtype: Any = jnp.float32, **training: Any) -> nn.Module:
-        """The model; `training` may set rates of dropout and stochastic depth."""
+        """The model; `training` may set its other fields, such as rates of dropout."""
         numerics = {name: getattr(self, name) for name in self.NUMERICS}
         return self.MODULE(
             num_classes=self.num_classes, dtype=dtype, **self.sizes, **numerics, **training

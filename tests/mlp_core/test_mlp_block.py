@@ -13,7 +13,7 @@ RATE, EXAMPLES = 0.25, 4000
 def dropped(rescaled, train=True, seed=0):
     branch = jnp.ones((EXAMPLES, 3, 2))
     rngs = {"dropout": jax.random.key(seed)}
-    return np.asarray(StochasticDepth(RATE, rescaled).apply({}, branch, train=train, rngs=rngs))
+    return np.asarray(StochasticDepth(rescaled).apply({}, branch, RATE, train=train, rngs=rngs))
 
 
 @pytest.mark.parametrize("rescaled, kept", [(False, 1.0), (True, 1 / (1 - RATE))])

@@ -1,3 +1,7 @@
+import errno
+import fcntl
+import os
+
 import pytest
 from ml_collections import ConfigDict
 
@@ -97,3 +101,14 @@ def test_a_folder_in_use_is_refused_and_free_again_after(tmp_path):
         pass
     with locked(tmp_path):
         pass
+
+
+def test_where_there_are_no_locks_the_user_is_told(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with locked(tmp_path):
+        monkeypatch.setattr(fcntl, "flock", refuse)  # As some network file systems do.
+        with locked(tmp_path):
+            pass
+    assert "this file system has no locks; see to it that no other" in capsys.readouterr().out

@@ -1,0 +1,40 @@
+"""The TPUs that libtpu compiles for, and what each has."""
+
+import dataclasses
+
+MIB, GIB = 2**20, 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A device as JAX sees it: a core where a chip's two cores are apart, else a whole chip."""
+
+    generation: str  # As topologies are named: v3:4x4.
+    device_kind: str  # As the device calls itself.
+    unit: str  # "core" or "chip".
+    hbm_gib: float  # That a program can have.
+    clock: float  # Cycles a second.
+    peak_flops: float  # A second, in bfloat16.
+    link_bytes: float  # A second, sent over all links of the interconnect at once.
+
+    @property
+    def hbm_bytes(self) -> float:
+        """HBM that a program can have."""
+        return self.hbm_gib * GIB
+
+
+# HBM is what libtpu's compiler says there is when a program needs more. Peaks and links are those
+# of Cloud TPU's documentation, for each generation; links of v2 and v3: Jouppi et al., A Domain-
+# Specific Supercomputer for Training Deep Neural Networks, CACM 2020, as are their clocks, and that
+# of v4 Jouppi et al., TPU v4, ISCA 2023. The other clocks follow from the peak and what the matrix
+# units do in a cycle, four (v5p: eight) of 128 x 128 products and sums, in v6e and TPU7x as many of
+# 256 x 256 as the compiler's own estimates imply.
+CHIPS = (
+    Chip("v2", "TPU v2", "core", 7.48, 0.700e9, 22.9e12, 124e9),
+    Chip("v3", "TPU v3", "core", 15.48, 0.940e9, 61.4e12, 164e9),
+    Chip("v4", "TPU v4", "chip", 30.75, 1.050e9, 275e12, 300e9),
+    Chip("v5e", "TPU v5 lite", "chip", 15.75, 1.503e9, 197e12, 200e9),
+    Chip("v5p", "TPU v5", "chip", 95.73, 1.751e9, 459e12, 600e9),
+    Chip("v6e", "TPU v6 lite", "chip", 31.24, 1.751e9, 918e12, 400e9),
+    Chip("tpu7x", "TPU7x", "core", 94.74, 2.200e9, 1153.5e12, 300e9),
+)

@@ -1,0 +1,151 @@
+"""What a compiled program costs: the compiler's cycles by part, and bytes sent between devices.
+
+Loops are counted as often as they go round. XLA's own cost analysis counts them once.
+"""
+
+import collections
+import dataclasses
+import functools
+import re
+
+from mlp_core.planning.hlo_text import Computation, Instruction, Program
+
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_PASSED_ON = ("copy", "bitcast", "convert", "reshape")
+_KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_INDEX = re.compile(r"index=(\d+)")
+_INTEGER = re.compile(r"^-?\d+$")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramCost:
+    """Of one device, each time the program runs."""
+
+    # By the name that an operation has in the traced Python; empty where the compiler says nothing
+    # of cycles, as for a CPU.
+    cycles: collections.Counter[str]
+    bytes_sent: collections.Counter[str]  # By kind of collective.
+    uncounted_loops: int  # Of which it is not known how often they go round; counted once.
+
+    @property
+    def total_cycles(self) -> float:
+        """Of all operations, one after the other."""
+        return sum(self.cycles.values())
+
+
+def program_cost(program: Program) -> ProgramCost:
+    """Adds up a program."""
+    return _Costs(program).of(program.entry)
+
+
+class _Costs:
+    """The costs of a program's computations, each worked out once."""
+
+    def __init__(self, program: Program):
+        """Nothing is added up yet."""
+        self._program = program
+        self._of_name = functools.cache(lambda name: self.of(program.computations[name]))
+
+    def of(self, computation: Computation) -> ProgramCost:
+        """What running `computation` once costs."""
+        cycles, sent, uncounted = collections.Counter(), collections.Counter(), 0
+        for instruction in computation.instructions.values():
+            if instruction.estimated_cycles:
+                cycles[instruction.op_name] += instruction.estimated_cycles
+            for kind, amount in _sent(instruction, computation).items():
+                sent[kind] += amount
+            for part, times in self._parts(instruction, computation):
+                for op, number in part.cycles.items():
+                    cycles[op] += times * number
+                for kind, amount in part.bytes_sent.items():
+                    sent[kind] += times * amount
+                uncounted += part.uncounted_loops
+            if instruction.opcode == "while" and self._trips(instruction, computation) is None:
+                uncounted += 1
+        return ProgramCost(cycles, sent, uncounted)
+
+    def _parts(
+        self, instruction: Instruction, computation: Computation
+    ) -> list[tuple[ProgramCost, int]]:
+        """What an instruction runs besides itself, and how often."""
+        match instruction.opcode:
+            case "while":
+                trips = self._trips(instruction, computation)
+                once = 1 if trips is None else trips
+                names = instruction.called("body") + instruction.called("condition")
+                return [(self._of_name(name), once) for name in names]
+            case "conditional":
+                names = instruction.called("branch_computations") or (
+                    instruction.called("true_computation") + instruction.called("false_computation")
+                )
+                return [(max(map(self._of_name, names), key=lambda cost: cost.total_cycles), 1)]
+            case "call":
+                return [(self._of_name(name), 1) for name in instruction.called("to_apply")]
+            case "fusion" | "async-start":  # Their cycles stand at the instruction itself.
+                inner = [self._of_name(name) for name in instruction.called("calls")]
+                empty = collections.Counter()
+                return [(dataclasses.replace(cost, cycles=empty), 1) for cost in inner]
+        return []
+
+    def _trips(self, loop: Instruction, computation: Computation) -> int | None:
+        """How often a loop goes round; None for one that does not plainly count to a constant."""
+        if known := _KNOWN_TRIPS.search(loop.attributes):
+            return int(known.group(1))
+        condition, body = (
+            self._program.computations[loop.called(name)[0]] for name in ("condition", "body")
+        )
+        start = _source(computation, loop.operands[0])
+        test = condition.root
+        if (test.opcode, start.opcode) != ("compare", "tuple") or "=LT" not in test.attributes:
+            return None
+        counter, limit = (_source(condition, name) for name in test.operands)
+        if counter.opcode != "get-tuple-element":
+            return None
+        place = _place(counter)
+        first = _constant(_source(computation, start.operands[place]))
+        if limit.opcode == "get-tuple-element":  # A constant that the loop carries along.
+            limit = _source(computation, start.operands[_place(limit)])
+        last, step = _constant(limit), _step(body, place)
+        if first is None or last is None or not step:
+            return None
+        return max(-(-(last - first) // step), 0)
+
+
+def _step(body: Computation, place: int) -> int | None:
+    """What a round adds to the counter that the loop carries at `place`."""
+    added = _source(body, body.root.operands[place])
+    if added.opcode != "add":
+        return None
+    constants = [_constant(_source(body, name)) for name in added.operands]
+    return next((constant for constant in constants if constant is not None), None)
+
+
+def _source(computation: Computation, name: str) -> Instruction:
+    """The instruction that makes a value; it may have been copied or reshaped since."""
+    instruction = computation.instructions[name]
+    while instruction.opcode in _PASSED_ON:
+        instruction = computation.instructions[instruction.operands[0]]
+    return instruction
+
+
+def _place(element: Instruction) -> int:
+    return int(_INDEX.search(element.attributes).group(1))
+
+
+def _constant(instruction: Instruction) -> int | None:
+    is_integer = instruction.opcode == "constant" and _INTEGER.match(instruction.arguments)
+    return int(instruction.arguments) if is_integer else None
+
+
+def _sent(instruction: Instruction, computation: Computation) -> dict[str, float]:
+    """Bytes that a device sends in a collective, on a large ring."""
+    kind = instruction.opcode.removesuffix("-start")
+    if kind not in COLLECTIVES:
+        return {}
+    put_in = sum(computation.instructions[name].num_bytes for name in instruction.operands)
+    if kind == "all-reduce":  # First the parts, then their sums.
+        return {kind: 2 * put_in}
+    if kind == "all-gather":
+        started = instruction.opcode != kind  # Then what is put in is among the results.
+        return {kind: instruction.num_bytes - (put_in if started else 0)}
+    return {kind: put_in}

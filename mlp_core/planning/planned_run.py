@@ -1,0 +1,101 @@
+"""A run as far as its programs need to know it: a task without data, and the shapes of batches."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from mlp_core import train_loop
+from mlp_core.config import RunConfig
+from mlp_core.errors import UserError
+from mlp_core.mesh import batch_sharding
+from mlp_core.parameters import flatten
+from mlp_core.plan import Plan
+from mlp_core.run import check_parameters
+from mlp_core.task import Task
+
+S = TypeVar("S", bound=RunConfig)
+Examples = Mapping[str, jax.ShapeDtypeStruct]  # What one example is, by feature.
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperFigures:
+    """What a paper tells of the same model or run, on TPU v3."""
+
+    examples_per_core_second: float | None = None  # Of the forward pass.
+    core_days: float | None = None  # Of the whole training.
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """A run to plan."""
+
+    settings: RunConfig
+    task: Task
+    title: str  # The model and its data, in words.
+    unit: str  # What an example is, in the plural: "images".
+    num_examples: int | None  # To train on; None where that is not known.
+    train_example: Examples
+    eval_example: Examples
+    paper: PaperFigures = PaperFigures()
+
+    def plan(self) -> Plan:
+        """Its durations in steps.
+
+        Raises:
+            UserError: they depend on the number of examples, and it is not known.
+        """
+        settings = self.settings
+        durations = {
+            "train.duration": settings.train.duration,
+            "schedule.warmup": settings.schedule.warmup,
+            "evaluation.every": settings.evaluation.every,
+            "checkpoint.every": settings.checkpoint.every,
+            "log.every": settings.log.every,
+        }
+        for field, duration in durations.items():
+            if self.num_examples is None and duration.unit == "epochs" and duration.amount:
+                raise UserError(
+                    f"config.{field}: how long an epoch is depends on how many examples there are "
+                    "to train on; say so with --num_examples."
+                )
+        return Plan.of(settings, self.num_examples or 1)
+
+    def check(self, mesh: Mesh) -> None:
+        """Refuses what a run on `mesh` would refuse before it compiles.
+
+        Raises:
+            UserError: names the field.
+        """
+        train_loop.check_batch_sizes(self.settings, mesh)
+        params = jax.eval_shape(self.task.init_params, jax.random.key(0))
+        check_parameters(self.settings, flatten(params), self.task.tensor_parallel, mesh)
+
+    def train_batch(self, mesh: Mesh) -> Examples:
+        """The shapes of a training batch on `mesh`."""
+        return _batch(self.train_example, self.settings.train.global_batch_size, mesh)
+
+    def eval_batch(self, mesh: Mesh) -> Examples:
+        """The shapes of a batch of evaluation on `mesh`."""
+        masked = self.eval_example | {"mask": jax.ShapeDtypeStruct((), np.float32)}
+        return _batch(masked, self.settings.evaluation.global_batch_size, mesh)
+
+
+def on_platform(settings: S, platform: str) -> S:
+    """The settings with the type that "auto" means on devices which are not this process's."""
+    train = settings.train
+    if train.compute_dtype != "auto":
+        return settings
+    dtype = "float32" if platform == "cpu" else "bfloat16"
+    return dataclasses.replace(settings, train=dataclasses.replace(train, compute_dtype=dtype))
+
+
+def _batch(example: Examples, size: int, mesh: Mesh) -> Examples:
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.ShapeDtypeStruct((size, *leaf.shape), leaf.dtype, sharding=sharding)
+        for name, leaf in example.items()
+    }

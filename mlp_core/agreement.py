@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 AT_ONCE = 300  # Seconds for what all hosts do at the same time.
 A_DAY = 86400  # For what one of them may have to download first.
-SLOW_FOLDER_SECONDS = 60  # Until hosts see each other's files; NFS keeps old answers for a while.
+SLOW_FOLDER_SECONDS = 30  # Until hosts see each other's files; NFS keeps old answers for a while.
 MOST_PAUSE = 1.0  # Seconds between two looks.
 
 

@@ -40,6 +40,7 @@ setup(
         "tensorflow-datasets>=4.9.10",
         "tokenizers>=0.21",
         "tqdm>=4.67",
+        "urllib3>=2.2",
     ],
     extras_require={
         "gpu": ["jax[cuda12]"],

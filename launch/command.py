@@ -4,45 +4,65 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from absl import app, flags
 
-from mlp_core.errors import UserError
+from mlp_core import hosts, preemption
+from mlp_core.errors import LostHostError, Preempted, UserError
 from mlp_core.full_disk import full_disk_told
 from mlp_core.host_memory import keep_freed_memory
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
 
-MISTAKE = 2  # Exit status where the user has something to mend.
+FAILED = 1  # Exit status of a fault of the program.
+MISTAKE = 2  # Where the user has something to mend.
 INTERRUPTED = 130  # What a shell reports for Ctrl-C.
 BROKEN_PIPE = 141  # And for this.
 
 
 def run_command(
-    main: Callable[..., None], takes_files: bool = False, when_interrupted: str = ""
+    main: Callable[..., None],
+    takes_files: bool = False,
+    when_interrupted: str = "",
+    uses_jax: bool = True,
 ) -> None:
-    """Parses the flags, calls `main` and exits, with 2 for a mistake of the user's.
+    """Parses the flags, calls `main` and exits: 2 for a mistake of the user's, 75 for SIGTERM.
 
-    With `takes_files`, `main` is called with the list of what stands beside the flags.
+    With `takes_files`, `main` is called with the list of what stands beside the flags. A command
+    that does not use JAX starts at once. One of several hosts that fails ends the others, too.
     """
+    preemption.listen()
     try:
         files = _parse_flags(sys.argv)
         if files and not takes_files:
             raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
-        _set_up()
+        if uses_jax:
+            _set_up()
         with full_disk_told("cannot write"):
             main(*([files] if takes_files else []))
+        if hosts.are_several():
+            _end_together()
     except UserError as error:
-        if DEBUG.value if flags.FLAGS.is_parsed() else "--debug" in sys.argv:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
+        if _wants_traceback():
+            traceback.print_exc()
+        else:
+            print(f"error: {error}", file=sys.stderr)
+        status = hosts.LOST_HOST if isinstance(error, LostHostError) else MISTAKE
+        hosts.leave(status, str(error))
     except KeyboardInterrupt:
         print(f"interrupted{when_interrupted}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        hosts.leave(INTERRUPTED, f"interrupted{when_interrupted}")
+    except Preempted as end:
+        print(f"ended by SIGTERM; {end}", file=sys.stderr)
+        hosts.leave(preemption.STATUS, f"ended by SIGTERM; {end}")
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BROKEN_PIPE)
+        hosts.leave(BROKEN_PIPE, "its output is not read any more")
+    except Exception as error:
+        if not hosts.are_several():
+            raise
+        _leave_for(error, when_interrupted)
 
 
 def require(*holders: flags.FlagHolder) -> None:
@@ -97,6 +117,31 @@ def _line_in_config_file(error: Exception, argv: list[str]) -> str:
     lines = [frame.lineno for frame in frames if frame.filename in files]
     is_refused_argument = isinstance(error, ValueError)  # Such as an unknown variant.
     return f"{files[0]}, line {lines[-1]}" if lines and not is_refused_argument else ""
+
+
+def _wants_traceback() -> bool:
+    return DEBUG.value if flags.FLAGS.is_parsed() else "--debug" in sys.argv
+
+
+def _leave_for(error: Exception, when_interrupted: str) -> NoReturn:
+    """Ends one of several hosts, which may have met no more than another one's end."""
+    first_line = (str(error).splitlines() or [""])[0]
+    failure = hosts.failure_of_another()
+    if failure is None and "Connection closed by peer" in first_line:  # It has left no word.
+        sentence = f"another host is gone ({first_line}){when_interrupted}"
+        failure = hosts.Failure(hosts.LOST_HOST, sentence)
+    if failure is None or _wants_traceback():
+        traceback.print_exc()
+    status, sentence = failure or (FAILED, f"{type(error).__name__}: {first_line}")
+    print(f"error: {sentence}", file=sys.stderr)
+    hosts.leave(status, sentence)
+
+
+def _end_together() -> None:
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_core.agreement import end_together
+
+    end_together()
 
 
 def _set_up() -> None:

@@ -1,7 +1,6 @@
 """Which package serves an experiment, or weights. Packages are imported when they are needed."""
 
 import importlib
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -73,8 +72,10 @@ def _hub_says_bert(source: str) -> bool:
 
 
 def _says_bert(config_file: Path) -> bool:
+    from mlp_core.small_files import read_json
+
     try:
-        config = json.loads(config_file.read_bytes())
+        config = read_json(config_file)
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and config.get("model_type") == "bert"

@@ -3,16 +3,21 @@
 python launch/main.py --config=configs/mixer_digits.py
 python launch/main.py --config=configs/mixer_b16_cifar100.py --config.train.duration="5 epochs"
 python launch/main.py --config=configs/mixer_b16_cifar100.py:smoke
+
+With several hosts, run it on each; Slurm and Cloud TPUs tell it of the others. Elsewhere:
+
+python launch/main.py --config=... --coordinator_address=HOST0:1234 --num_processes=N --process_id=I
 """
 
 from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag, experiments
+from launch import command, config_flag, experiments, hosts_flags
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
+flags.adopt_module_key_flags(hosts_flags)
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; runs/<name of the config file> by default."
 )
@@ -25,7 +30,14 @@ def main() -> None:
     """Trains the configured experiment."""
     config, name = config_flag.config_and_name()
     workdir = Path(WORKDIR.value or f"runs/{name}").expanduser()
-    experiments.experiment_of(config).train(config, workdir, dry_run=DRY_RUN.value)
+    experiment = experiments.experiment_of(config)
+    hosts_flags.join_hosts()
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_core.agreement import check_same_run, check_shared_folder
+
+    check_same_run(config, dry_run=DRY_RUN.value)
+    check_shared_folder(workdir)
+    experiment.train(config, workdir, dry_run=DRY_RUN.value)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, config_flag, experiments
+from launch import command, config_flag, experiments, hosts_flags
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -31,6 +31,7 @@ SOME_FAILED = 1  # Exit status.
 
 def main() -> None:
     """Runs the sweep; run again, it goes on."""
+    hosts_flags.refuse_several_hosts()
     config, name = config_flag.config_and_name()
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.sweep import run_sweep

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,14 @@ from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
 from mlp_core.parameters import flatten
-from mlp_core.saved_state import SUMS, load_newest, read_metadata, reason_of, without_other_hosts
+from mlp_core.saved_state import (
+    SUMS,
+    UNREPORTED,
+    load_newest,
+    read_metadata,
+    reason_of,
+    without_other_hosts,
+)
 from mlp_core.stacked_blocks import unstack_blocks
 from mlp_core.train_step import TrainState
 
@@ -39,7 +47,7 @@ class Checkpoints:
         self._config = config
         self._best_metric = best_metric
         self._checkpointer: ocp.training.Checkpointer | None = None
-        self._has_unchecked_save = False
+        self._save: Any = None  # The last one, unless it is known how it went.
         self._has_failed = False
 
     def load_newest(self, abstract_state: TrainState) -> TrainState | None:
@@ -85,17 +93,34 @@ class Checkpoints:
         """The folder of the checkpoint of `step`."""
         return self.directory / str(step)
 
-    def save(self, step: int, state: TrainState, metrics: dict[str, float] | None) -> None:
-        """Starts to save `state`; `metrics` are those of an evaluation at this very step.
+    def unreported(self, step: int) -> dict[str, Any]:
+        """What `save` was given besides; nothing where there is no checkpoint of `step`."""
+        return read_metadata(self.path(step)).unreported if self.path(step).is_dir() else {}
+
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        metrics: dict[str, float] | None,
+        unreported: dict[str, Any],
+    ) -> None:
+        """Starts to save `state`.
+
+        Args:
+          step: its step.
+          state: what is saved.
+          metrics: those of an evaluation at this very step, if there was one.
+          unreported: see `RunLog.unreported`.
 
         Raises:
             UserError: the disk is full, say; now or at the save before.
         """
+        custom = {SUMS: state_sums(state), UNREPORTED: unreported}
+        self.wait()
         with self._failure_told():
-            self._checkpointer.save_async(
-                step, state, metrics=metrics, custom_metadata={SUMS: state_sums(state)}
+            self._save = self._checkpointer.save_async(
+                step, state, metrics=metrics, custom_metadata=custom
             )
-        self._has_unchecked_save = True
 
     def check(self) -> None:
         """Waits for nothing.
@@ -103,8 +128,7 @@ class Checkpoints:
         Raises:
             UserError: the last save has failed.
         """
-        if self._has_unchecked_save and not self._checkpointer.is_saving_in_progress():
-            self._has_unchecked_save = False
+        if not self._checkpointer.is_saving_in_progress():
             self.wait()
 
     def wait(self) -> None:
@@ -113,8 +137,11 @@ class Checkpoints:
         Raises:
             UserError: the last save has failed.
         """
-        with self._failure_told():
-            self._checkpointer.wait()
+        save, self._save = self._save, None
+        if save is not None:
+            with self._failure_told():
+                save.result()  # Which also ends a thread that Orbax has for each save.
+                self._checkpointer.wait()
 
     def close(self) -> None:
         """Waits until everything is on disk, and ends Orbax's threads.
@@ -123,6 +150,7 @@ class Checkpoints:
             UserError: the last save has failed, and it has not been told yet.
         """
         if self._checkpointer is not None and not self._has_failed:
+            self.wait()
             with self._failure_told():
                 self._checkpointer.close()
 

@@ -22,7 +22,9 @@ frozen_settings = dataclass(
     frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 )
 
-PositiveInt = Annotated[int, Field(gt=0)]
+MOST_BLOCKS = 1000  # Deeper than any model, and still named and checked in seconds.
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+NumBlocks = Annotated[int, Field(gt=0, le=MOST_BLOCKS)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -5,11 +5,13 @@ import hashlib
 import os
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import unquote, urljoin, urlparse
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from mlp_core.console import say
@@ -19,6 +21,9 @@ from mlp_core.file_lock import lock
 ATTEMPTS = 4
 TIMEOUT_SECONDS = (10, 60)  # To connect; between two pieces.
 CHUNK_BYTES = 1 << 16  # What a broken connection loses at most.
+MOST_BYTES = 64 << 30  # Of a file of which nothing else is known.
+SLOWEST_BYTES, SLOWEST_SECONDS = 1 << 16, 300.0  # So much must come in so much time.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BROKEN_CONNECTION = (
     requests.ConnectionError,
     requests.Timeout,
@@ -33,6 +38,7 @@ class RemoteFile:
     url: str
     size: int | None = None  # Bytes.
     sha256: str | None = None
+    most_bytes: int = MOST_BYTES  # That are taken where `size` is not known.
 
 
 class DownloadError(MissingError):
@@ -53,10 +59,22 @@ def https_url(url: str) -> str:
     parts = urlparse(url)
     if parts.scheme == "gs":
         return f"https://storage.googleapis.com/{parts.netloc}{parts.path}"
-    is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    is_local = parts.scheme == "http" and parts.hostname in LOOPBACK
     if parts.scheme == "https" or is_local:
         return url
     raise DownloadError(f"{url}: only https:// and gs:// addresses are fetched.")
+
+
+def place_in(folder: Path, url: str) -> Path:
+    """Where in `folder` the file of an address is kept, by its server and path.
+
+    Raises:
+        DownloadError: the address would lead out of the folder.
+    """
+    place = Path(url.split("://", 1)[1])
+    if place.is_absolute() or ".." in unquote(str(place)).split("/") or not place.parts:
+        raise DownloadError(f"{url}: no address of a file.")
+    return folder / place
 
 
 def fetch(file: RemoteFile, destination: Path) -> Path:
@@ -78,7 +96,7 @@ def fetch(file: RemoteFile, destination: Path) -> Path:
         with _locked(part):
             if destination.exists():  # Another process was faster.
                 return destination
-            stated_md5 = _download_with_retries(url, part, file.size)
+            stated_md5 = _download_with_retries(url, part, file)
             _check(file, part, stated_md5)
             os.replace(part, destination)
     except OSError as error:
@@ -103,12 +121,12 @@ def check_content(file: RemoteFile, path: Path) -> None:
         raise DownloadError(f"{path}: its SHA-256 is not that of the published file, {file.url}.")
 
 
-def _download_with_retries(url: str, part: Path, size: int | None) -> str | None:
+def _download_with_retries(url: str, part: Path, file: RemoteFile) -> str | None:
     """Fills `part`; returns the MD5 (base64) that the server states, if it does."""
     for attempt in range(1, ATTEMPTS + 1):
         had = _size(part)
         try:
-            return _download(url, part, size)
+            return _download(url, part, file)
         except BROKEN_CONNECTION as error:
             made_progress = _size(part) > had
             if attempt == ATTEMPTS or not (made_progress or isinstance(error, requests.Timeout)):
@@ -118,20 +136,36 @@ def _download_with_retries(url: str, part: Path, size: int | None) -> str | None
     raise AssertionError("the last attempt returns or raises")
 
 
-def _download(url: str, part: Path, size: int | None) -> str | None:
-    """One request, from where `part` ends."""
+def _download(url: str, part: Path, file: RemoteFile) -> str | None:
+    """One request, from where `part` ends.
+
+    Raises:
+        DownloadError: the server leads elsewhere than to https, or sends more than the file has.
+    """
     offset = _size(part)
+    most = file.most_bytes if file.size is None else file.size
+    size = file.size
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-        if response.status_code == 416:  # Nothing past the end of the part.
+    with requests.get(
+        url,
+        headers=headers,
+        stream=True,
+        timeout=TIMEOUT_SECONDS,
+        hooks={"response": _check_redirect},
+    ) as response:
+        if response.status_code == 416 and offset:  # Nothing past the end of the part.
             if offset == size:
                 return None
             part.unlink()
-            return _download(url, part, size)
+            return _download(url, part, file)
         response.raise_for_status()
         resumes = response.status_code == 206
-        length = response.headers.get("Content-Length")
-        total = (offset if resumes else 0) + int(length) if length else size
+        if resumes and not _begins_at(response, offset):
+            raise DownloadError(f"{url}: the server sends another part than was asked for.")
+        length = response.headers.get("Content-Length", "")
+        total = (offset if resumes else 0) + int(length) if length.isdecimal() else size
+        if total is not None and total > most:
+            raise DownloadError(f"{url}: {total:,} bytes long, more than the {most:,} expected.")
         bar = tqdm(
             total=total,
             initial=offset if resumes else 0,
@@ -141,13 +175,58 @@ def _download(url: str, part: Path, size: int | None) -> str | None:
             disable=None,  # Not drawn where there is no terminal.
         )
         with bar, part.open("ab" if resumes else "wb") as output:
-            for chunk in response.iter_content(CHUNK_BYTES):
+            for chunk in _arriving(response):
                 output.write(chunk)
                 bar.update(len(chunk))
+                if output.tell() > most:
+                    raise DownloadError(
+                        f"{url}: the server sends more than the {most:,} bytes expected."
+                    )
         if total is not None and _size(part) < total:
             raise requests.ConnectionError(f"ended after {_size(part):,} of {total:,} bytes")
         hashes = response.headers.get("x-goog-hash", "").replace(" ", "").split(",")
         return next((h.removeprefix("md5=") for h in hashes if h.startswith("md5=")), None)
+
+
+def _check_redirect(response: requests.Response, **_) -> None:
+    """Refuses to be led from https to anything else, or away from this machine without it."""
+    if response.is_redirect:
+        target = urlparse(urljoin(response.url, response.headers["location"]))
+        stays = response.url.startswith("http://") and target.hostname in LOOPBACK
+        if target.scheme != "https" and not (stays and target.scheme == "http"):
+            raise DownloadError(
+                f"{response.url}: the server leads to {target.geturl()!r:.200}; only https:// "
+                "addresses are followed."
+            )
+
+
+def _begins_at(response: requests.Response, offset: int) -> bool:
+    stated = response.headers.get("Content-Range")
+    return stated is None or stated.startswith(f"bytes {offset}-")
+
+
+def _arriving(response: requests.Response) -> Iterator[bytes]:
+    """The content piece by piece as it comes, be it ever so little.
+
+    Raises:
+        requests.RequestException: the connection broke, or is so slow that it would never end.
+    """
+    started, got = time.monotonic(), 0
+    while True:
+        try:
+            piece = response.raw.read1(CHUNK_BYTES, decode_content=True)
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise requests.Timeout(error) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.exceptions.ChunkedEncodingError(error) from error
+        if not piece:
+            return
+        yield piece
+        got += len(piece)
+        if time.monotonic() - started > SLOWEST_SECONDS:
+            if got < SLOWEST_BYTES:
+                raise requests.Timeout("too slow")
+            started, got = time.monotonic(), 0
 
 
 def _check(file: RemoteFile, part: Path, stated_md5: str | None) -> None:

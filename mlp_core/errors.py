@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake of the user's, not of the program's."""
+"""The exceptions that stand for a mistake of the user's, and for the wish that a process ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,3 +26,11 @@ def noted(missing: list[str]) -> Iterator[None]:
 
 class NonFiniteLossError(UserError):
     """Training met a loss or gradient that is not a finite number."""
+
+
+class Preempted(Exception):
+    """A run has ended because SIGTERM asked for it; its text tells what is saved."""
+
+
+class LostHostError(UserError):
+    """Another host of the run is gone; the same command goes on."""

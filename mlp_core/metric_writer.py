@@ -9,6 +9,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from mlp_core.small_files import parse_json
+
 
 class MetricWriter:
     """Appends to a file of JSON lines and to a folder of TensorBoard events."""
@@ -61,8 +63,8 @@ def read_metrics(jsonl: Path) -> list[dict[str, float]]:
     records = []
     for line in lines:
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
+            record = parse_json(line)
+        except ValueError:
             continue
         if isinstance(record, dict) and isinstance(record.get("step"), int):
             records.append(record)

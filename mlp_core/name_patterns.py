@@ -6,7 +6,7 @@ from typing import Any
 
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
-from mlp_core.stacked_blocks import has_stacks, names_by_stack
+from mlp_core.stacked_blocks import names_by_stack
 
 
 def check_matches(entry: str, pattern: str, params: Mapping[str, Any]) -> None:
@@ -15,26 +15,25 @@ def check_matches(entry: str, pattern: str, params: Mapping[str, Any]) -> None:
     Args:
       entry: what the pattern is of, for the message.
       pattern: a regular expression on whole names.
-      params: what it is for, in either layout of `mlp_core.stacked_blocks`.
+      params: what it is for, nested or by name, in either layout of `mlp_core.stacked_blocks`.
 
     Raises:
         UserError: begins with `entry`.
     """
-    names = list(flatten(params))
-    stacked = has_stacks(params)
+    names = flatten(params)
     for stack, blocks in names_by_stack(params).items():
         of_stack = re.fullmatch(pattern, stack) is not None
         of_blocks = [name for name in blocks if re.fullmatch(pattern, name)]
-        if stacked and of_blocks and not (of_stack and len(of_blocks) == len(blocks)):
+        if stack in names and of_blocks and not (of_stack and len(of_blocks) == len(blocks)):
             raise UserError(
                 f"{entry} matches {of_blocks[0]!r}, but config.train.scan_layers keeps that of all "
                 f"blocks as one array, {stack!r}; write a pattern that matches it under both names "
                 "and for all blocks, or set config.train.scan_layers=False."
             )
-        if of_stack and not stacked and not of_blocks:
+        if of_stack and stack not in names and not of_blocks:
             raise UserError(
                 f"{entry} matches {stack!r}, which is {blocks[0]!r} and so on without "
                 "config.train.scan_layers; write a pattern that matches both."
             )
     if not any(re.fullmatch(pattern, name) for name in names):
-        raise UserError(f"{entry} matches no parameter; names look like {names[0]!r}.")
+        raise UserError(f"{entry} matches no parameter; names look like {next(iter(names))!r}.")

@@ -1,7 +1,9 @@
 """Weight files in numpy's npz format: flat arrays named `a/b/c`.
 
-Nothing that is read can run code: pickled objects are refused. Metadata stand as JSON in the
-comment of the zip archive, where other readers of the format do not look.
+Nothing that is read can run code: pickled objects are refused. Nothing takes more memory than the
+file gives reason for: arrays are as long as their headers say, and unpack to a hundred times the
+file at most. Metadata stand as JSON in the comment of the zip archive, where other readers of the
+format do not look.
 """
 
 import json
@@ -12,13 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy_format
 
 from mlp_core.errors import UserError
-from mlp_core.stored_arrays import ArrayHeader, as_float32, check_dtype
+from mlp_core.small_files import parse_json
+from mlp_core.stored_arrays import (
+    ArrayHeader,
+    as_float32,
+    check_dtype,
+    check_number,
+    read_npy_header,
+)
 
 MAGIC = b"PK"
 MOST_COMMENT_BYTES = 65_535  # Of a zip archive.
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Of `np.savez` and `np.savez_compressed`.
+MOST_UNPACKED = 100  # Times the file, and
+ALWAYS_UNPACKED = 64 << 20  # bytes that a small one may unpack to in any case.
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError),
     *(RuntimeError, NotImplementedError),  # An encrypted or an exotically packed member.
@@ -31,18 +42,8 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
     Raises:
         UserError: this is no whole npz file.
     """
-    headers = {}
     with _opened(path) as archive:
-        for member in archive.namelist():
-            with archive.open(member) as file:
-                version = npy_format.read_magic(file)
-                read = {
-                    (1, 0): npy_format.read_array_header_1_0,
-                    (2, 0): npy_format.read_array_header_2_0,
-                }[version]
-                shape, _, dtype = read(file)
-            headers[member.removesuffix(".npy")] = ArrayHeader(shape, dtype)
-        return headers, _metadata(archive.comment)
+        return _headers(archive), _metadata(archive.comment)
 
 
 def check(path: Path) -> None:
@@ -63,11 +64,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         UserError: the file is damaged, or an array is not of a floating type.
     """
     arrays = {}
-    with _opened(path), np.load(path, allow_pickle=False) as archive:
-        for name in archive.files:
-            array = archive[name]
-            check_dtype(path, name, array.dtype)
-            arrays[name] = as_float32(array)
+    with _opened(path) as archive:
+        for name, header in _headers(archive).items():
+            check_dtype(path, name, header.dtype)
+        with np.load(path, allow_pickle=False) as loaded:
+            for name in loaded.files:
+                arrays[name] = as_float32(loaded[name])
     return arrays
 
 
@@ -90,10 +92,43 @@ def _comment(metadata: Mapping[str, str]) -> bytes:
     return json.dumps(metadata, ensure_ascii=False).encode() if metadata else b""
 
 
+def _headers(archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:
+    headers = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        with archive.open(member) as file:
+            header = read_npy_header(file, name)
+            if file.tell() + header.nbytes != member.file_size and not header.dtype.hasobject:
+                raise ValueError(f"{name} is not as long as its header says")
+        headers[name] = header
+    return headers
+
+
+def _check_members(archive: zipfile.ZipFile, file_size: int) -> None:
+    """Refuses, before anything is unpacked, what `np.savez` does not write.
+
+    Raises:
+        ValueError: names it.
+    """
+    members = archive.infolist()
+    check_number(len(members))
+    if len({member.filename.removesuffix(".npy") for member in members}) < len(members):
+        raise ValueError("two arrays of one name")
+    for member in members:
+        if member.compress_type not in PACKINGS:
+            raise ValueError(f"{member.filename} is packed in another way than deflated")
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > ALWAYS_UNPACKED + MOST_UNPACKED * file_size:
+        raise ValueError(
+            f"it would unpack to {unpacked / 2**30:,.1f} GiB, more than {MOST_UNPACKED} times the "
+            "file"
+        )
+
+
 def _metadata(comment: bytes) -> dict[str, str]:
     """What `write` put into the comment; nothing where another program wrote it."""
     try:
-        metadata = json.loads(comment)
+        metadata = parse_json(comment)
     except ValueError:
         return {}
     return metadata if isinstance(metadata, dict) else {}
@@ -104,9 +139,12 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """An npz file opened as a zip archive, with damage told in one sentence."""
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path.stat().st_size)
             yield archive
     except UserError:
         raise
+    except MemoryError as error:
+        raise UserError(f"{path}: its arrays do not fit into this machine's memory.") from error
     except DAMAGE as error:
         raise UserError(
             f"{path}: damaged, cut short, or not a file of arrays ({error}); fetch it again."

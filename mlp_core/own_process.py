@@ -3,30 +3,33 @@
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
+from mlp_core import preemption
 from mlp_core.compilation_cache import enable_compilation_cache
-from mlp_core.errors import UserError
+from mlp_core.errors import Preempted, UserError
 from mlp_core.host_memory import keep_freed_memory
 
 T = TypeVar("T")
 
-PATIENCE = 30  # Seconds that a process has to end when it is asked to.
+PATIENCE = 120  # Seconds that a process has to save and end when it is asked to.
+DONE, FAILED, PREEMPTED = "done", "failed", "preempted"  # How a function ends.
 
 
 def run_in_own_process(function: Callable[..., T], *args) -> T:
     """Calls `function(*args)` in a fresh process and returns what it returns.
 
-    It ends with the caller; Ctrl-C reaches the caller only, which then ends it. Devices that a
-    process opens are free again for the next one. `function` is one of a module's top level.
+    It ends with the caller; Ctrl-C reaches the caller only, which then ends it. SIGTERM is passed
+    on to it. Devices that a process opens are free again for the next one. `function` is one of a
+    module's top level.
 
     Raises:
         UserError: the function raised an error, or the process ended without an answer.
+        Preempted: SIGTERM has ended it.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -38,14 +41,20 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
         signal.signal(signal.SIGINT, handler)
     sender.close()
     try:
-        succeeded, answer = receiver.recv()
-        process.join()
+        with preemption.instead(process.terminate):  # It saves, and answers then.
+            how, answer = receiver.recv()
+            process.join(PATIENCE)
     except EOFError:
-        process.join()
+        process.join(PATIENCE)
+        _end(process)
+        if process.exitcode == preemption.STATUS:
+            raise Preempted("the same command goes on") from None
         raise UserError(_how_it_ended(process.exitcode)) from None
     finally:
         _end(process)
-    if not succeeded:
+    if how == PREEMPTED:
+        raise Preempted(answer)
+    if how == FAILED:
         raise UserError(answer)
     return answer
 
@@ -62,18 +71,21 @@ def end_with_parent() -> None:
 
 def _work(sender: Connection, function: Callable, args: tuple) -> None:
     """What the process does."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # So that it closes what it has open.
-    end_with_parent()
-    keep_freed_memory()
-    enable_compilation_cache()
     try:
-        answer = True, function(*args)
+        preemption.listen()
+        end_with_parent()
+        keep_freed_memory()
+        enable_compilation_cache()
+        with preemption.instead(lambda: os._exit(preemption.STATUS)):  # The caller tells it.
+            answer = DONE, function(*args)
+    except Preempted as end:
+        answer = PREEMPTED, str(end)
     except UserError as error:
-        answer = False, str(error)
+        answer = FAILED, str(error)
     except Exception as error:  # Out of device memory, say; or a fault of the program.
         traceback.print_exc()
         first_line = (str(error).splitlines() or [""])[0]
-        answer = False, f"{type(error).__name__}: {first_line}"
+        answer = FAILED, f"{type(error).__name__}: {first_line}"
     sender.send(answer)
 
 
@@ -85,6 +97,7 @@ def _end(process: multiprocessing.Process) -> None:
             process.join(PATIENCE)
     finally:
         process.kill()
+        process.join(PATIENCE)
 
 
 def _how_it_ended(exitcode: int) -> str:

@@ -17,6 +17,7 @@ from mlp_core.console import say
 from mlp_core.datasets import tfds_build
 from mlp_core.datasets.conversion import convert, find_converted
 from mlp_core.datasets.prepared import Builders, find_prepared, open_prepared
+from mlp_core.downloads import place_in
 from mlp_core.errors import UserError
 from mlp_core.weight_sources import HUGGING_FACE, WEIGHTS_FILE
 
@@ -91,8 +92,8 @@ def prepare_dataset(name: str, data_dir: str | None, own_builders: Builders) -> 
 def place_of(folder: Path, source: str) -> Path | None:
     """The file in `folder` for weights of the hub or an address; None for those of one's own."""
     if source.startswith(HUGGING_FACE):
-        return folder / source.removeprefix(HUGGING_FACE) / WEIGHTS_FILE
-    return folder / source.split("://", 1)[1] if "://" in source else None
+        return place_in(folder, source) / WEIGHTS_FILE
+    return place_in(folder, source) if "://" in source else None
 
 
 def prepare_weights(

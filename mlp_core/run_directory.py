@@ -17,6 +17,7 @@ from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
 from mlp_core.parameters import flatten
+from mlp_core.small_files import read_json
 
 # Fields that do not make another run: a sweep's member is the run that it is by itself, batches
 # are the same whoever makes them, and updates are however devices share the work.
@@ -119,10 +120,10 @@ def read_config(workdir: Path) -> dict[str, Any]:
     """
     saved_file = RunFiles.of(workdir).config
     try:
-        return json.loads(saved_file.read_text())
+        return _read_object(saved_file)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{saved_file}: not readable as JSON; mend it or name another --workdir."
+            f"{saved_file}: not readable as JSON ({error}); mend it or name another --workdir."
         ) from error
 
 
@@ -181,9 +182,9 @@ def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
     if not has_checkpoint(workdir) or not file.exists() or differences_to_run(workdir, config):
         return None
     try:
-        return json.loads(file.read_text())
+        return _read_object(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: not readable as JSON; delete it.") from error
+        raise UserError(f"{file}: not readable as JSON ({error}); delete it.") from error
 
 
 def write_on_first_host(target: Path, text: str) -> None:
@@ -197,6 +198,13 @@ def write_whole(target: Path, text: str) -> None:
     temporary = target.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, target)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise ValueError("not an object with fields")
+    return content
 
 
 def _in_lines(value: dict[str, Any]) -> str:

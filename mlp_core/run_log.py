@@ -1,5 +1,8 @@
 """What a run reports: training scalars, fetched one step late, and evaluations."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -20,16 +23,34 @@ class RunLog:
     apart training, waiting for data, and what is neither.
     """
 
-    def __init__(self, files: RunFiles, plan: Plan, global_batch_size: int, first_step: int):
-        """Goes on from what an earlier part of the run has written up to `first_step`."""
+    def __init__(
+        self,
+        files: RunFiles,
+        plan: Plan,
+        global_batch_size: int,
+        first_step: int,
+        unreported: Mapping[str, Any],
+    ):
+        """Goes on from what an earlier part of the run has written up to `first_step`.
+
+        `unreported` is what that part had not reported then.
+        """
         self._writer = MetricWriter(files.metrics, files.tensorboard, first_step)
         self._device_days = latest_metrics(files.metrics).get("train/device_days", 0.0)
         self._plan = plan
         self._global_batch_size = global_batch_size
         self._bar = ProgressBar(first_step, plan.total)
         self._pending = None
-        self._window: list[dict[str, float]] = []
+        self._num_summed: int = unreported.get("steps", 0)
+        self._sums: dict[str, float] = dict(unreported.get("sums", {}))
+        self._learning_rate = 0.0
+        self._num_timed = 0
         self.stopwatch = Stopwatch()
+
+    @property
+    def unreported(self) -> dict[str, Any]:
+        """What is known of the steps since the last report, for `RunLog` of a run that goes on."""
+        return {"steps": self._num_summed, "sums": self._sums}
 
     def add(self, step: int, scalars: dict[str, jax.Array]) -> None:
         """Takes the scalars of the step just dispatched, and reads those of the one before."""
@@ -46,7 +67,7 @@ class RunLog:
             return
         step, scalars = self._pending
         self._pending = None
-        values = jax.device_get(scalars)
+        values = {name: float(value) for name, value in jax.device_get(scalars).items()}
         if not all(np.isfinite(value) for value in values.values()):
             raise NonFiniteLossError(
                 f"step {step}: the loss is {values['loss']}, the norm of the gradient "
@@ -54,7 +75,10 @@ class RunLog:
                 "config.schedule.peak_learning_rate, a longer warm-up or float32 may help, in "
                 "another --workdir."
             )
-        self._window.append(values)
+        self._sums = {name: self._sums.get(name, 0.0) + value for name, value in values.items()}
+        self._learning_rate = values["learning_rate"]
+        self._num_summed += 1
+        self._num_timed += 1
         self._bar.step_done()
         if self._plan.is_due(step, self._plan.report_every):
             self._report(step)
@@ -78,14 +102,11 @@ class RunLog:
 
     def _report(self, step: int) -> None:
         """Writes means since the last report, the last learning rate, speed and cost."""
-        means = {
-            name: float(np.mean([values[name] for values in self._window]))
-            for name in self._window[0]
-        }
-        means["learning_rate"] = float(self._window[-1]["learning_rate"])
+        means = {name: total / self._num_summed for name, total in self._sums.items()}
+        means["learning_rate"] = self._learning_rate
         seconds, waited = self.stopwatch.lap()
         devices = jax.device_count()
-        examples_per_second = len(self._window) * self._global_batch_size / seconds
+        examples_per_second = self._num_timed * self._global_batch_size / seconds
         self._device_days += seconds * devices / SECONDS_A_DAY
         speed = {
             "examples_per_second_per_device": examples_per_second / devices,
@@ -95,4 +116,4 @@ class RunLog:
         metrics = {f"train/{name}": value for name, value in (means | speed).items()}
         self._writer.write(step, metrics)
         self._bar.report(step, means["loss"], examples_per_second)
-        self._window = []
+        self._num_summed, self._sums, self._num_timed = 0, {}, 0

@@ -11,7 +11,7 @@ import safetensors
 import safetensors.numpy
 
 from mlp_core.errors import UserError
-from mlp_core.stored_arrays import ArrayHeader, as_float32, check_dtype
+from mlp_core.stored_arrays import ArrayHeader, as_float32, check_dtype, check_number
 
 LENGTH = struct.Struct("<Q")  # Of the header, which is JSON and comes first.
 BUFFERS = ("position_ids",)  # Integers that PyTorch's modules store beside their weights.
@@ -35,6 +35,7 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
                 )
             dtype = np.dtype(DTYPES[stored.get_dtype()])
             headers[name] = ArrayHeader(tuple(stored.get_shape()), dtype)
+            headers[name].check(name)
         return headers, file.metadata() or {}
 
 
@@ -75,7 +76,9 @@ def looks_like(start: bytes) -> bool:
 
 
 def _weight_names(file: safetensors.safe_open) -> list[str]:
-    return [name for name in file.keys() if name.split(".")[-1] not in BUFFERS]  # noqa: SIM118
+    names = list(file.keys())
+    check_number(len(names))
+    return [name for name in names if name.split(".")[-1] not in BUFFERS]
 
 
 @contextmanager
@@ -83,5 +86,9 @@ def _opened(path: Path) -> Iterator[safetensors.safe_open]:
     try:
         with safetensors.safe_open(path, "numpy") as file:
             yield file
-    except (safetensors.SafetensorError, OSError) as error:
+    except UserError:
+        raise
+    except MemoryError as error:
+        raise UserError(f"{path}: its arrays do not fit into this machine's memory.") from error
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: damaged, or cut short ({error}); fetch it again.") from error

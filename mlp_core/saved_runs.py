@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlp_core.checkpoint import SavedParams
+from mlp_core.checkpoint_folder import STEP
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.run_directory import RunFiles, read_config, saved_steps
@@ -52,7 +53,7 @@ def open_saved_run(path: Path, tasks: Sequence[str]) -> SavedRun:
 
 def _run_and_steps(path: Path) -> tuple[Path, list[int]]:
     """The folder of the run, and the steps to choose from."""
-    if path.name.isdigit() and path.parent.name == RunFiles.of(path).checkpoints.name:
+    if STEP.fullmatch(path.name) and path.parent.name == RunFiles.of(path).checkpoints.name:
         return path.parent.parent, [int(path.name)]
     return path, saved_steps(path)
 

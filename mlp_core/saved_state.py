@@ -13,16 +13,18 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.agreement import of_first_host, on_all_hosts
 from mlp_core.checkpoint_folder import DamagedError, check_metrics, saved_steps, set_aside
 from mlp_core.checkpoint_sums import state_sums
+from mlp_core.collectives import of_first_host, on_all_hosts
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.stacked_blocks import has_stacks, in_layout_of
 from mlp_core.train_step import TrainState
 
 SUMS = "bit_sums"  # Name in the metadata of a checkpoint; older ones have none.
+UNREPORTED = "unreported"  # Another; see `RunLog`.
 MOST_TOLD = 5
+MOST_CHARACTERS = 200
 
 
 def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -> TrainState | None:
@@ -60,7 +62,8 @@ def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -
 def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> TrainState:
     """Reads one checkpoint into the shapes and shardings of `abstract_state`, and checks it.
 
-    Blocks may be stacked in the one and have names of their own in the other. All hosts must call it; it succeeds or fails on all of them.
+    Blocks may be stacked in the one and have names of their own in the other. All hosts must call
+    it; it succeeds or fails on all of them.
 
     Raises:
         DamagedError: it is damaged, or holds something else.
@@ -102,6 +105,7 @@ class Metadata:
 
     tree: Mapping[str, Any]  # Shapes and types of the parts of the state.
     sums: Mapping[str, int]  # Of bits, by part; none where it is older than they are.
+    unreported: dict[str, Any]
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -114,22 +118,24 @@ def read_metadata(path: Path) -> Metadata:
         metadata = ocp.metadata(path)
     if metadata.commit_timestamp_nsecs is None:  # Orbax lets pass what is no JSON.
         raise DamagedError(path, "its metadata are not readable as JSON")
-    return Metadata(metadata.metadata, dict((metadata.custom_metadata or {}).get(SUMS, {})))
+    custom = metadata.custom_metadata or {}
+    return Metadata(metadata.metadata, dict(custom.get(SUMS, {})), custom.get(UNREPORTED, {}))
 
 
 @contextmanager
 def without_other_hosts() -> Iterator[None]:
     """Has Orbax read without waiting for other hosts, which may have met damage and given up."""
     context = ocp.Context()
-    context.multiprocessing_options.primary_host = None
+    context.multiprocessing_options.primary_host = jax.process_index()
     context.multiprocessing_options.active_processes = {jax.process_index()}
     with context:
         yield
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what a library raised, cut short."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    """The first sentence of what a library raised, cut short."""
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0].split(". ")[0][:MOST_CHARACTERS]
 
 
 def _with_damaged_metrics(paths: Iterable[Path], best_metric: str) -> list[DamagedError]:

@@ -13,10 +13,11 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from mlp_core.agreement import wait_for_all
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
 from mlp_core.console import say
-from mlp_core.errors import UserError
+from mlp_core.errors import Preempted, UserError
 from mlp_core.evaluation import evaluate_splits
 from mlp_core.full_disk import full_disk_told
 from mlp_core.initial_state import initial_state
@@ -25,6 +26,7 @@ from mlp_core.mesh import check_batch_size, make_mesh, put_batch, rows_of_this_h
 from mlp_core.metric_writer import latest_metrics
 from mlp_core.parameter_table import parameter_summary, parameter_table
 from mlp_core.plan import Plan
+from mlp_core.preemption import SaveRequest
 from mlp_core.programs import Programs, make_programs
 from mlp_core.run_directory import RunFiles
 from mlp_core.run_log import RunLog
@@ -55,19 +57,23 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
         UserError: the configuration does not fit the data or what lies in `workdir`, data cannot be
           read, or the disk is full.
         NonFiniteLossError: the loss or the gradient was not finite.
+        Preempted: SIGTERM has come; the state is saved.
     """
     mesh, files = make_mesh(config.sharding.model_parallel), RunFiles.of(workdir)
     plan = Plan.of(config, len(task.train_source))
     programs = make_programs(task, config, plan, mesh)
     best_metric = config.evaluation.best_metric
-    with closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints:
+    with (
+        SaveRequest() as save_request,
+        closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints,
+    ):
         state = initial_state(task, config.seed, programs, checkpoints)
         _announce(state, config, plan, len(task.train_source), files)
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done.")
             return _last_evaluation(files, task)
         with _last_good_told(checkpoints), full_disk_told(workdir):
-            results = _loop(task, config, plan, programs, state, checkpoints, files)
+            results = _loop(task, config, plan, programs, state, checkpoints, files, save_request)
             checkpoints.wait()
         best = checkpoints.best_step()
         if best is not None:
@@ -95,6 +101,7 @@ def _loop(
     state: TrainState,
     checkpoints: Checkpoints,
     files: RunFiles,
+    save_request: SaveRequest,
 ) -> dict[str, float]:
     """Takes `state` to the end of the plan and returns the last evaluation."""
     mesh, first_step = programs.mesh, int(state.step)
@@ -109,11 +116,14 @@ def _loop(
         rows_of_this_host(batch_size, mesh),
     )
     results: dict[str, float] = {}
-    with closing(batches), closing(RunLog(files, plan, batch_size, first_step)) as log:
+    log = RunLog(files, plan, batch_size, first_step, checkpoints.unreported(first_step))
+    with closing(batches), closing(log):
         batch = put_batch(next(batches), mesh)
         started = time.perf_counter()
         train_step = programs.train_step.lower(state, batch).compile()
         say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
+        # Some backends wait for no more than 30 s for another host to begin.
+        wait_for_all("compilation of the training step")
         for step in range(first_step, plan.total + 1):
             is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
             evaluated = None
@@ -129,12 +139,16 @@ def _loop(
                     )
                     log.write_evaluation(step, results)
             is_best = evaluated is not None and checkpoints.would_be_best(evaluated)
-            if step > first_step and (is_best or plan.is_due(step, plan.save_every)):
+            ends_early = save_request.has_come(step)
+            is_due = is_best or ends_early or plan.is_due(step, plan.save_every)
+            if step > first_step and is_due:
                 log.flush()  # Only a state whose making was sound is saved.
                 with log.stopwatch.pause():
-                    checkpoints.save(step, state, evaluated)
+                    checkpoints.save(step, state, evaluated, log.unreported)
             if step == plan.total:
                 break
+            if ends_early:
+                raise Preempted(_what_is_saved(step, first_step))
             checkpoints.check()
             if step > first_step:
                 with log.stopwatch.waiting():
@@ -142,6 +156,12 @@ def _loop(
             state, scalars = train_step(state, batch)
             log.add(step + 1, scalars)
     return results
+
+
+def _what_is_saved(step: int, first_step: int) -> str:
+    """What a run that ends early says."""
+    saved = f"step {step:,} is saved" if step > first_step else "nothing new is to be saved"
+    return f"{saved}; the same command goes on"
 
 
 def _announce(

@@ -101,7 +101,8 @@ def _format_of(path: Path) -> ModuleType:
 
 
 def _is_torch_archive(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except npz_format.DAMAGE:  # No archive, or a damaged one.
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("data.pkl") for name in archive.namelist())

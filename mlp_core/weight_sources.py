@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urljoin
 
-from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url
+from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url, place_in
 from mlp_core.errors import UserError
 from mlp_core.weight_files import open_weight_file
 
@@ -54,7 +54,7 @@ def fetch_weight_file(url: str, beside: Sequence[str] = ()) -> Path:
         UserError: what lies there is no weight file.
     """
     url = https_url(url)
-    path = fetch(RemoteFile(url), cache_dir() / "weights" / url.split("://", 1)[1])
+    path = fetch(RemoteFile(url), place_in(cache_dir() / "weights", url))
     try:
         open_weight_file(path)
     except UserError:

@@ -7,6 +7,7 @@ import pydantic
 
 from mlp_core.config import PositiveFloat, PositiveInt
 from mlp_core.errors import UserError
+from mlp_core.small_files import read_bytes
 
 GELU_NAMES = {"gelu": "erf", "gelu_new": "tanh"}  # Ours by those of the Hugging Face hub.
 
@@ -42,9 +43,7 @@ def read_bert_config(path: Path) -> BertConfig:
     if not path.is_file():
         return BertConfig()
     try:
-        return BertConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+        return BertConfig.model_validate_json(read_bytes(path))
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
@@ -54,5 +53,7 @@ def read_bert_config(path: Path) -> BertConfig:
             ) from error
         reason = problem["msg"][0].lower() + problem["msg"][1:]
         raise UserError(
-            f"{path}: {field} is {problem['input']!r}, which is not supported: {reason}."
+            f"{path}: {field} is {problem['input']!r:.60}, which is not supported: {reason}."
         ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from error

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mlp_core.config import MOST_BLOCKS
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
 from mlp_core.weight_files import WeightFile, open_weight_file
@@ -87,6 +88,10 @@ def open_bert(path: Path) -> BertWeights:
     config = read_bert_config(config_path)
     shapes = {plain_name(name): header.shape for name, header in file.headers.items()}
     num_blocks = max(num_blocks_in(shapes), 1)
+    if num_blocks > MOST_BLOCKS:
+        raise UserError(
+            f"{path}: {num_blocks:,} blocks are more than the {MOST_BLOCKS:,} of a model."
+        )
     names = encoder_names(num_blocks)
     if names.keys().isdisjoint(shapes):
         raise _unknown(file)

@@ -9,6 +9,7 @@ from mlp_core.config import (
     DataConfig,
     Fraction,
     NonNegativeFloat,
+    NumBlocks,
     PositiveFloat,
     PositiveInt,
     RunConfig,
@@ -25,7 +26,7 @@ class ModelConfig:
 
     name: str
     hidden_dim: PositiveInt | None
-    num_blocks: PositiveInt | None
+    num_blocks: NumBlocks | None
     num_heads: PositiveInt | None
     ffn_dim: PositiveInt | None
     gating: Gating | None

@@ -12,9 +12,10 @@ import pydantic
 from pydantic import Field
 
 from mlp_core.block_stack import Remat
-from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
+from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
+from mlp_core.small_files import read_text
 from mlp_text.bert import BertEncoder
 from mlp_text.gmlp import GmlpEncoder
 from mlp_text.text_models import MaskedLm, TextClassifier
@@ -34,7 +35,7 @@ class BertEncoderSpec:
     architecture: Literal["bert"] = "bert"
     vocab_size: PositiveInt
     hidden_dim: PositiveInt
-    num_blocks: PositiveInt
+    num_blocks: NumBlocks
     num_heads: PositiveInt
     ffn_dim: PositiveInt
     max_length: PositiveInt
@@ -56,7 +57,7 @@ class GmlpEncoderSpec:
     architecture: Literal["gmlp"] = "gmlp"
     vocab_size: PositiveInt
     hidden_dim: PositiveInt
-    num_blocks: PositiveInt
+    num_blocks: NumBlocks
     ffn_dim: PositiveInt
     max_length: PositiveInt
     gating: Gating = "split"
@@ -147,15 +148,15 @@ def read_spec(file: Path) -> TextModelSpec:
         UserError: it is missing, damaged, or that of another kind of model.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         return pydantic.TypeAdapter(TextModelSpec).validate_json(text)
-    except (OSError, UnicodeDecodeError) as error:
+    except pydantic.ValidationError as error:
+        raise UserError(f"{file}: does not describe a text model ({reason_of(error)}).") from error
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{file}: the description of the model cannot be read ({error}); without it the "
             "checkpoints there cannot be used."
         ) from error
-    except pydantic.ValidationError as error:
-        raise UserError(f"{file}: does not describe a text model ({reason_of(error)}).") from error
 
 
 def reason_of(error: pydantic.ValidationError) -> str:

@@ -9,6 +9,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 
 PACKAGE = "all_mlp_sentencepiece"
+LONGEST_PIECE = 1000  # Characters; SentencePiece makes pieces of 16.
 # Message: field: number, type, default.
 MESSAGES = {
     "Piece": {
@@ -47,6 +48,11 @@ def parse_model(data: bytes) -> Message:
         raise ValueError(str(error)) from error
     if not model.pieces:
         raise ValueError("it holds no pieces")
+    for number, entry in enumerate(model.pieces):
+        if not isinstance(entry.piece, str) or len(entry.piece) > LONGEST_PIECE:
+            raise ValueError(f"piece {number:,} is no text of up to {LONGEST_PIECE:,} characters")
+    if not 0 <= model.trainer_spec.unk_id < len(model.pieces):
+        raise ValueError(f"its piece for unknown text is number {model.trainer_spec.unk_id:,}")
     return model
 
 

@@ -20,8 +20,10 @@ from google.protobuf.message import Message
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from mlp_core.errors import UserError
+from mlp_core.small_files import read_bytes
 from mlp_text.sentencepiece_format import parse_model
 from mlp_text.special_tokens import NAMES
+from mlp_text.tokenizers_library import check_character_rules, faults_as_value_errors
 
 SPACE = "\u2581"  # Stands for a space: pieces that begin with it begin a word.
 UNIGRAM, BPE = 1, 2  # Of `TrainerSpec.ModelType`.
@@ -34,7 +36,11 @@ def read_sentencepiece(path: Path) -> tokenizers.Tokenizer:
     Raises:
         UserError: it is damaged or something else, or of a kind other than unigram and BPE.
     """
-    return sentencepiece_tokenizer(path.read_bytes(), path)
+    try:
+        model = read_bytes(path)
+    except ValueError as error:
+        raise UserError(f"{path}: no SentencePiece model: it is {error}.") from error
+    return sentencepiece_tokenizer(model, path)
 
 
 def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Tokenizer:
@@ -50,7 +56,13 @@ def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Toke
     rules = proto.normalizer_spec
     if proto.trainer_spec.treat_whitespace_as_suffix:
         raise UserError(f"{origin}: marks spaces at the ends of words; this is not supported.")
-    backend = tokenizers.Tokenizer(_model(proto, origin))
+    try:
+        with faults_as_value_errors():
+            backend = tokenizers.Tokenizer(_model(proto, origin))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{origin}: a damaged SentencePiece model ({error}).") from error
     backend.normalizer = _normalizer(rules, origin)
     metaspace = {
         "replacement": SPACE,
@@ -110,8 +122,10 @@ def _normalizer(rules: Message, origin: Path | str) -> normalizers.Normalizer:
     steps = []
     if rules.precompiled_charsmap:
         try:
-            steps.append(normalizers.Precompiled(rules.precompiled_charsmap))
-        except Exception as error:  # The library raises no other.
+            check_character_rules(rules.precompiled_charsmap)
+            with faults_as_value_errors():
+                steps.append(normalizers.Precompiled(rules.precompiled_charsmap))
+        except ValueError as error:
             raise UserError(
                 f"{origin}: a damaged SentencePiece model: its rules for characters cannot be "
                 f"read ({error})."

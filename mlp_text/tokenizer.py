@@ -15,13 +15,16 @@ from tokenizers import models, normalizers
 
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.small_files import read_text
 from mlp_text.sentencepiece_model import read_sentencepiece
 from mlp_text.special_tokens import complete_special_tokens, find_special_tokens
+from mlp_text.tokenizers_library import check_tokenizer_json, faults_as_value_errors, is_panic
 from mlp_text.wordpiece import VOCABULARY_FILE, read_wordpiece
 
 TOKENIZER_FILE = "tokenizer.json"  # Of a run, and of Hugging Face's.
 FILES = (TOKENIZER_FILE, VOCABULARY_FILE, "spiece.model")  # In a folder.
 UNKNOWN = "\U0010fffd"  # A character that no text has.
+MOST_PIECES = 10_000_000  # No vocabulary has as many.
 BLOCK = 1024  # Texts that the library splits at once, on all cores.
 WORD_STARTS = ("\u2581", "\u0120")  # SentencePiece's and byte-level BPE's space before a word.
 
@@ -43,16 +46,23 @@ class Tokenizer:
         Says so if there are any, with `origin`, where the tokenizer comes from.
 
         Raises:
-            UserError: it fails on text that it has no pieces for.
+            UserError: it fails on text that it has no pieces for, or has ids that cannot be.
         """
+        highest = max(backend.get_vocab().values(), default=0)
+        if highest >= MOST_PIECES:
+            raise UserError(
+                f"{origin}: no vocabulary: a piece has the id {highest:,}; {MOST_PIECES:,} pieces "
+                "are more than any has."
+            )
         backend.no_truncation()
         backend.no_padding()
         appended = complete_special_tokens(backend)
         if appended:
             say(f"Note: {origin}: {', '.join(appended)} appended to the vocabulary.")
         try:
-            backend.encode(UNKNOWN)
-        except Exception as error:  # The library raises no other.
+            with faults_as_value_errors():
+                backend.encode(UNKNOWN)
+        except ValueError as error:
             raise UserError(
                 f"{origin}: this vocabulary has no piece for unknown text, which its model needs "
                 f"({error}); name another."
@@ -67,8 +77,10 @@ class Tokenizer:
             UserError: it is damaged or something else.
         """
         try:
-            backend = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # The library raises no other.
+            check_tokenizer_json(text)
+            with faults_as_value_errors():
+                backend = tokenizers.Tokenizer.from_str(text)
+        except ValueError as error:
             raise UserError(f"{origin}: no tokenizer, or a damaged one ({error}).") from error
         return cls.from_backend(backend, origin)
 
@@ -230,6 +242,13 @@ class Tokenizer:
                 yield self.backend.encode_batch_fast(block, add_special_tokens=False)
             except TypeError as error:
                 raise UserError(_not_text(block, start)) from error
+            except BaseException as error:
+                if not is_panic(error):
+                    raise
+                raise UserError(
+                    f"the tokenizer fails on one of texts {start:,} to {start + len(block) - 1:,} "
+                    f"({error}); name another vocabulary."
+                ) from error
 
 
 def open_tokenizer(path: str | Path, lowercase: bool | None = None) -> Tokenizer:
@@ -251,7 +270,9 @@ def open_tokenizer(path: str | Path, lowercase: bool | None = None) -> Tokenizer
         path = _file_in(path)
     try:
         tokenizer = _open_file(path, lowercase)
-    except (OSError, UnicodeDecodeError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: no vocabulary can be read from there ({error}); name a tokenizer.json, a "
             "WordPiece vocab.txt or a SentencePiece .model."
@@ -282,7 +303,7 @@ def _file_in(folder: Path) -> Path:
 
 def _open_file(path: Path, lowercase: bool | None) -> Tokenizer:
     if path.suffix == ".json":
-        return Tokenizer.from_json(path.read_text(encoding="utf-8"), path)
+        return Tokenizer.from_json(read_text(path), path)
     if path.suffix != ".model":
         return Tokenizer.from_backend(read_wordpiece(path, lowercase), path)
     backend = read_sentencepiece(path)

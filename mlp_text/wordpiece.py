@@ -1,6 +1,5 @@
 """BERT's WordPiece: the vocabulary as published, a piece a line, and BERT's splitting of text."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from mlp_core.errors import UserError
+from mlp_core.small_files import read_bytes, read_json
 from mlp_text.special_tokens import SPECIAL_TOKENS
 
 VOCABULARY_FILE = "vocab.txt"  # As it is published,
@@ -51,9 +51,11 @@ def read_wordpiece(path: Path, lowercase: bool | None = None) -> tokenizers.Toke
 def _vocabulary(path: Path) -> dict[str, int]:
     what = "a vocabulary is a text file in UTF-8 with one piece a line"
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # Some editors put a mark in front.
+        text = read_bytes(path).decode("utf-8-sig")  # Some editors put a mark in front.
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: no vocabulary: it is not text ({error}); {what}.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: no vocabulary: it is {error}; {what}.") from error
     if "\0" in text:
         raise UserError(f"{path}: no vocabulary: it holds zero bytes; {what}.")
     # Not splitlines(): pieces may be the rarer characters that this takes for ends of lines.
@@ -79,9 +81,13 @@ def _settings(path: Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        return {name: settings.get(name) for name in ("do_lower_case", "strip_accents")}
-    except (ValueError, AttributeError) as error:
+        settings = read_json(path)
+        known = {name: settings.get(name) for name in ("do_lower_case", "strip_accents")}
+        for name, value in known.items():
+            if not isinstance(value, bool | None):
+                raise ValueError(f"{name} is {value!r:.60}, neither true nor false")
+        return known
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged ({error}); mend it, or take it away and say with `lowercase` what "
             "text the vocabulary is for."

@@ -8,6 +8,7 @@ from mlp_core.config import (
     DataConfig,
     Fraction,
     NonNegativeFloat,
+    NumBlocks,
     PositiveFloat,
     PositiveInt,
     RunConfig,
@@ -26,7 +27,7 @@ class ModelConfig:
     name: str
     patch_size: PositiveInt | None
     hidden_dim: PositiveInt | None
-    num_blocks: PositiveInt | None
+    num_blocks: NumBlocks | None
     tokens_mlp_dim: PositiveInt | None
     channels_mlp_dim: PositiveInt | None
     ffn_dim: PositiveInt | None

@@ -7,6 +7,7 @@ import flax.linen as nn
 from ml_collections import ConfigDict
 
 from mlp_core import train_loop
+from mlp_core.agreement import first_host_first
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.datasets.splits import check_splits
@@ -88,7 +89,8 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
-    prepared = prepare(config, workdir)
+    with first_host_first("preparation of data and weights"):
+        prepared = prepare(config, workdir)
     if dry_run:
         if prepared.weights:
             prepared.weights.check()

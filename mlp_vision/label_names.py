@@ -6,6 +6,7 @@ logits, in the public bucket of BiT, which has the same classes.
 
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
+from mlp_core.small_files import SMALL_FILE_BYTES, read_bytes
 from mlp_vision.model_spec import ModelSpec
 
 BASE_URL = "https://storage.googleapis.com/bit_models"
@@ -23,8 +24,9 @@ def label_names(spec: ModelSpec) -> list[str]:
 def _imagenet_names(num_classes: int) -> list[str]:
     path = cache_dir() / "labels" / FILES[num_classes]
     try:
-        text = fetch(RemoteFile(f"{BASE_URL}/{path.name}"), path).read_text()
-    except DownloadError as error:
+        file = RemoteFile(f"{BASE_URL}/{path.name}", most_bytes=SMALL_FILE_BYTES)
+        text = read_bytes(fetch(file, path)).decode(errors="replace")
+    except (DownloadError, OSError, ValueError) as error:
         say(f"Note: classes have numbers, not names: {error}\nPut the list at {path}.")
         return []
     lines = text.splitlines()

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pydantic
 
-from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
+from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_vision.patches import check_patch_size
 
@@ -55,7 +55,7 @@ class ModelSpec(abc.ABC):
 
     patch_size: PositiveInt
     hidden_dim: PositiveInt
-    num_blocks: PositiveInt
+    num_blocks: NumBlocks
     num_classes: pydantic.NonNegativeInt  # 0 without a head.
     gelu: Literal["tanh", "erf"]
     layer_norm_epsilon: PositiveFloat

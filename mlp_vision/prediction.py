@@ -10,8 +10,9 @@ import numpy as np
 
 from mlp_core.errors import UserError
 from mlp_core.precision import compute_dtype
+from mlp_core.small_files import read_bytes
 from mlp_vision.classifier import probabilities, view_logits
-from mlp_vision.datasets.image_codec import BadPictureError
+from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES
 from mlp_vision.datasets.image_folder import SUFFIXES
 from mlp_vision.datasets.pictures import open_picture
 from mlp_vision.host_views import EvalView
@@ -90,8 +91,8 @@ def predict(spec: ModelSpec, params, paths: Sequence[Path], top: int) -> Iterato
 
 def _view_or_problem(view: EvalView, path: Path) -> np.ndarray | str:
     try:
-        return view(open_picture(path.read_bytes()))
+        return view(open_picture(read_bytes(path, MOST_PICTURE_BYTES)))
     except OSError as error:
         return f"unreadable: {error.strerror or error}"
-    except BadPictureError as error:
+    except ValueError as error:  # Of its file, or a BadPictureError.
         return str(error)

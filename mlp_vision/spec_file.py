@@ -1,12 +1,12 @@
 """Descriptions of models in files: `model.json` of a run, the metadata of weight files."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pydantic
 
 from mlp_core.errors import UserError
+from mlp_core.small_files import parse_json, read_text
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.models import ARCHITECTURES
 
@@ -20,8 +20,8 @@ def read_spec(file: Path) -> ModelSpec:
         UserError: it is missing or damaged.
     """
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{file}: the description of the model cannot be read ({error}); without it the "
             "checkpoints there cannot be used."
@@ -36,7 +36,7 @@ def spec_from_json(text: str, origin: Path) -> ModelSpec:
         UserError: it is something else; names `origin`.
     """
     try:
-        values = json.loads(text)
+        values = parse_json(text)
         # Descriptions older than gMLP here name no architecture.
         architecture = ARCHITECTURES[values.get("architecture", "mixer")]
         return pydantic.TypeAdapter(architecture).validate_json(text)

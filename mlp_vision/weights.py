@@ -4,7 +4,7 @@ Files in the published layout, in the one before it, or in timm's; and checkpoin
 """
 
 import dataclasses
-import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pydantic
 
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.parameters import check_shapes, flatten
 from mlp_core.run_directory import RunFiles, has_checkpoint
 from mlp_core.saved_runs import open_saved_run
+from mlp_core.small_files import read_json
 from mlp_core.weight_files import WeightFile, open_weight_file
 from mlp_core.weight_sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec, Output, Shapes
@@ -87,7 +89,13 @@ def _open_file(path: Path) -> Weights:
     architecture, sizes = _architecture_and_sizes(shapes)
     if architecture is None:
         raise _unknown(path, file)
-    spec = _spec_of_file(file, layout, architecture, sizes)
+    try:
+        spec = _spec_of_file(file, layout, architecture, sizes)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"{path}: no model of this project ({first['loc'][0]}: {first['msg']})."
+        ) from error
     _check_shapes(path, shapes, spec)
     return Weights(
         path,
@@ -152,12 +160,14 @@ def _read_timm_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        config = json.loads(path.read_text())
+        config = read_json(path)
         config = config.get("pretrained_cfg") or config
         mean, std = (tuple(map(float, config.get(key, (0.5,) * 3))) for key in ("mean", "std"))
         value_range = (0 - mean[0]) / std[0], (1 - mean[0]) / std[0]
         bicubic = config.get("interpolation", "bicubic") == "bicubic"
         crop_share = float(config.get("crop_pct", TIMM_CROP_SHARE))
+        if not -math.inf < value_range[0] < value_range[1] < math.inf:
+            raise ValueError(f"mean {mean[0]}, std {std[0]}")
     except (OSError, ValueError, AttributeError, TypeError, IndexError, ArithmeticError) as error:
         raise UserError(f"{path}: no configuration as timm writes it ({error}).") from error
     if len({*mean}) != 1 or len({*std}) != 1:

@@ -16,6 +16,10 @@ import tensorflow_datasets as tfds
 from mlp_core.downloads import DownloadError, RemoteFile, check_content, fetch
 from mlp_core.errors import UserError
 
+NOT_OURS = (RuntimeError, NotImplementedError)  # An encrypted or an exotically packed file.
+
+MOST_MEMBER_BYTES = 1 << 30  # Of a file in an archive; the longest that is read here has 154 MB.
+
 
 class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """What builders from published archives have in common: where the archives are kept."""
@@ -52,12 +56,19 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def read_files(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of every regular file in a tar archive, in its order, compressed or not.
 
+    Links and devices are passed over, and nothing is written, so that names lead nowhere.
+
     Raises:
-        UserError: the archive is damaged.
+        UserError: the archive is damaged, or a file in it longer than 1 GiB.
     """
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
+                if member.isfile() and member.size > MOST_MEMBER_BYTES:
+                    raise UserError(
+                        f"{archive}: {member.name!r:.100} has {member.size:,} bytes, more than any "
+                        "file of a data set here; delete the archive, so that it is fetched again."
+                    )
                 if member.isfile():
                     yield member.name.removeprefix("./"), tar.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
@@ -104,7 +115,7 @@ def open_zipped(archive: Path, name: str) -> Iterator[IO[bytes]]:
                 )
             with files.open(name) as file:
                 yield file
-    except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, zlib.error, *NOT_OURS) as error:
         raise UserError(
             f"{archive}: this archive is damaged ({error}); delete it, so that it is fetched again."
         ) from error

@@ -16,12 +16,13 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from tqdm import tqdm
 
 from mlp_core.console import say
+from mlp_core.datasets.tfds_directory import INFO_FILE, open_directory
 from mlp_core.datasets.tfrecord import read_records
 from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
 from mlp_core.file_lock import one_at_a_time
+from mlp_core.small_files import read_json
 
-INFO_FILE = "dataset_info.json"
 ONE_BY_ONE = "group_size:1"  # Each example is found and unpacked by itself.
 BYTES_PER_EXAMPLE = 128  # Of array_record's own, above 1/64 of the whole; measured: 70 to 360.
 
@@ -31,7 +32,7 @@ def find_converted(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilde
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
         return None
     folder = next((place for place in _places(builder) if _is_copy(place, builder)), None)
-    return tfds.builder_from_directory(folder) if folder else None
+    return open_directory(folder) if folder else None
 
 
 def convert(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
@@ -53,7 +54,7 @@ def convert(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
                 _convert_into(folder, builder)
     except (OSError, RuntimeError) as error:  # array_record raises the latter.
         raise UserError(f"{folder}: cannot be written ({error}).") from error
-    return converted or tfds.builder_from_directory(folder)
+    return converted or open_directory(folder)
 
 
 def _places(builder: tfds.core.DatasetBuilder) -> list[Path]:
@@ -67,13 +68,13 @@ def _places(builder: tfds.core.DatasetBuilder) -> list[Path]:
 def _is_copy(folder: Path, builder: tfds.core.DatasetBuilder) -> bool:
     """Whether `folder` holds this data set: another may have its name and version."""
     try:
-        return json.loads((folder / INFO_FILE).read_text()) == _converted_info(builder)
+        return read_json(folder / INFO_FILE) == _converted_info(builder)
     except (OSError, ValueError):
         return False
 
 
 def _converted_info(builder: tfds.core.DatasetBuilder) -> dict[str, Any]:
-    info = json.loads((Path(builder.data_path) / INFO_FILE).read_text())
+    info = read_json(Path(builder.data_path) / INFO_FILE)
     info.pop("alternativeFileFormats", None)
     return info | {"fileFormat": tfds.core.FileFormat.ARRAY_RECORD.value}
 
@@ -115,7 +116,7 @@ def _convert_into(folder: Path, builder: tfds.core.DatasetBuilder) -> None:
     part.chmod(folder.parent.stat().st_mode & 0o777)  # As open to others as its surroundings.
     try:
         _copy_metadata(part, builder)
-        _copy_examples(tfds.builder_from_directory(part), builder)
+        _copy_examples(open_directory(part), builder)
         if folder.exists():  # Of another data set of this name and version, or of older data.
             shutil.rmtree(folder)
         part.rename(folder)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import naming, read_only_builder
+from tensorflow_datasets.core.utils import error_utils
 
 from mlp_core.console import say
 from mlp_core.datasets.conversion import find_converted
+from mlp_core.datasets.tfds_directory import INFO_FILE, open_directory
 from mlp_core.errors import MissingError, UserError
 from mlp_core.file_lock import one_at_a_time
 from mlp_core.full_disk import full_disk_told
@@ -79,7 +81,7 @@ def _as_path(name: str) -> Path:
 
 
 def _is_tfds_directory(path: Path) -> bool:
-    return (path / "dataset_info.json").exists()
+    return (path / INFO_FILE).exists()
 
 
 def _is_tfds_name(name: str) -> bool:
@@ -103,14 +105,16 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
     """
     with damage_told(f"data set {name!r}"):
         if _is_tfds_directory(path := _as_path(name)):
-            builder = tfds.builder_from_directory(path)
+            folder = path
         elif not _is_tfds_name(name):
             return None
         else:
-            try:
-                builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
-            except tfds.core.DatasetNotFoundError:
+            # What `builder_from_files` begins with, which then reads the folder unseen.
+            with error_utils.reraise_with_context(tfds.core.DatasetNotFoundError):
+                folder = read_only_builder._find_builder_dir(name, data_dir=data_dir)
+            if folder is None:
                 return None
+        builder = open_directory(Path(folder))
         for file in (file for split in builder.info.splits.values() for file in split.filepaths):
             if not file.exists():
                 raise UserError(f"{file} is missing; prepare {name} again.")
@@ -131,7 +135,10 @@ def open_prepared(
 
 def _find_best(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
     prepared = find_prepared(name, data_dir)
-    return prepared and (find_converted(prepared) or prepared)
+    if prepared is None:
+        return None
+    with damage_told(f"data set {name!r}"):
+        return find_converted(prepared) or prepared
 
 
 def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.core.DatasetBuilder:

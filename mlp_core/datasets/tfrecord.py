@@ -17,6 +17,7 @@ from mlp_core.errors import UserError
 
 LENGTH = struct.Struct("<Q")
 CHECKSUM_BYTES = 4
+LONGEST_RECORD = 1 << 31  # Bytes; protocol buffers can be no longer.
 
 
 class TfrecordSource:
@@ -78,7 +79,7 @@ def read_records(path: Path) -> Iterator[bytes]:
             if len(header) < LENGTH.size + CHECKSUM_BYTES:
                 raise UserError(f"{path}: this TFRecord file is cut short; prepare it again.")
             (length,) = LENGTH.unpack(header[: LENGTH.size])
-            if length > size:
+            if length > min(size, LONGEST_RECORD):
                 raise UserError(f"{path}: this TFRecord file is damaged; prepare it again.")
             example = file.read(length)
             checksum = file.read(CHECKSUM_BYTES)

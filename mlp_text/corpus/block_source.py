@@ -4,7 +4,6 @@ Shapes: B blocks of a batch, N tokens of a block, V vocabulary.
 """
 
 import functools
-import json
 from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
@@ -14,11 +13,14 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from mlp_core.errors import UserError
+from mlp_core.small_files import read_json
+from mlp_core.stored_arrays import ArrayHeader, read_npy_header
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.shard_blocks import ShardFiles
 
 CORPUS_FILE = "corpus.json"
 COUNTS_FILE = "token_counts.npy"
+LONGEST_BLOCK = 1 << 20  # Tokens.
 NO_READ_AHEAD = "readahead_buffer_size:0"  # In random order it would read in vain.
 
 
@@ -33,10 +35,11 @@ class BlockSource:
         """
         self._folder = folder
         try:
-            corpus = json.loads((folder / CORPUS_FILE).read_text())
+            corpus = read_json(folder / CORPUS_FILE)
             self.layout = BlockLayout(**corpus["settings"]["layout"])
             self.totals: Mapping[str, int] = corpus["totals"]  # See `shard_blocks.ShardReport`.
             lengths = [shard["blocks"] for shard in corpus["contents"]]
+            _check_numbers(self.layout, lengths)
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(
                 f"{folder}: holds no corpus that is whole; remove it, to have it made again."
@@ -60,8 +63,8 @@ class BlockSource:
         """
         path = self._folder / COUNTS_FILE
         try:
-            return np.load(path)
-        except (OSError, ValueError, EOFError) as error:
+            return read_counts(path, self.layout.vocab_size)
+        except (OSError, ValueError) as error:
             raise _damaged(path) from error
 
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -87,7 +90,13 @@ class BlockSource:
             records = self._reader(shard).read(places)
         except (OSError, RuntimeError, ValueError, IndexError) as error:
             raise _damaged(self._path(shard)) from error
-        return np.frombuffer(b"".join(records), self.layout.dtype).reshape(len(places), -1)
+        size = self.layout.num_tokens * self.layout.dtype.itemsize
+        if any(len(record) != size for record in records):
+            raise _damaged(self._path(shard))
+        blocks = np.frombuffer(b"".join(records), self.layout.dtype).reshape(len(places), -1)
+        if blocks.size and not 0 <= blocks.min() <= blocks.max() < self.layout.vocab_size:
+            raise _damaged(self._path(shard))
+        return blocks
 
     def _reader(self, shard: int) -> ArrayRecordReader:
         """Opened when first wanted; without reading ahead it keeps no file descriptor."""
@@ -104,6 +113,27 @@ class BlockSource:
 
     def _path(self, shard: int) -> Path:
         return ShardFiles.of(self._folder, shard, len(self._ends)).blocks
+
+
+def read_counts(path: Path, vocab_size: int) -> np.ndarray:
+    """The counts of a vocabulary's tokens, int64 [V], as numpy has written them.
+
+    Raises:
+        OSError, ValueError: they cannot be read, or are something else.
+    """
+    with path.open("rb") as file:
+        if read_npy_header(file, path.name) != ArrayHeader((vocab_size,), np.dtype(np.int64)):
+            raise ValueError(f"no counts of {vocab_size:,} tokens")
+    return np.load(path)
+
+
+def _check_numbers(layout: BlockLayout, lengths: list[int]) -> None:
+    """Raises ValueError where the numbers of a corpus cannot be."""
+    numbers = [layout.num_tokens, layout.vocab_size, layout.pad_id, layout.cls_id, layout.sep_id]
+    if not all(type(number) is int and 0 <= number < 1 << 31 for number in numbers + lengths):
+        raise ValueError("impossible numbers")
+    if layout.num_tokens > LONGEST_BLOCK or not lengths:
+        raise ValueError("impossible blocks")
 
 
 def _damaged(path: Path) -> UserError:

@@ -21,8 +21,9 @@ from tqdm import tqdm
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.file_lock import one_at_a_time
+from mlp_core.small_files import read_json
 from mlp_text.corpus.all_cores import tokenise_shards
-from mlp_text.corpus.block_source import CORPUS_FILE, COUNTS_FILE, BlockSource
+from mlp_text.corpus.block_source import CORPUS_FILE, COUNTS_FILE, BlockSource, read_counts
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.shard_blocks import PART, ShardFiles, ShardReport
@@ -96,7 +97,7 @@ def _is_complete(folder: Path, settings: dict) -> bool:
         UserError: another one is, or a part of another one.
     """
     try:
-        there = json.loads((folder / CORPUS_FILE).read_text())
+        there = read_json(folder / CORPUS_FILE)
         of_there = there["settings"]
         other = [name for key, name in SETTINGS.items() if of_there[key] != settings[key]]
     except FileNotFoundError:
@@ -134,7 +135,7 @@ def _build(
     _tell_faults(reports)
     if not sum(report.blocks for report in reports):
         raise UserError(f"{shards[0].name}: there is no text in this corpus.")
-    counts = sum(np.load(file.counts) for file in files)
+    counts = sum(read_counts(file.counts, layout.vocab_size) for file in files)
     np.save(folder / COUNTS_FILE, counts)
     fields = [field.name for field in dataclasses.fields(ShardReport) if field.type is int]
     totals = {name: sum(getattr(report, name) for report in reports) for name in fields}

@@ -16,6 +16,7 @@ import glob
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from mlp_core.errors import MissingError, UserError
@@ -100,16 +101,29 @@ def _files(text: str) -> list[Path]:
         return [path]
     if (path / TFDS_FILE).is_file():
         raise UserError(f"{text}: TFDS has prepared this folder; write tfds:{text}:SPLIT:FIELD.")
-    pattern = f"{glob.escape(str(path))}/**" if path.is_dir() else str(path)
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))
-    files = [file for file in found if file.is_file()]
     if path.is_dir():
-        files = [file for file in files if is_text_file(file)]
+        files = sorted(file for file in _files_below(path) if is_text_file(file))
         if not files:
             raise MissingError(f"{text}: no file in this folder ends in {', '.join(FORMATS)}.")
+        return files
+    files = sorted(filter(Path.is_file, map(Path, glob.iglob(str(path), recursive=True))))
     if not files:
         raise MissingError(
             f"{text}: there is no such corpus: no file is called so, and it is "
             "neither pydoc:SPLIT nor tfds:NAME:SPLIT."
         )
     return files
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Files at any depth, hidden ones left out; each folder once, whatever links lead to it."""
+    met = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in met:
+            folders.clear()
+            continue
+        met.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(place, name) for name in files if not name.startswith("."))
+        yield from filter(Path.is_file, paths)

@@ -25,6 +25,8 @@ DOCUMENT_BYTES = 1 << 20  # After as much, a document of plain text ends.
 LOOK_AHEAD = 1 << 20  # Bytes of plain text in which a blank line is looked for.
 END_BYTES = 1 << 12  # Of a file's beginning and end, to know it by.
 READ_BYTES = 1 << 17
+MOST_UNPACKED = 200  # Times the packed bytes; of text, ten times is much. And
+ALWAYS_UNPACKED = 1 << 28  # bytes in any case.
 BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -76,7 +78,7 @@ class TextFile:
     def _opened(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         """The file to read, unpacked, and the one on disk, which tells the position."""
         with _damage_told(self.path), self.path.open("rb", buffering=0) as raw:
-            content = gzip.GzipFile(fileobj=raw) if self._is_packed else raw
+            content = _Unpacked(fileobj=raw) if self._is_packed else raw
             file = io.BufferedReader(content, READ_BYTES)
             start = file.peek(len(BYTE_ORDER_MARK))
             if start.startswith(UTF16_MARKS):  # Most of its lines would pass for UTF-8.
@@ -88,6 +90,21 @@ class TextFile:
     @property
     def _is_packed(self) -> bool:
         return self.path.name.lower().endswith(GZIP)
+
+
+class _Unpacked(gzip.GzipFile):
+    """What is unpacked from gzip, as long as it may be text."""
+
+    def read(self, size: int = -1) -> bytes:
+        """See `gzip.GzipFile`.
+
+        Raises:
+            gzip.BadGzipFile: so much of so little is no text.
+        """
+        content = super().read(size)
+        if self.tell() > ALWAYS_UNPACKED + MOST_UNPACKED * self.fileobj.tell():
+            raise gzip.BadGzipFile(f"unpacks to more than {MOST_UNPACKED} times its size")
+        return content
 
 
 class JsonLinesFile(TextFile):

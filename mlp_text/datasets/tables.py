@@ -5,14 +5,16 @@ first line of both names the columns; in JSON lines each row names its own.
 """
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mlp_core.errors import UserError
+from mlp_core.small_files import bounded_lines, parse_json
 
 LONGEST_FIELD = 1 << 26  # Characters of CSV; more is a quote left open.
+LONGEST_LINE = 1 << 26  # Bytes; more is no row.
+MOST_COLUMNS = 1000
 
 Row = tuple[int, dict[str, Any]]  # Number of its last line, from 1; values by column.
 
@@ -24,19 +26,21 @@ def read_rows(path: Path) -> Iterator[Row]:
         UserError: the file cannot be read, or a line is no row; names the line.
     """
     try:
+        if path.exists() and not path.is_file():  # A pipe may have no end.
+            raise UserError(f"{path}: cannot be read (not a regular file).")
         with path.open("rb") as file:
             yield from FORMATS[path.suffix.lower()](decoded_lines(file, path), path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
-def decoded_lines(file: Iterable[bytes], where: Path | str) -> Iterator[str]:
+def decoded_lines(file: IO[bytes], where: Path | str) -> Iterator[str]:
     """The lines of a UTF-8 file that messages call `where`; endings stay, a byte-order mark goes.
 
     Raises:
-        UserError: a line is not UTF-8.
+        UserError: a line is not UTF-8, or of more than 64 MiB.
     """
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(_bounded(file, where), 1):
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
@@ -45,6 +49,13 @@ def decoded_lines(file: Iterable[bytes], where: Path | str) -> Iterator[str]:
                 f"0x{line[error.start]:02x}); save the file as UTF-8."
             ) from error
         yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _bounded(file: IO[bytes], where: Path | str) -> Iterator[bytes]:
+    try:
+        yield from bounded_lines(file, LONGEST_LINE)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}; this is no table of texts.") from error
 
 
 def tab_separated(line: str) -> list[str]:
@@ -68,6 +79,10 @@ def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
 
 def _under_header(fields: Iterator[tuple[int, list[str]]], path: Path) -> Iterator[Row]:
     _, header = next(fields, (0, []))
+    if len(header) > MOST_COLUMNS:
+        raise UserError(
+            f"{path}: line 1 names {len(header):,} columns, more than {MOST_COLUMNS:,}."
+        )
     for number, values in fields:
         if len(values) != len(header):
             raise UserError(
@@ -82,7 +97,7 @@ def _json_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise UserError(f"{path}: line {number} is no JSON ({error}).") from error
         if not isinstance(row, dict):

@@ -31,6 +31,7 @@ LABELS = ("label", "gold_label")
 UNLABELLED = str(NO_LABEL)
 VALIDATION_NAMES = ("dev", "val", "valid")
 NAMED = 5  # Classes that a message lists at most.
+MOST_DIGITS = 18  # Of a label that is a number.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +209,7 @@ def _label(file: Path, line: int, row: dict[str, Any]) -> str:
 
 
 def _is_integer(text: str) -> bool:
-    return text.isascii() and text.removeprefix("-").isdigit()
+    return text.isascii() and len(text) <= MOST_DIGITS and text.removeprefix("-").isdigit()
 
 
 def _expected(root: Path) -> str:

@@ -29,6 +29,7 @@ NO_PICTURES = {
     b"{": "a text in JSON, not a picture",
     b"version https://git-lfs": "a placeholder of Git LFS, not the picture itself",
 }
+MOST_PICTURE_BYTES = 1 << 30  # Of a file.
 START_OF_JPEG = b"\xff\xd8"
 STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from mlp_core.console import say
 from mlp_core.datasets.splits import parts_of
 from mlp_core.errors import UserError
-from mlp_vision.datasets.image_codec import BadPictureError
+from mlp_core.small_files import read_bytes
+from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES, BadPictureError
 from mlp_vision.datasets.packed_paths import PackedPaths
 
 SUFFIXES = (
@@ -59,9 +60,11 @@ class FolderRecords:
             BadPictureError: the file cannot be read.
         """
         try:
-            content = (self._root / self._paths[index]).read_bytes()
+            content = read_bytes(self._root / self._paths[index], MOST_PICTURE_BYTES)
         except OSError as error:
             raise BadPictureError(f"unreadable: {error.strerror or error}") from error
+        except ValueError as error:
+            raise BadPictureError(str(error)) from error
         return content, int(self._labels[index])
 
     def name(self, index: int) -> str:

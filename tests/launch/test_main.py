@@ -238,3 +238,30 @@ def test_training_imports_neither_tensorflow_nor_matplotlib(environment, tmp_pat
         DIGITS, *SHORT, "--config.train.duration=5 steps", f"--workdir={tmp_path / 'run'}",
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.slow
+def test_a_full_disk_and_a_damaged_checkpoint_are_told_and_the_run_ends_as_if_neither_had_been(
+    environment, tmp_path
+):
+    args = (DIGITS, *SHORT, f"--workdir={tmp_path / 'run'}")
+    run = launch(environment, *args)
+    assert run.returncode == 0, run.stderr
+    final = final_state(tmp_path / "run", 30)
+    array_files = [p for p in (tmp_path / "run/checkpoints/30/state").rglob("d/*") if p.is_file()]
+    for file in array_files:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    largest = max(file.stat().st_size for file in array_files)  # Half of what one needs.
+    limit = ["bash", "-c", f'ulimit -f {largest // 1024} && exec "$@"', "-"]
+    full = subprocess.run(
+        limit + command(*args), cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert full.returncode == 2, full.stderr
+    assert "damaged_30" in full.stdout and "goes on from step 25" in full.stdout
+    (line,) = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+    assert "no room is left on the disk" in line and "checkpoints/25." in line
+    assert "Traceback" not in full.stderr
+    run = launch(environment, *args)
+    assert run.returncode == 0, run.stderr
+    assert_same_state(final_state(tmp_path / "run", 30), final)

@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from orbax.checkpoint import v1 as ocp
 
 from mlp_core.checkpoint import Checkpoints, SavedParams
 from mlp_core.checkpoint_folder import saved_steps
@@ -54,7 +53,7 @@ def saved(tmp_path_factory):
     checkpoints = opened(folder)
     checkpoints.load_newest(abstract_state())
     for step in (2, 4, 6):
-        checkpoints.save(step, made_state(step), {METRIC: 0.1 * step})
+        checkpoints.save(step, made_state(step), {METRIC: 0.1 * step}, {})
     checkpoints.close()
     return folder
 
@@ -139,7 +138,7 @@ def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_one_kept_aside(
     assert f"Note: {folder}/6: this checkpoint is damaged" in out
     assert f"kept as {folder}/damaged_6\n" in out and f"goes on from step 4, {folder}/4\n" in out
     assert saved_steps(folder) == [2, 4] and checkpoints.latest_step == 4
-    checkpoints.save(6, made_state(6), {METRIC: 0.6})
+    checkpoints.save(6, made_state(6), {METRIC: 0.6}, {})
     checkpoints.close()
     assert saved_steps(folder) == [2, 4, 6] and (folder / "damaged_6").exists()
     again = opened(folder)
@@ -147,20 +146,12 @@ def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_one_kept_aside(
     again.close()
 
 
-def test_orbax_does_not_notice_a_flipped_bit(folder):
-    """Else the sums would be for nothing."""
-    flip_a_bit(folder / "6")
-    kernel = ocp.load(folder / "6", abstract_state()).params["a"]["kernel"]
-    different = np.asarray(kernel) != np.asarray(made_state(6).params["a"]["kernel"])
-    assert different.sum() <= 1  # In these parameters, or in another part of the state.
-
-
 def test_a_checkpoint_damaged_twice_is_kept_twice(folder):
     for _ in range(2):
         truncate(folder / "6")
         checkpoints = opened(folder)
         checkpoints.load_newest(abstract_state())
-        checkpoints.save(6, made_state(6), None)
+        checkpoints.save(6, made_state(6), None, {})
         checkpoints.close()
     assert (folder / "damaged_6").exists() and (folder / "damaged_6_2").exists()
 
@@ -189,7 +180,7 @@ def test_what_is_no_checkpoint_is_left_alone_and_orbax_agrees(folder):
     assert saved_steps(folder) == [2, 4, 6]
     checkpoints = opened(folder)
     assert checkpoints.load_newest(abstract_state()).step == checkpoints.latest_step == 6
-    checkpoints.save(8, made_state(8), None)
+    checkpoints.save(8, made_state(8), None, {})
     checkpoints.close()
     assert saved_steps(folder) == [2, 4, 6, 8] and (folder / "notes").exists()
 

@@ -1,10 +1,20 @@
+import contextlib
 import hashlib
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 
-from mlp_core.downloads import DownloadError, RemoteFile, fetch, https_url
+from mlp_core.downloads import (
+    DownloadError,
+    RemoteFile,
+    _check_redirect,
+    fetch,
+    https_url,
+    place_in,
+)
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -130,3 +140,124 @@ def test_only_safe_addresses_are_fetched():
     for url in ("http://example.org/x", "ftp://example.org/x", "file:///etc/passwd"):
         with pytest.raises(DownloadError, match="only https"):
             https_url(url)
+
+
+def hostile(answer):
+    """The address of a server that answers with what `answer(handler)` writes."""
+
+    class Hostile(BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer(self)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/folder/file.bin"
+
+
+@pytest.mark.parametrize(
+    "target", ["http://example.org/x", "file:///etc/passwd", "ftp://example.org/x", "//evil.org/x"]
+)
+def test_a_server_that_leads_away_from_https_is_not_followed(tmp_path, target):
+    def redirect(handler):
+        handler.send_response(302)
+        handler.send_header("Location", target)
+        handler.end_headers()
+
+    with pytest.raises(DownloadError, match="the server leads to .*only https:// addresses"):
+        fetch(RemoteFile(hostile(redirect)), tmp_path / "file.bin")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_redirect_from_https_to_this_machine_is_refused():
+    response = requests.Response()
+    response.url, response.status_code = "https://example.org/x", 302
+    for target in ("http://127.0.0.1/x", "http://localhost/x"):
+        response.headers["location"] = target
+        with pytest.raises(DownloadError, match="the server leads to"):
+            _check_redirect(response)
+    for target in ("https://other.org/x", "/y"):
+        response.headers["location"] = target
+        _check_redirect(response)
+
+
+@pytest.mark.parametrize("known", [dict(size=1000), dict(most_bytes=1000)])
+@pytest.mark.parametrize("is_stated", [True, False])
+def test_a_server_that_sends_more_than_the_file_has_is_stopped(tmp_path, known, is_stated):
+    def flood(handler):
+        handler.send_response(200)
+        if is_stated:
+            handler.send_header("Content-Length", str(1 << 40))
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # It hangs up.
+            while True:
+                handler.wfile.write(bytes(1 << 16))
+
+    with pytest.raises(DownloadError, match="more than the 1,000"):
+        fetch(RemoteFile(hostile(flood), **known), tmp_path / "file.bin")
+    assert not (tmp_path / "file.bin").exists()
+
+
+@pytest.mark.parametrize("length", ["-5", "much", "1e3"])
+def test_a_length_that_is_no_number_is_no_fault_of_the_program(tmp_path, length):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", length)
+        handler.end_headers()
+        handler.wfile.write(CONTENT)
+
+    known = dict(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+    with contextlib.suppress(DownloadError):
+        assert fetch(RemoteFile(hostile(answer), **known), tmp_path / "x").read_bytes() == CONTENT
+
+
+def test_another_part_than_was_asked_for_is_refused(tmp_path):
+    def answer(handler):
+        handler.send_response(206)
+        handler.send_header("Content-Range", "bytes 7-9/10")
+        handler.send_header("Content-Length", "3")
+        handler.end_headers()
+        handler.wfile.write(b"abc")
+
+    (tmp_path / "file.bin.part").write_bytes(b"12345")
+    with pytest.raises(DownloadError, match="another part than was asked for"):
+        fetch(RemoteFile(hostile(answer)), tmp_path / "file.bin")
+
+
+def test_a_server_that_never_has_the_range_is_told(tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(b"12345")
+    with pytest.raises(DownloadError, match="HTTP 416"):
+        fetch(RemoteFile(hostile(lambda handler: handler.send_error(416))), tmp_path / "file.bin")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["a/../../../.bashrc", "../x", "/etc/passwd", "", "a/%2e%2e/%2E%2E/x", "a/%2e%2e%2fx"],
+)
+def test_addresses_that_lead_out_of_the_cache_are_refused(tmp_path, address):
+    with pytest.raises(DownloadError, match="no address of a file"):
+        place_in(tmp_path, f"https://{address}")
+
+
+def test_a_file_is_kept_by_its_server_and_path(tmp_path):
+    assert place_in(tmp_path, "https://a.org/b..c/d.npz?e=1") == tmp_path / "a.org/b..c/d.npz?e=1"
+
+
+def test_a_server_that_sends_a_trickle_for_ever_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlp_core.downloads.SLOWEST_SECONDS", 0.1)
+    monkeypatch.setattr("mlp_core.downloads.ATTEMPTS", 1)
+
+    def trickle(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # It hangs up.
+            while True:
+                handler.wfile.write(b"x")
+                time.sleep(0.02)
+
+    with pytest.raises(DownloadError, match="cannot be fetched .no answer in time"):
+        fetch(RemoteFile(hostile(trickle)), tmp_path / "file.bin")

@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from mlp_core.metric_writer import MetricWriter, read_metrics
 from mlp_core.train_loop import train
 from tests.conftest import ROOT
 from tests.mlp_core.quadratic import Quadratic
+from tests.mlp_core.test_damaged_checkpoints import abstract_state, made_state, opened
 from tests.mlp_core.test_train_loop import settings
 
 IN_OWN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -93,6 +95,31 @@ def limited():
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_save_that_fails_in_the_background_is_told_soon_and_the_one_before_is_whole(
+    tmp_path, limited
+):
+    checkpoints = opened(tmp_path)
+    checkpoints.load_newest(abstract_state())
+    checkpoints.save(1, made_state(1), None, {})
+    checkpoints.wait()
+    checkpoints.check()
+    state = made_state(2)
+    limited(100_000)
+    deadline = time.monotonic() + 60
+    with pytest.raises(FullDiskError, match=f"^{tmp_path}: no room is left on the disk"):
+        checkpoints.save(2, state, None, {})
+        while time.monotonic() < deadline:
+            checkpoints.check()
+            time.sleep(0.01)
+    limited(resource.RLIM_INFINITY)
+    checkpoints.close()
+    again = opened(tmp_path)
+    assert again.load_newest(abstract_state()).step == 1
+    again.save(2, state, None, {})
+    again.close()
+    assert saved_steps(tmp_path) == [1, 2]
 
 
 def test_metrics_end_at_a_full_disk_and_wait_for_nothing(tmp_path, limited):

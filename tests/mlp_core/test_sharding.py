@@ -83,6 +83,23 @@ def test_both_layouts_together_split_two_dimensions():
     assert both["block/project_in/bias"] == P("model")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        dict(layout="fsdp+tensor", model_parallel=2),
+        dict(rules=(".*_in/kernel=-,data", ".*_out/kernel=fsdp")),
+    ],
+)
+def test_stacked_blocks_lie_as_single_ones_do_their_axis_whole(fields):
+    shapes = {name: leaf.shape for name, leaf in PARAMS.items() if name.startswith("block/")}
+    placed = placement(**fields)
+    placed.check({name.replace("block", "GmlpBlocks"): jnp.zeros((8, *shapes[name]))
+                  for name in shapes})  # fmt: skip
+    for name, shape in shapes.items():
+        stacked = placed.spec(name.replace("block", "GmlpBlocks"), (8, *shape))
+        assert stacked == P(None, *placed.spec(name, shape))
+
+
 def test_the_first_rule_that_matches_counts_ahead_of_the_layout():
     rules = ("block/.*in/kernel=replicated", "block/.*/kernel=data,-", ".*in.*=-,data")
     placed = placement(layout="fsdp", rules=rules)

@@ -116,6 +116,20 @@ def test_the_last_good_checkpoint_is_named_and_whole(tmp_path):
     assert np.isfinite(final_kernel(tmp_path, step=3)).all()
 
 
+def test_where_data_cannot_be_read_any_more_the_last_good_checkpoint_is_named(tmp_path):
+    class Vanishes(StopsAt):
+        def gather(self, indices, draws=None):
+            try:
+                return super().gather(indices, draws)
+            except Interrupt:
+                raise UserError("data.file: missing.") from None
+
+    task = Quadratic(train_source=Vanishes(Quadratic().train_source, 10))
+    with pytest.raises(UserError, match="^data.file: missing. As for .* is .*checkpoints/8[.]"):
+        train(task, settings(), tmp_path)
+    assert np.isfinite(final_kernel(tmp_path, step=8)).all()
+
+
 def test_an_update_that_is_not_finite_is_never_saved(tmp_path):
     config = settings(
         **{"schedule.peak_learning_rate": 3e38, "schedule.name": "constant",

@@ -54,6 +54,13 @@ def masked_lm():
     return config
 
 
+def with_vocabulary(folder):
+    """`folder` of a small BERT, which gets a vocabulary of its size, 120."""
+    words = [*SPECIAL, *WORDS, *(f"##{i}" for i in range(115 - len(WORDS)))]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    return folder
+
+
 def params_at(workdir, step):
     return SavedParams(workdir / "checkpoints" / str(step)).read()
 
@@ -68,10 +75,7 @@ def run(tmp_path_factory):
 @pytest.fixture
 def bert(tmp_path):
     """The folder of a small BERT with a vocabulary of its size, 120."""
-    folder = golden_folder(tmp_path / "bert")
-    words = [*SPECIAL, *WORDS, *(f"##{i}" for i in range(115 - len(WORDS)))]
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    return folder
+    return with_vocabulary(golden_folder(tmp_path / "bert"))
 
 
 def test_masked_lm_measures_perplexity_loss_and_accuracy(run):

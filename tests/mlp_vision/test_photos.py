@@ -1,6 +1,8 @@
 import dataclasses
 import functools
 import io
+import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from mlp_vision.datasets.photos import PhotoSource
 from mlp_vision.datasets.pictures import open_picture
 from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.policies import RandAugment
-from tests.mlp_vision.made_photos import BAD_FILES, encoded, photo
+from tests.mlp_vision.made_photos import BAD_FILES, encoded, photo, write_folder
 
 TRAIN = TrainView(16, "inception", 0.2, 4)
 EVAL = EvalView(16, "resmall_crop")
@@ -178,6 +180,29 @@ def test_photographs_that_tfds_prepared_are_read(sized, capsys):
     good = [(image.tobytes(), label) for image, label in got]
     assert {good[i] for i in np.flatnonzero(batch["mask"])} == expected
     assert "(12.jpg) is a web page" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("left", [None, 0, 1000], ids=["gone", "empty", "cut short"])
+def test_a_file_of_tfds_that_disappears_while_training_ends_the_run(sized, tmp_path, left):
+    folder = shutil.copytree(sized.builder.data_path, tmp_path / "sized" / "1.0.0")
+    source = open_source(open_image_dataset(str(folder), None), "train[:9]", TRAIN)
+    (file,) = folder.glob("sized-train.array_record*")
+    content = file.read_bytes()
+    file.unlink()
+    if left is not None:
+        file.write_bytes(content[:left])
+    with pytest.raises(UserError, match="^data set '.*sized/1.0.0' cannot be read"):
+        batches(source)
+
+
+def test_a_folder_of_pictures_that_disappears_while_training_ends_the_run(tmp_path):
+    folder = write_folder(tmp_path / "photos")
+    source = open_source(open_image_dataset(str(folder), None), "train", TRAIN)
+    with closing(train_batches(source, 8, 0, 0, 100)) as it:
+        next(it)
+        shutil.rmtree(folder)
+        with pytest.raises(UserError, match="pictures cannot be read.*No such file"):
+            list(it)
 
 
 def photo_of(seed):

@@ -1,0 +1,141 @@
+"""Where the other processes of a run are: from flags, or from what the machines' owner sets.
+
+A laptop is asked nothing: only a machine that has TPUs asks the metadata server of Google's cloud.
+"""
+
+import dataclasses
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlp_core.errors import UserError
+
+METADATA_SECONDS = 5
+FIRST_PORT, NUM_PORTS = 61440, 4096  # Above those that Linux hands out.
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """How several processes find each other; what is None is for JAX to find."""
+
+    origin: str  # What told of it, in words.
+    coordinator_address: str | None = None  # HOST:PORT of the first process.
+    num_processes: int | None = None
+    process_id: int | None = None
+    local_device_ids: tuple[int, ...] | None = None  # None: all devices of the machine.
+
+
+def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
+    """The cluster that the environment tells of; None for a process by itself.
+
+    Known are a step of Slurm with several tasks, and the hosts of a Cloud TPU, by itself or in GKE.
+
+    Args:
+      environment: variables of the process.
+    """
+    return _of_slurm(environment) or _of_cloud_tpu(environment)
+
+
+def cluster_of_flags(address: str | None, num_processes: int | None, process_id: int | None):
+    """The `Cluster` that three flags tell of; None where none is given.
+
+    Raises:
+        UserError: some are missing, or make no sense.
+    """
+    values = {"address": address, "num_processes": num_processes, "process_id": process_id}
+    if all(value is None for value in values.values()):
+        return None
+    if any(value is None for value in values.values()):
+        raise UserError(
+            "--coordinator_address, --num_processes and --process_id: give all three or none."
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(
+            f"--coordinator_address={address}: write it as HOST:PORT, the first process's host and "
+            "a free port there."
+        )
+    if not 0 <= process_id < num_processes:
+        raise UserError(
+            f"--process_id={process_id}: must be 0 to {num_processes - 1}, since --num_processes "
+            f"is {num_processes}."
+        )
+    return Cluster("the flags", address, num_processes, process_id)
+
+
+def _of_slurm(environment: Mapping[str, str]) -> Cluster | None:
+    """A step with several tasks. The script of a job is no step, though it knows their number."""
+    needed = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID")
+    num_tasks = int(environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", 1)))
+    if num_tasks == 1 or any(name not in environment for name in needed):
+        return None
+    # Brackets hold numbers and ranges: node[007,010-012],other01.
+    nodes = re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", environment["SLURM_STEP_NODELIST"])
+    job, step = int(environment["SLURM_JOB_ID"]), environment.get("SLURM_STEP_ID", "0")
+    port = FIRST_PORT + (job + int(step)) % NUM_PORTS
+    return Cluster(
+        origin="Slurm",
+        coordinator_address=f"{nodes.split(',')[0]}:{port}",
+        num_processes=num_tasks,
+        process_id=int(environment["SLURM_PROCID"]),
+        local_device_ids=_share_of_gpus(environment),
+    )
+
+
+def _share_of_gpus(environment: Mapping[str, str]) -> tuple[int, ...] | None:
+    """The GPUs of one task of several on a node, unless Slurm shows it its own ones only.
+
+    (JAX would give each task one GPU, even if it is the only task on its node.)
+    """
+    visible = [gpu for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    num_tasks = _tasks_on_this_node(environment)
+    on_node = int(environment.get("SLURM_GPUS_ON_NODE", len(visible)))
+    each = len(visible) // num_tasks
+    if num_tasks == 1 or not each or len(visible) * num_tasks <= on_node:
+        return None
+    first = int(environment["SLURM_LOCALID"]) * each
+    return tuple(range(first, first + each))
+
+
+def _tasks_on_this_node(environment: Mapping[str, str]) -> int:
+    """From a list for all nodes, such as 2(x3),1."""
+    counts = []
+    for part in environment.get("SLURM_STEP_TASKS_PER_NODE", "1").split(","):
+        count, _, times = part.partition("(x")
+        counts += [int(count)] * int(times.rstrip(")") or 1)
+    node = int(environment.get("SLURM_NODEID", 0))
+    return counts[node] if node < len(counts) else counts[-1]
+
+
+def _of_cloud_tpu(environment: Mapping[str, str]) -> Cluster | None:
+    """The hosts of a TPU slice, which JAX finds by itself; a slice of one host needs no cluster."""
+    platforms = environment.get("JAX_PLATFORMS", "")
+    if platforms and "tpu" not in platforms or not _has_tpus(environment):
+        return None
+    hosts = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES")
+    hosts = hosts or _hosts_by_metadata(environment)
+    return Cluster("Cloud TPU") if len(hosts.split(",")) > 1 else None
+
+
+def _has_tpus(environment: Mapping[str, str]) -> bool:
+    """Whether TPUs are attached and their library is installed."""
+    library = environment.get("TPU_LIBRARY_PATH") or importlib.util.find_spec("libtpu")
+    devices = [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
+    return bool(library and devices)
+
+
+def _hosts_by_metadata(environment: Mapping[str, str]) -> str:
+    """The hosts of this slice, separated by commas; empty where nobody knows."""
+    import requests  # Here, for the sake of every other command's start.
+
+    server = environment.get("GCE_METADATA_IP", "metadata.google.internal")
+    try:
+        response = requests.get(
+            f"http://{server}/computeMetadata/v1/instance/attributes/worker-network-endpoints",
+            headers={"Metadata-Flavor": "Google"},
+            timeout=METADATA_SECONDS,
+        )
+    except requests.RequestException:
+        return ""
+    return response.text if response.ok else ""

@@ -1,0 +1,86 @@
+"""The `tokenizers` library and files that are not what they seem.
+
+It is written in Rust, and takes on trust what a tokenizer says. What would make it take all memory,
+which ends the process, is found here before it reads a file; what makes it panic comes as an
+exception that is no `Exception`, which is made one.
+"""
+
+import base64
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mlp_core.small_files import parse_json
+
+LENGTH = struct.Struct("<I")
+RUST_PANICS = "pyo3_runtime"  # The module that such exceptions say they are from; there is none.
+LONGEST_INSERTION = 1000  # Characters that a rule puts into a text.
+MOST_GROWTH = 1000  # Times that all rules together may make a text longer.
+
+
+@contextmanager
+def faults_as_value_errors() -> Iterator[None]:
+    """Makes what the library raises, panics too, a ValueError."""
+    try:
+        yield
+    except Exception as error:  # It raises no other.
+        raise ValueError(str(error)) from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise ValueError(f"the tokenizers library fails on it: {error}") from error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an exception is a panic of Rust's."""
+    return type(error).__module__ == RUST_PANICS
+
+
+def check_character_rules(data: bytes) -> None:
+    """Refuses SentencePiece's compiled rules for characters where an array of them is cut short.
+
+    Its length in bytes comes first, little endian.
+
+    Raises:
+        ValueError: it is.
+    """
+    size = LENGTH.unpack(data[: LENGTH.size])[0] if len(data) >= LENGTH.size else 0
+    if size == 0 or size % 4 or size > len(data) - LENGTH.size:
+        raise ValueError("rules for characters that are cut short")
+
+
+def check_tokenizer_json(text: str) -> None:
+    """Refuses a tokenizer.json that would make texts far longer, or has damaged rules.
+
+    Raises:
+        ValueError: it does, or is no JSON.
+    """
+    growth = 1
+    for part in _objects(parse_json(text)):
+        if part.get("type") == "Precompiled":
+            check_character_rules(base64.b64decode(str(part.get("precompiled_charsmap"))))
+        for key in ("content", "prepend"):
+            inserted = part.get(key) if part.get("type") in ("Replace", "Prepend") else None
+            if not isinstance(inserted, str):
+                continue
+            if len(inserted) > LONGEST_INSERTION:
+                raise ValueError(
+                    f"a rule puts {len(inserted):,} characters into a text, more than "
+                    f"{LONGEST_INSERTION:,}"
+                )
+            growth *= max(len(inserted), 1)
+    if growth > MOST_GROWTH:
+        raise ValueError(f"its rules make a text more than {MOST_GROWTH:,} times longer")
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All JSON objects inside `value`, but for vocabularies, which are large."""
+    if isinstance(value, dict):
+        yield value
+        for key, inner in value.items():
+            if key not in ("vocab", "merges"):
+                yield from _objects(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _objects(inner)

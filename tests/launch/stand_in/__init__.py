@@ -1,0 +1,1 @@
+"""Stand-ins for gcloud and for what a TPU VM has."""

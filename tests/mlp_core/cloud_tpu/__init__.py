@@ -1,0 +1,1 @@
+"""Tests of Cloud TPU VM jobs."""

@@ -1,0 +1,105 @@
+"""One process of several that make small runs; the argument is JSON, see `processes.py`."""
+
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from mlp_core import hosts
+from mlp_core.cluster import Cluster
+from mlp_core.errors import UserError
+from tests.mlp_core.quadratic import Interrupt, StopsAt, settings
+from tests.mlp_core.two_layers import TwoLayers
+
+
+class Recorded:
+    """Notes which example is read for which place in the order of training."""
+
+    def __init__(self, source):
+        self.source, self.read = source, {}
+
+    def __len__(self):
+        return len(self.source)
+
+    def gather(self, indices, draws):
+        self.read |= dict(zip(draws.tolist(), indices.tolist(), strict=True))
+        return self.source.gather(indices, draws)
+
+
+class OneUnreadable:
+    """An evaluation source that cannot read its example 3."""
+
+    def __init__(self, source):
+        self.source, self.read = source, []
+
+    def __len__(self):
+        return len(self.source)
+
+    def gather(self, indices):
+        self.read += indices.tolist()
+        return self.source.gather(indices) | {"mask": (indices != 3).astype(np.float32)}
+
+
+class Fails(StopsAt):
+    """A source that fails in some way after some batches."""
+
+    def __init__(self, source, batches, way):
+        super().__init__(source, batches)
+        self.way = way
+
+    def gather(self, indices, draws=None):
+        try:
+            return super().gather(indices, draws)
+        except Interrupt:
+            if self.way == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            error = UserError if self.way == "disk" else RuntimeError
+            raise error("/data: the disk is broken.") from None
+
+
+def make_run(
+    workdir: str,
+    changes: dict | None = None,
+    stops_at: int | None = None,
+    fails_at: int | None = None,
+    way: str = "disk",
+    host: int = 0,
+) -> tuple[dict[int, int], list[int]]:
+    """Trains; returns the examples read, by place, and those that were evaluated.
+
+    After `stops_at` batches it is interrupted; after `fails_at` one host fails, in some way.
+    """
+    from mlp_core.train_loop import train
+
+    recorded = Recorded(TwoLayers().train_source)
+    evaluated = OneUnreadable(TwoLayers().eval_sources["test"])
+    source = recorded
+    if stops_at is not None:
+        source = StopsAt(recorded, stops_at)
+    if fails_at is not None and hosts.store().index == host:
+        source = Fails(recorded, fails_at, way)
+    task = TwoLayers(train_source=source, eval_sources={"test": evaluated})
+    with contextlib.suppress(Interrupt):
+        train(task, settings(**(changes or {})), Path(workdir))
+    return recorded.read, evaluated.read
+
+
+def main(files: list[str]) -> None:
+    cluster, runs = json.loads(files[0])
+    hosts.SILENCE_SECONDS = 8
+    if cluster:
+        hosts.start(Cluster("a test", *cluster))
+    index = cluster[2] if cluster else 0
+    for run in runs:
+        read, evaluated = make_run(**run)
+        record = Path(run["workdir"]) / f"read_by_{index}.json"
+        record.write_text(json.dumps([sorted(read.items()), evaluated]))
+
+
+if __name__ == "__main__":
+    from launch.command import run_command
+
+    run_command(main, takes_files=True)

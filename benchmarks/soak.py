@@ -48,7 +48,9 @@ def main() -> None:
 
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="shows that it works; memory is not judged")
+    parser.add_argument(
+        "--quick", action="store_true", help="shows that it works; memory is not judged"
+    )
     parser.add_argument("--minutes", type=float, default=60, help="of training, about")
     parser.add_argument("--steps", type=int, help="in place of --minutes")
     parser.add_argument("--interval", type=float, default=4, help="minutes between kills")

@@ -16,7 +16,8 @@ from tests.mlp_core.test_train_loop import final_state
 
 STEPS, KILLS = 60, 20
 # It says when its first step is done and takes its time for each, so that kills meet it.
-PROGRAM = """
+PROGRAM = (
+    """
 import pathlib, sys, time
 import jax
 jax.config.update("jax_compilation_cache_dir", sys.argv[2])
@@ -41,7 +42,9 @@ try:
 except Preempted as end:
     print(end)
     sys.exit(preemption.STATUS)
-""" % STEPS
+"""
+    % STEPS
+)
 
 
 def start(workdir, programs, seconds_a_batch=0.03):

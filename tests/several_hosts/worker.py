@@ -55,6 +55,10 @@ class Fails(StopsAt):
         try:
             return super().gather(indices, draws)
         except Interrupt:
+            if self.way == "preempted":
+                if self.left == -1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return self.source.gather(indices, draws)
             if self.way == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.way == "sigterm":

@@ -75,8 +75,6 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
         sums, saved_layout = metadata.sums, in_layout_of(metadata.tree["params"], abstract_state)
         with without_other_hosts():
             state = ocp.load(path, saved_layout)
-    except DamagedError as error:
-        problem = error.reason
     except Exception as error:  # Orbax raises what it meets.
         problem = reason_of(error)
     if not on_all_hosts(not problem):
@@ -116,8 +114,9 @@ def read_metadata(path: Path) -> Metadata:
     """
     with without_other_hosts():
         metadata = ocp.metadata(path)
-    if metadata.commit_timestamp_nsecs is None:  # Orbax lets pass what is no JSON.
-        raise DamagedError(path, "its metadata are not readable as JSON")
+    # Orbax lets pass what is no JSON, and what is not there.
+    if metadata.commit_timestamp_nsecs is None or metadata.metadata is None:
+        raise DamagedError(path, "its metadata are gone or not readable as JSON")
     custom = metadata.custom_metadata or {}
     return Metadata(metadata.metadata, dict(custom.get(SUMS, {})), custom.get(UNREPORTED, {}))
 
@@ -133,7 +132,9 @@ def without_other_hosts() -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """The first sentence of what a library raised, cut short."""
+    """Why a checkpoint is damaged, or the first sentence of what a library raised, cut short."""
+    if isinstance(error, DamagedError):
+        return error.reason
     text = str(error) or type(error).__name__
     return text.splitlines()[0].split(". ")[0][:MOST_CHARACTERS]
 

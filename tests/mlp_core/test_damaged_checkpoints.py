@@ -135,7 +135,7 @@ def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_one_kept_aside(
     assert state.step == 4
     np.testing.assert_array_equal(state.params["a"]["kernel"], made_state(4).params["a"]["kernel"])
     out = capsys.readouterr().out
-    assert f"Note: {folder}/6: this checkpoint is damaged" in out
+    assert f"Note: {folder}/6: this checkpoint is damaged" in out and "NoneType" not in out
     assert f"kept as {folder}/damaged_6\n" in out and f"goes on from step 4, {folder}/4\n" in out
     assert saved_steps(folder) == [2, 4] and checkpoints.latest_step == 4
     checkpoints.save(6, made_state(6), {METRIC: 0.6}, {})

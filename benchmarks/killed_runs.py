@@ -6,6 +6,7 @@ one folder, so that only the first start compiles.
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -54,8 +55,13 @@ class DigitsRun:
 
     def step(self) -> int:
         """The last step reported."""
-        records = read_metrics(RunFiles.of(self.workdir).metrics)
-        return records[-1]["step"] if records else 0
+        metrics = RunFiles.of(self.workdir).metrics
+        if not metrics.exists():
+            return 0
+        with metrics.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
+            steps = re.findall(rb'^{"step": (\d+),', file.read(), re.MULTILINE)
+        return int(steps[-1]) if steps else 0
 
     def curve(self) -> dict[int, dict[str, float]]:
         """All that is reported of a step but speed and cost."""

@@ -4,14 +4,17 @@ python launch/evaluate.py --config=configs/mixer_digits.py
 python launch/evaluate.py --config=configs/mixer_b16_imagenet.py --weights=imagenet1k/Mixer-B_16
 python launch/evaluate.py --config=configs/mixer_b16_pets.py --weights=pets.npz --split=test
 python launch/evaluate.py --config=configs/sst2_small.py
+
+With several hosts, as launch/main.py.
 """
 
 from absl import flags
 
-from launch import command, config_flag, experiments, weights_flag
+from launch import command, config_flag, experiments, hosts_flags, weights_flag
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
+flags.adopt_module_key_flags(hosts_flags)
 flags.adopt_module_key_flags(weights_flag)
 SPLIT = flags.DEFINE_multi_string(
     "split", None, "Such as test or train[:1000]; by default the config's eval_splits. Repeatable."
@@ -24,6 +27,11 @@ def main() -> None:
     weights = weights_flag.weights_or_run(name)
     scoring = experiments.module_of(config, "scoring")
     splits = {split: split for split in SPLIT.value or ()} or config.data.eval_splits.to_dict()
+    hosts_flags.join_hosts()
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_core.agreement import check_same_run
+
+    check_same_run(config, weights=weights, splits=splits)
     scoring.score(config, weights, config_flag.fields_set(), splits)
 
 

@@ -3,9 +3,9 @@
 JAX's coordination service, in the first host's process, keeps a small store of texts that all
 hosts see. One that fails leaves its sentence there; a thread of each other host looks for such
 sentences, since its main thread may wait in the device for the one that is gone, and ends the
-process. So an error is told everywhere within seconds. A host that dies without a word is missed
-when its connections break, which some devices do not notice, or after `HEARTBEAT_SECONDS`, when
-JAX ends the others with words of its own.
+process. So an error is told everywhere within seconds. Of a host that dies without a word the
+first one tells that it gives no sign of life any more. Where it is the first host that dies, or
+nobody tells, JAX ends the others with words of its own.
 
 The store is a part of JAX that has no public name; Orbax uses it, too.
 """
@@ -23,11 +23,13 @@ from mlp_core.cluster import Cluster
 from mlp_core.errors import UserError
 
 START_SECONDS = 300  # All hosts have come by then.
-HEARTBEAT_SECONDS = 60
+SILENCE_SECONDS = 90  # Without a sign of life, which hosts give with every look.
+HEARTBEAT_SECONDS = 110  # JAX's own limit.
 SHUTDOWN_SECONDS = 60
-LOOK_EVERY = 1.0  # Seconds between two looks for a failure elsewhere.
-GRACE_SECONDS = 5  # For a main thread to tell what it has met itself.
-LAST_HOST_SECONDS = 15  # The first host keeps the store for so long.
+LOOK_EVERY = 2.0  # Seconds between two looks for a failure elsewhere.
+GRACE_SECONDS = 20  # For a main thread to end by itself, and save what is being saved.
+ANSWER_SECONDS = 5  # For another host to tell why it has closed a connection.
+LAST_HOST_SECONDS = 30  # The first host keeps the store for so long.
 MISTAKE, LOST_HOST = 2, 75  # Exit statuses; the second is EX_TEMPFAIL, "try again later".
 
 
@@ -39,7 +41,7 @@ class Failure(NamedTuple):
 
 
 class Store:
-    """Texts by name that all hosts of a run see; each name is written once."""
+    """Texts by name that all hosts of a run see."""
 
     def __init__(self):
         """For after `jax.distributed.initialize`."""
@@ -50,9 +52,9 @@ class Store:
         self.num_hosts = distributed.global_state.num_processes
         self._places = itertools.count()
 
-    def put(self, name: str, text: str) -> None:
-        """Writes a text."""
-        self._client.key_value_set(name, text)
+    def put(self, name: str, text: str, again: bool = False) -> None:
+        """Writes a text; one that is there already only `again`."""
+        self._client.key_value_set(name, text, allow_overwrite=again)
 
     def new_place(self, topic: str) -> str:
         """A folder that no one has used, the same for all hosts' n-th call."""
@@ -84,11 +86,11 @@ class _Host:
     def stop_watching(self) -> None:
         """From now on the main thread sees to its end."""
         self._ends.set()
-        self._watcher.join(GRACE_SECONDS)
+        self._watcher.join(ANSWER_SECONDS)
 
     def leave(self, status: int, sentence: str | None) -> NoReturn:
         """Ends the process without waiting for what others do; the first host goes last."""
-        if sentence is not None:
+        if sentence is not None and self.failure_of_another() is None:
             self.store.put(f"failures/{self.store.index}", json.dumps([status, sentence]))
         self.store.put(f"left/{self.store.index}", "")
         deadline = time.monotonic() + LAST_HOST_SECONDS
@@ -102,14 +104,30 @@ class _Host:
         os._exit(status)
 
     def _watch(self) -> None:
-        while not self._ends.wait(LOOK_EVERY):
+        heard: dict[str, tuple[str, float]] = {}  # Signs of life, and when they were new.
+        for sign in itertools.count():
+            if self._ends.wait(LOOK_EVERY):
+                return
             try:
+                self.store.put(f"signs/{self.store.index}", str(sign), again=True)
+                if self.store.index == 0:
+                    self._tell_of_silent_hosts(heard)
                 failure = self.failure_of_another()
             except RuntimeError:  # The first host is gone; JAX ends this process.
                 return
             if failure and not self._ends.wait(GRACE_SECONDS):
                 print(f"error: {failure.sentence}", file=sys.stderr)
                 self.leave(failure.status, None)
+
+    def _tell_of_silent_hosts(self, heard: dict[str, tuple[str, float]]) -> None:
+        now, gone = time.monotonic(), self.store.folder("failures") | self.store.folder("left")
+        for index, sign in self.store.folder("signs").items():
+            if index not in heard or heard[index][0] != sign:
+                heard[index] = sign, now
+            silence = now - heard[index][1]
+            if silence > SILENCE_SECONDS and index not in gone:
+                sentence = f"no sign of life for {silence:.0f} s; it has died, or the network."
+                self.store.put(f"failures/{index}", json.dumps([LOST_HOST, sentence]))
 
 
 _host: _Host | None = None
@@ -158,11 +176,12 @@ def store() -> Store | None:
     return _host and _host.store
 
 
-def failure_of_another() -> Failure | None:
-    """What another host has failed with; waits a little for it to say so."""
-    deadline = time.monotonic() + GRACE_SECONDS
-    while _host and time.monotonic() < deadline:
-        if failure := _host.failure_of_another():
+def failure_of_another(patience: float = ANSWER_SECONDS) -> Failure | None:
+    """What another host has failed with; waits so many seconds for it to say so."""
+    deadline = time.monotonic() + patience
+    while _host:
+        failure = _host.failure_of_another()
+        if failure or time.monotonic() >= deadline:
             return failure
         time.sleep(0.1)
     return None

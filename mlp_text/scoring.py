@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mlp_core.agreement import first_host_first
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import UserError
@@ -45,8 +46,9 @@ def score(
             raise UserError(f"config.{field}: that is as in the weights; leave it unset.")
     batch_size, mesh = settings.evaluation.global_batch_size, make_mesh()
     check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
-    data = DATA[settings.task].open(settings, {f"split {n}": s for n, s in splits.items()})
-    weights = open_text_weights(locate_text_weights(source))
+    with first_host_first("preparation of data and weights"):
+        data = DATA[settings.task].open(settings, {f"split {n}": s for n, s in splits.items()})
+        weights = open_text_weights(locate_text_weights(source))
     spec = weights.spec
     if "data.max_length" in fields_set:
         encoder = dataclasses.replace(spec.encoder, max_length=settings.data.max_length)

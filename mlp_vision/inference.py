@@ -8,6 +8,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from mlp_core.agreement import first_host_first
 from mlp_core.config import parse_config
 from mlp_core.datasets.splits import check_split
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
@@ -65,12 +66,13 @@ def open_inference(
     check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
     known = spec_before_fetching(source, settings.init.mirror)
     spec = adapt(known) if known else None
-    dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
-    for split in splits:
-        check_split("split", dataset, split)
-    if spec:
-        check(spec, dataset)
-    weights = open_weights(locate_weights(source, settings.init.mirror))
+    with first_host_first("preparation of data and weights"):
+        dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
+        for split in splits:
+            check_split("split", dataset, split)
+        if spec:
+            check(spec, dataset)
+        weights = open_weights(locate_weights(source, settings.init.mirror))
     spec = adapt(weights.spec)
     check(spec, dataset)
     params = jax.device_put(load_params(weights, spec, "auto"), replicated(mesh))

@@ -16,6 +16,7 @@ from mlp_core.planning.report import (
     Target,
     describe,
     figures,
+    heading,
     remedy_line,
     table_head,
     table_row,
@@ -70,6 +71,7 @@ def sweep(planner: Planner, target: Target, entries: Sequence[str]) -> dict[str,
         UserError: an entry cannot be understood.
     """
     points = parse_grid(planner.config, entries, flag="--sweep")
+    say(heading(target))
     trials: list[Trial] = []
     for step in planner.steps:
         say(f"\n{table_head(points[0], step, 'examples', target)}")

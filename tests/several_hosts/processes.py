@@ -23,7 +23,11 @@ class Ended:
     @property
     def errors(self) -> list[str]:
         """What it says of errors, without what JAX and Gloo say."""
-        return [line for line in self.err.splitlines() if line.startswith(("error: ", "Traceback"))]
+        return [
+            line
+            for line in self.err.splitlines()
+            if line.startswith(("error: ", "Traceback", "F1"))
+        ]
 
 
 def free_address() -> str:

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,26 +44,43 @@ class OneUnreadable:
         return self.source.gather(indices) | {"mask": (indices != 3).astype(np.float32)}
 
 
-class Broken(StopsAt):
-    """A source whose disk fails."""
+class Fails(StopsAt):
+    """A source that fails in some way after some batches."""
+
+    def __init__(self, source, batches, way):
+        super().__init__(source, batches)
+        self.way = way
 
     def gather(self, indices, draws=None):
         try:
             return super().gather(indices, draws)
         except Interrupt:
-            raise UserError("/data: the disk is broken.") from None
+            if self.way == "preempted":
+                if self.left == -1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return self.source.gather(indices, draws)
+            if self.way == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.way == "sigterm":
+                if self.left == -1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.05)  # JAX takes about half a second to settle a step.
+                return self.source.gather(indices, draws)
+            error = UserError if self.way == "disk" else RuntimeError
+            raise error("/data: the disk is broken.") from None
 
 
 def make_run(
     workdir: str,
     changes: dict | None = None,
     stops_at: int | None = None,
-    breaks_at: int | None = None,
-    on_host: int = 0,
+    fails_at: int | None = None,
+    way: str = "disk",
+    host: int = 0,
 ) -> tuple[dict[int, int], list[int]]:
     """Trains; returns the examples read, by place, and those that were evaluated.
 
-    `stops_at` batches it is interrupted; `breaks_at` batches the disk of one host fails.
+    After `stops_at` batches it is interrupted; after `fails_at` one host fails, in some way.
     """
     from mlp_core.train_loop import train
 
@@ -69,8 +89,8 @@ def make_run(
     source = recorded
     if stops_at is not None:
         source = StopsAt(recorded, stops_at)
-    if breaks_at is not None and (hosts.store().index if hosts.store() else 0) == on_host:
-        source = Broken(recorded, breaks_at)
+    if fails_at is not None and hosts.store().index == host:
+        source = Fails(recorded, fails_at, way)
     task = TwoLayers(train_source=source, eval_sources={"test": evaluated})
     with contextlib.suppress(Interrupt):
         train(task, settings(**(changes or {})), Path(workdir))
@@ -79,6 +99,7 @@ def make_run(
 
 def main(files: list[str]) -> None:
     cluster, runs = json.loads(files[0])
+    hosts.SILENCE_SECONDS = 8
     if cluster:
         hosts.start(Cluster("a test", *cluster))
     index = cluster[2] if cluster else 0

@@ -1,0 +1,93 @@
+"""What one host fails with ends all, soon and with a sentence."""
+
+import fcntl
+import re
+import signal
+
+import pytest
+
+from tests.several_hosts.processes import ends_of, free_address, start, start_pair, start_workers
+
+DIGITS = ["launch/main.py", "--config=configs/mixer_digits.py:smoke"]
+
+
+@pytest.mark.parametrize("host", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_an_error_in_mid_training_is_told_on_all_hosts(tmp_path, host):
+    run = {"workdir": str(tmp_path), "fails_at": 6, "host": host}
+    ends = ends_of(start_workers(2, 4, run))
+    sentence = "/data: the disk is broken."
+    for end, error in (ends[host], "error: "), (ends[1 - host], f"error: host {host}: "):
+        assert len(end.errors) == 1 and end.errors[0].startswith(error + sentence)
+    assert [end.status for end in ends] == [2, 2]
+    assert (tmp_path / "checkpoints" / "4").is_dir()
+
+
+@pytest.mark.slow
+def test_a_fault_of_the_program_has_its_traceback_on_its_host_only(tmp_path):
+    run = {"workdir": str(tmp_path), "fails_at": 6, "host": 1, "way": "fault"}
+    first, second = ends_of(start_workers(2, 4, run))
+    sentence = "RuntimeError: /data: the disk is broken."
+    assert first.errors == [f"error: host 1: {sentence}"]
+    assert second.errors == ["Traceback (most recent call last):", f"error: {sentence}"]
+    assert (first.status, second.status) == (1, 1)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_host_has_all_save_the_same_step_and_end(tmp_path):
+    changes = {"train.duration": "400 steps", "checkpoint.every": "400 steps"}
+    run = {"workdir": str(tmp_path), "changes": changes, "fails_at": 6, "host": 1, "way": "sigterm"}
+    ends = ends_of(start_workers(2, 4, run))
+    assert [end.status for end in ends] == [75, 75], ends
+    saved = [re.search(r"ended by SIGTERM; step (\d+) is saved", end.err)[1] for end in ends]
+    assert saved[0] == saved[1] and (tmp_path / "checkpoints" / saved[0]).is_dir()
+
+
+@pytest.mark.slow
+def test_the_others_end_when_one_is_killed(tmp_path):
+    run = {"workdir": str(tmp_path), "fails_at": 6, "host": 1, "way": "killed"}
+    first, second = ends_of(start_workers(2, 4, run))
+    assert second.status == -signal.SIGKILL
+    assert first.status == 75 and len(first.errors) == 1
+    assert first.errors[0].startswith(
+        ("error: another host is gone", "error: host 1: no sign of life for ")
+    )
+
+
+def assert_both_refuse(processes, sentence):
+    ends = ends_of(processes)
+    assert [end.status for end in ends] == [2, 2]
+    assert all(sentence in end.err and len(end.errors) == 1 for end in ends), ends
+
+
+def test_hosts_with_another_config_or_folder_are_refused_on_all(tmp_path):
+    here, there = (f"--workdir={tmp_path / name}" for name in ("here", "there"))
+    other_seed = start_pair([*DIGITS, here], ["--config.seed=1"])
+    other_folder = start_pair([*DIGITS, here], [there])
+    assert_both_refuse(other_seed, "config.seed: 0 there, 1 here")
+    assert_both_refuse(other_folder, "host 1 does not see there what host 0 writes")
+
+
+@pytest.mark.slow
+def test_what_the_first_host_meets_before_training_ends_all(tmp_path, data_dir):
+    with (tmp_path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run, places = [*DIGITS, f"--workdir={tmp_path}"], {"TFDS_DATA_DIR": data_dir}
+        locked = start_pair(run, **places)
+        without_data = start_pair([*run, "--config.data.name=no_such_set"], **places)
+        assert_both_refuse(locked, "another run is at work there")
+        assert_both_refuse(without_data, "the data set 'no_such_set' is not prepared")
+
+
+def test_a_host_that_does_not_come_is_not_waited_for_forever(tmp_path):
+    run = [*DIGITS, f"--workdir={tmp_path}", "--num_processes=2", "--start_limit=5"]
+    nobody, alone = free_address(), free_address()
+    second, first = ends_of(
+        [
+            start([*run, f"--coordinator_address={nobody}", "--process_id=1"], 1),
+            start([*run, f"--coordinator_address={alone}", "--process_id=0"], 1),
+        ]
+    )
+    assert (first.status, second.status) == (75, 75)
+    assert first.errors[0].startswith("error: not all 2 processes have come in 5 s")
+    assert f"by the flags at {nobody}, has not answered in 5 s" in second.errors[0]
+    assert len(first.errors) == len(second.errors) == 1

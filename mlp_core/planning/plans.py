@@ -36,6 +36,8 @@ def open_planner(
     Raises:
         UserError: there is no such topology or step.
     """
+    if not steps:
+        raise UserError(f"--steps: name some of {', '.join(STEPS)}.")
     for step in steps:
         if step not in STEPS:
             raise UserError(f"--steps: there is no step {step!r}; choose from {', '.join(STEPS)}.")

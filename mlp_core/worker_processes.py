@@ -76,7 +76,7 @@ def batches_of_workers(
     try:
         with ctrl_c_waits():  # Workers are started here.
             waiting = deque(start(number) for number in range(first, min(last, first + SLOTS)))
-        workers = set(multiprocessing.active_children()) - others
+            workers = set(multiprocessing.active_children()) - others
         for number in range(first, last):
             said = [part.result() for part in waiting.popleft()]
             # A copy, since a device may go on to use the caller's array as its own.
@@ -85,12 +85,9 @@ def batches_of_workers(
                 waiting.append(start(number + SLOTS))
             yield batch, said
     except BrokenProcessPool:
-        how = _how_one_ended(workers)
-        for worker in workers:
-            worker.kill()  # They are deaf to SIGTERM, by which the pool would end them.
-        raise UserError(how) from None
+        raise UserError(_how_one_ended(workers)) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        end_pool(pool, workers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +134,20 @@ def ctrl_c_waits() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if came:
             signal.raise_signal(signal.SIGINT)
+
+
+def end_pool(pool: ProcessPoolExecutor, workers: set[multiprocessing.Process]) -> None:
+    """Ends a pool whose workers are deaf to SIGTERM, when they are done with what they are at.
+
+    If one has been killed the others are, too: it may have held a lock that they wait for, and the
+    pool, which asks them to end by SIGTERM, would wait for them.
+    """
+    pool.shutdown(wait=False, cancel_futures=True)
+    while any(worker.is_alive() for worker in workers):
+        if any(worker.exitcode for worker in workers):
+            for worker in workers:
+                worker.kill()
+        time.sleep(0.01)
 
 
 def _program(make_rows: MakeRows) -> list[ctypes.Array]:

@@ -1,6 +1,7 @@
 """Worker processes give the batches that threads give, and end in good and in bad ways."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -106,6 +107,22 @@ def test_what_ends_a_worker_is_told_at_once_in_a_sentence(trouble, message):
         with pytest.raises(UserError, match=message):
             list(it)
     assert time.monotonic() - started < 60
+
+
+def test_a_worker_that_was_killed_while_idle_keeps_no_one_from_ending():
+    others = set(multiprocessing.active_children())
+    with closing(train_batches(Numbers(), 12, 0, 0, 600, 2)) as it:
+        next(it)
+        time.sleep(1)  # Until both wait for work, one of them with the lock of the queue.
+        workers = set(multiprocessing.active_children()) - others
+        holder = max(workers, key=lambda worker: in_pipe_read(worker.pid))
+        holder.kill()
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def in_pipe_read(pid):
+    """Whether a process waits for what comes through a pipe, and not for a lock."""
+    return "pipe" in Path(f"/proc/{pid}/wchan").read_text()
 
 
 class Table(Numbers):

@@ -48,13 +48,14 @@ def run_command(
             traceback.print_exc()
         else:
             print(f"error: {error}", file=sys.stderr)
-        status = hosts.LOST_HOST if isinstance(error, LostHostError) else MISTAKE
-        hosts.leave(status, str(error))
+        hosts.leave(error.status if isinstance(error, LostHostError) else MISTAKE, str(error))
     except KeyboardInterrupt:
         print(f"interrupted{when_interrupted}", file=sys.stderr)
         hosts.leave(INTERRUPTED, f"interrupted{when_interrupted}")
     except Preempted as end:
         print(f"ended by SIGTERM; {end}", file=sys.stderr)
+        if hosts.are_several():  # All save and end.
+            _end_together()
         hosts.leave(preemption.STATUS, f"ended by SIGTERM; {end}")
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

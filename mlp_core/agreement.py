@@ -40,7 +40,7 @@ def agree(topic: str, word: str, objection: Callable[[str], str], limit: float =
 
     Raises:
         UserError: a host objects; the same on all.
-        LostHostError: not all hosts have come here.
+        LostHostError: another one has failed, or not all have come here.
     """
     store = hosts.store()
     if store is None:
@@ -76,7 +76,7 @@ def wait_for_all(topic: str, limit: float = A_DAY) -> None:
     """Waits until all hosts are here.
 
     Raises:
-        LostHostError: not all have come.
+        LostHostError: another one has failed, or not all have come.
     """
     agree(topic, "", lambda _: "", limit)
 
@@ -85,7 +85,7 @@ def end_together() -> None:
     """Ends the cluster when all hosts are done.
 
     Raises:
-        LostHostError: another host does not come to its end.
+        LostHostError: another one has failed, or does not come to its end.
     """
     wait_for_all("end")
     hosts.finish()
@@ -99,7 +99,7 @@ def first_host_first(topic: str) -> Iterator[None]:
     do: on many such folders they hold on each host by itself.
 
     Raises:
-        LostHostError: another host does not come to its end.
+        LostHostError: another one has failed, or does not come to its end.
     """
     store = hosts.store()
     if store is None:
@@ -176,9 +176,15 @@ def check_shared_folder(folder: Path) -> None:
 
 
 def _wait(look: Callable[[], T | None], limit: float) -> T | None:
-    """What `look` gives as soon as that is not None; None after `limit` seconds."""
+    """What `look` gives as soon as that is not None; None after `limit` seconds.
+
+    Raises:
+        LostHostError: another host has failed meanwhile.
+    """
     deadline, pause = time.monotonic() + limit, 0.02
     while (found := look()) is None and time.monotonic() < deadline:
+        if failure := hosts.failure_of_another(patience=0):
+            raise LostHostError(failure.sentence, failure.status)
         time.sleep(pause)
         pause = min(2 * pause, MOST_PAUSE)
     return found

@@ -31,6 +31,7 @@ from mlp_core.saved_state import (
 )
 from mlp_core.stacked_blocks import unstack_blocks
 from mlp_core.train_step import TrainState
+from mlp_core.watchdog import waits_for
 
 _preservation = ocp.training.preservation_policies
 
@@ -117,6 +118,7 @@ class Checkpoints:
         """
         custom = {SUMS: state_sums(state), UNREPORTED: unreported}
         self.wait()
+        waits_for(f"{self.path(step)} to be begun")
         with self._failure_told():
             self._save = self._checkpointer.save_async(
                 step, state, metrics=metrics, custom_metadata=custom
@@ -139,6 +141,7 @@ class Checkpoints:
         """
         save, self._save = self._save, None
         if save is not None:
+            waits_for(f"the writing of a checkpoint to {self.directory}")
             with self._failure_told():
                 save.result()  # Which also ends a thread that Orbax has for each save.
                 self._checkpointer.wait()

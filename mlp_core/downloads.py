@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mlp_core.console import say
 from mlp_core.errors import MissingError
-from mlp_core.file_lock import lock
+from mlp_core.file_lock import lock_in_turn
 
 ATTEMPTS = 4
 TIMEOUT_SECONDS = (10, 60)  # To connect; between two pieces.
@@ -265,7 +265,7 @@ def _reason(error: requests.RequestException) -> str:
 def _locked(part: Path):
     """Lets one process at a time download to `part`; an empty part is not left behind."""
     with part.open("ab") as file:
-        lock(file)
+        lock_in_turn(file, f"downloads {part.stem}")
         try:
             yield
         finally:

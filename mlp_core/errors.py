@@ -33,4 +33,9 @@ class Preempted(Exception):
 
 
 class LostHostError(UserError):
-    """Another host of the run is gone; the same command goes on."""
+    """Another host of the run has failed, or is gone."""
+
+    def __init__(self, text: str, status: int = 75):
+        """`status` is what to exit with; by default as after SIGTERM: the same command goes on."""
+        super().__init__(text)
+        self.status = status

@@ -10,6 +10,7 @@ from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
 from mlp_core.mesh import put_batch, rows_of_this_host
 from mlp_core.source import Source
+from mlp_core.watchdog import waits_for
 
 
 def evaluate_splits(
@@ -40,9 +41,11 @@ def evaluate(
     Raises:
         UserError: no example, or too few of them, could be read.
     """
+    waits_for(f"the first batch of {split}")
     total, scored = None, 0
     rows = rows_of_this_host(global_batch_size, mesh)
-    for batch in eval_batches(source, global_batch_size, rows):
+    for i, batch in enumerate(eval_batches(source, global_batch_size, rows)):
+        waits_for(f"batch {i} of {split}, or the next")
         batch = put_batch(batch, mesh)
         metrics = eval_step(params, batch)
         jax.block_until_ready(total)  # One batch ahead of the device, not the whole split.

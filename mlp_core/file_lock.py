@@ -2,31 +2,63 @@
 
 import errno
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from mlp_core.console import say
+from mlp_core.errors import UserError
 
 NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE may say so.
+A_DAY = 86400  # Seconds.
+LOOK_EVERY = 0.2
 
 
-def lock(file: IO, wait: bool = True) -> bool:
+def lock(file: IO) -> bool:
     """Locks an open file against other processes, until it is closed.
 
     Returns False, and does nothing, on a file system without locks.
 
     Raises:
-        BlockingIOError: another process holds the lock, and `wait` is False.
+        BlockingIOError: another process holds the lock.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in NO_LOCKS_HERE:
             raise
         return False
     return True
+
+
+def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> None:
+    """As `lock`, but waits until the other process is done, and says so.
+
+    Args:
+      file: open.
+      work: what the other process does, as in "prepares the data".
+      limit: seconds that it may take.
+
+    Raises:
+        UserError: it takes longer.
+    """
+    deadline, is_told = time.monotonic() + limit, False
+    while True:
+        try:
+            lock(file)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"{file.name}: another process has been at it for {limit / 3600:.3g} hours; "
+                    "see whether it hangs, and end it."
+                ) from None
+        if not is_told:
+            say(f"Waits for another process that {work}")
+            is_told = True
+        time.sleep(LOOK_EVERY)
 
 
 @contextmanager
@@ -37,12 +69,9 @@ def one_at_a_time(path: Path, work: str) -> Iterator[None]:
 
     Raises:
         OSError: it cannot be written.
+        UserError: the other takes longer than a day.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        try:
-            lock(file, wait=False)
-        except BlockingIOError:
-            say(f"Waits for another process that {work}")
-            lock(file)
+        lock_in_turn(file, work)
         yield

@@ -27,8 +27,9 @@ SILENCE_SECONDS = 90  # Without a sign of life, which hosts give with every look
 HEARTBEAT_SECONDS = 110  # JAX's own limit.
 SHUTDOWN_SECONDS = 60
 LOOK_EVERY = 2.0  # Seconds between two looks for a failure elsewhere.
-GRACE_SECONDS = 5  # For a main thread to tell what it has met itself.
-LAST_HOST_SECONDS = 15  # The first host keeps the store for so long.
+GRACE_SECONDS = 20  # For a main thread to end by itself, and save what is being saved.
+ANSWER_SECONDS = 5  # For another host to tell why it has closed a connection.
+LAST_HOST_SECONDS = 30  # The first host keeps the store for so long.
 MISTAKE, LOST_HOST = 2, 75  # Exit statuses; the second is EX_TEMPFAIL, "try again later".
 
 
@@ -85,11 +86,11 @@ class _Host:
     def stop_watching(self) -> None:
         """From now on the main thread sees to its end."""
         self._ends.set()
-        self._watcher.join(GRACE_SECONDS)
+        self._watcher.join(ANSWER_SECONDS)
 
     def leave(self, status: int, sentence: str | None) -> NoReturn:
         """Ends the process without waiting for what others do; the first host goes last."""
-        if sentence is not None:
+        if sentence is not None and self.failure_of_another() is None:
             self.store.put(f"failures/{self.store.index}", json.dumps([status, sentence]))
         self.store.put(f"left/{self.store.index}", "")
         deadline = time.monotonic() + LAST_HOST_SECONDS
@@ -175,11 +176,12 @@ def store() -> Store | None:
     return _host and _host.store
 
 
-def failure_of_another() -> Failure | None:
-    """What another host has failed with; waits a little for it to say so."""
-    deadline = time.monotonic() + GRACE_SECONDS
-    while _host and time.monotonic() < deadline:
-        if failure := _host.failure_of_another():
+def failure_of_another(patience: float = ANSWER_SECONDS) -> Failure | None:
+    """What another host has failed with; waits so many seconds for it to say so."""
+    deadline = time.monotonic() + patience
+    while _host:
+        failure = _host.failure_of_another()
+        if failure or time.monotonic() >= deadline:
             return failure
         time.sleep(0.1)
     return None

@@ -38,6 +38,7 @@ class RunFiles:
     metrics: Path
     tensorboard: Path
     results: Path  # Only of a run that has reached its end.
+    stalled: Path  # Only of a run that waited in vain.
 
     @classmethod
     def of(cls, workdir: Path) -> "RunFiles":
@@ -50,6 +51,7 @@ class RunFiles:
             metrics=workdir / "metrics.jsonl",
             tensorboard=workdir / "tensorboard",
             results=workdir / "results.json",
+            stalled=workdir / "stalled.txt",
         )
 
 
@@ -146,7 +148,7 @@ def locked_on_this_host(workdir: Path) -> Iterator[None]:
     """As `locked`, for a process that leaves the devices alone."""
     with (workdir / ".lock").open("w") as file:
         try:
-            if not lock(file, wait=False):
+            if not lock(file):
                 say(
                     f"Note: --workdir={workdir}: this file system has no locks; see to it that no "
                     "other run works there."

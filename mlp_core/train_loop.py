@@ -32,6 +32,7 @@ from mlp_core.run_directory import RunFiles
 from mlp_core.run_log import RunLog
 from mlp_core.task import Task
 from mlp_core.train_step import TrainState
+from mlp_core.watchdog import limited, waits_for
 
 
 def check_batch_sizes(config: RunConfig, mesh: Mesh | None = None) -> None:
@@ -64,9 +65,11 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
     programs = make_programs(task, config, plan, mesh)
     best_metric = config.evaluation.best_metric
     with (
+        limited(60 * config.train.stall_limit, files.stalled),
         SaveRequest() as save_request,
         closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints,
     ):
+        waits_for("the state to start from")
         state = initial_state(task, config.seed, programs, checkpoints)
         _announce(state, config, plan, len(task.train_source), files)
         if checkpoints.latest_step == plan.total:
@@ -118,7 +121,9 @@ def _loop(
     results: dict[str, float] = {}
     log = RunLog(files, plan, batch_size, first_step, checkpoints.unreported(first_step))
     with closing(batches), closing(log):
+        waits_for("the first batch")
         batch = put_batch(next(batches), mesh)
+        waits_for("the compilation of the training step")
         started = time.perf_counter()
         train_step = programs.train_step.lower(state, batch).compile()
         say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
@@ -151,8 +156,10 @@ def _loop(
                 raise Preempted(_what_is_saved(step, first_step))
             checkpoints.check()
             if step > first_step:
+                waits_for(f"data of step {step + 1:,}")
                 with log.stopwatch.waiting():
                     batch = put_batch(next(batches), mesh)
+            waits_for(f"step {step + 1:,}")
             state, scalars = train_step(state, batch)
             log.add(step + 1, scalars)
     return results

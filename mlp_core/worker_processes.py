@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -32,6 +33,7 @@ from mlp_core.own_process import end_with_parent
 Batch = dict[str, np.ndarray]
 MakeRows = Callable[[int, slice], tuple[Batch, Any]]
 
+PATIENCE = 5  # Seconds until it is known how a process ended.
 SLOTS = 3  # Batches that are made at the same time or wait.
 SPAWN = multiprocessing.get_context("spawn")  # A fork would copy the threads' locks.
 
@@ -74,7 +76,7 @@ def batches_of_workers(
     try:
         with ctrl_c_waits():  # Workers are started here.
             waiting = deque(start(number) for number in range(first, min(last, first + SLOTS)))
-        workers = set(multiprocessing.active_children()) - others
+            workers = set(multiprocessing.active_children()) - others
         for number in range(first, last):
             said = [part.result() for part in waiting.popleft()]
             # A copy, since a device may go on to use the caller's array as its own.
@@ -83,10 +85,9 @@ def batches_of_workers(
                 waiting.append(start(number + SLOTS))
             yield batch, said
     except BrokenProcessPool:
-        pool.shutdown()  # After that it is known how each one ended.
         raise UserError(_how_one_ended(workers)) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        end_pool(pool, workers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,15 +117,16 @@ class SharedBatch:
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[None]:
-    """Ctrl-C is heard at the end; processes started meanwhile are deaf to it.
+    """Ctrl-C is heard at the end; processes started meanwhile are deaf to it, and to SIGTERM.
 
     Each of them would print where it was interrupted, and so would one that is only half started.
-    For the main thread.
+    SIGTERM may be sent to all processes of a run, which goes on to train until it has saved. For
+    the main thread.
     """
     came = []
     # Other threads, which may be given the signal, have Python call the handler all the same.
     handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Inherited.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # Inherited.
     try:
         yield
     finally:
@@ -132,6 +134,20 @@ def ctrl_c_waits() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if came:
             signal.raise_signal(signal.SIGINT)
+
+
+def end_pool(pool: ProcessPoolExecutor, workers: set[multiprocessing.Process]) -> None:
+    """Ends a pool whose workers are deaf to SIGTERM, when they are done with what they are at.
+
+    If one has been killed the others are, too: it may have held a lock that they wait for, and the
+    pool, which asks them to end by SIGTERM, would wait for them.
+    """
+    pool.shutdown(wait=False, cancel_futures=True)
+    while any(worker.is_alive() for worker in workers):
+        if any(worker.exitcode for worker in workers):
+            for worker in workers:
+                worker.kill()
+        time.sleep(0.01)
 
 
 def _program(make_rows: MakeRows) -> list[ctypes.Array]:
@@ -167,9 +183,12 @@ def _fill(number: int, part: slice) -> Any:
 
 
 def _how_one_ended(workers: set[multiprocessing.Process]) -> str:
-    """Of workers that have ended, the one that was not ended because of another."""
-    codes = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
-    code = next((code for code in codes if code != -signal.SIGTERM), -signal.SIGTERM)
+    """What is to be said of the worker that has ended before the others."""
+    deadline, codes = time.monotonic() + PATIENCE, []
+    while not codes and time.monotonic() < deadline:  # A thread of the pool may look, too.
+        codes = [worker.exitcode for worker in workers if worker.exitcode]
+        time.sleep(0.01)
+    code = codes[0] if codes else -signal.SIGKILL
     how = f"ended with status {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
     hint = " (memory may have run out)" if code == -signal.SIGKILL else ""
     return (

@@ -22,8 +22,11 @@ MANUAL_FILES = {
         ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
     )
 }
+LONGEST = 3 * 86400  # Seconds; ImageNet takes hours.
+# Its standard input ends with the process that started it, however that ends.
 CODE = """
-import sys
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(1)), daemon=True).start()
 import tensorflow_datasets as tfds
 if not sys.stderr.isatty():
     tfds.disable_progress_bar()
@@ -46,9 +49,15 @@ def build(name: str, data_dir: str | None) -> None:
         raise MissingError("\n".join([f"config.data.name: cannot prepare {name}.", *missing]))
     say(f"Prepares {name} in {root}, with TensorFlow")
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
-    status = subprocess.run(
-        [sys.executable, "-c", CODE, name, root], env=os.environ | quiet
-    ).returncode
+    command = [sys.executable, "-c", CODE, name, root]
+    with subprocess.Popen(command, env=os.environ | quiet, stdin=subprocess.PIPE) as process:
+        try:
+            status = process.wait(LONGEST)
+        except subprocess.TimeoutExpired:
+            raise UserError(
+                f"config.data.name: TFDS has worked on {name} for {LONGEST // 3600} hours; prepare "
+                "it by itself."
+            ) from None
     if status:
         raise UserError(
             f"config.data.name: TFDS could not prepare {name}; its reason is printed above."

@@ -93,10 +93,21 @@ def _run_figures(run: PlannedRun, step: Mapping[str, Any], target: Target) -> di
     return told | {"paper_core_days": run.paper.core_days}
 
 
+def heading(target: Target) -> str:
+    """The devices and the compiler in one line."""
+    several = "s" if target.count > 1 else ""
+    text = f"{target.topology}: {target.count} {target.unit}{several} of {target.device_kind}"
+    if target.memory_limit:
+        text += f", {_size(target.memory_limit)} each"
+    if target.chip:
+        text += f", {target.chip.peak_flops / 1e12:.1f} TFLOP/s, {target.chip.clock / 1e6:.0f} MHz"
+    return f"{text}; {target.compiler}"
+
+
 def describe(trial: Trial, target: Target) -> str:
-    """A plan in words."""
+    """A plan in words, below the `heading`."""
     told, run = figures(trial, target), trial.run
-    lines = [_devices(target), f"{run.title}: {told['parameters']:,} parameters"]
+    lines = [f"{run.title}: {told['parameters']:,} parameters"]
     for step in trial.costs:
         lines += ["", *_step_lines(TITLES[step], told[step], run.unit, target)]
     if TRAIN in told:
@@ -131,8 +142,9 @@ def table_row(trial: Trial, step: str, target: Target) -> str:
     """The row of a trial."""
     told = figures(trial, target)
     cells = [str(value) for value in trial.changes.values()]
+    nothing = [""] * 5 if target.chip else []
     if trial.problem:
-        return _row([*cells, "", f"no: {trial.problem}"])
+        return _row([*cells, "", f"no: {trial.problem}", *nothing])
     of_step = told[step]
     total = of_step["memory_total"]
     cells += [_gib(total), "yes" if of_step["fits"] else "no"]
@@ -147,18 +159,11 @@ def table_row(trial: Trial, step: str, target: Target) -> str:
         if step == TRAIN:
             cells.append(_days(told["run"][f"{target.unit}_days"]))
         else:
-            cells.append(f"{of_step['paper_examples_per_second'] or '':,}")
+            paper = of_step["paper_examples_per_second"]
+            cells.append(f"{paper:,}" if paper else "")
+    else:
+        cells += nothing
     return _row(cells)
-
-
-def _devices(target: Target) -> str:
-    several = "s" if target.count > 1 else ""
-    text = f"{target.topology}: {target.count} {target.unit}{several} of {target.device_kind}"
-    if target.memory_limit:
-        text += f", {_size(target.memory_limit)} each"
-    if target.chip:
-        text += f", {target.chip.peak_flops / 1e12:.1f} TFLOP/s, {target.chip.clock / 1e6:.0f} MHz"
-    return f"{text}; {target.compiler}"
 
 
 def _step_lines(

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from mlp_core.errors import UserError
 from mlp_core.planning.chips import GIB, Chip
 from mlp_core.planning.hlo_cost import ProgramCost, program_cost
 from mlp_core.planning.hlo_text import parse_program
@@ -69,6 +70,9 @@ def compile_step(
       batch: likewise.
       num_devices: of the mesh.
       memory_limit: bytes of a device, for those whose compiler does not look at it.
+
+    Raises:
+        UserError: it cannot be compiled, for another reason than want of memory.
     """
     traced = step.trace(state, batch)
     flops = matmul_flops(traced.jaxpr) / num_devices
@@ -78,7 +82,8 @@ def compile_step(
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
         if _TOO_MUCH not in str(error):
-            raise
+            reason = str(error).splitlines()[0]
+            raise UserError(f"the compiler cannot make a program of it: {reason}") from error
         seconds = time.perf_counter() - started
         return StepCost(seconds, flops, memory, False, None, _wanted(str(error)))
     seconds = time.perf_counter() - started

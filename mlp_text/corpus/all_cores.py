@@ -5,6 +5,7 @@ of tokens need; on two cores both cost about the same (benchmarks/corpus_tokenis
 """
 
 import math
+import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -14,7 +15,7 @@ import numpy as np
 
 from mlp_core.errors import UserError
 from mlp_core.own_process import end_with_parent
-from mlp_core.worker_processes import SPAWN, available_cores, ctrl_c_waits
+from mlp_core.worker_processes import SPAWN, available_cores, ctrl_c_waits, end_pool
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.shard_blocks import ShardFiles, tokenise_shard
@@ -78,11 +79,14 @@ def _tokenise_in_processes(
     pool = ProcessPoolExecutor(
         num_workers, SPAWN, _set_up, (tokenizer.to_json(), layout, num_threads, memory, stop)
     )
+    others = set(multiprocessing.active_children())
+    workers: set[multiprocessing.Process] = set()
     # The largest first, so that no core is left waiting for it at the end.
     order = sorted(range(len(work)), key=lambda i: -work[i][0].num_bytes)
     try:
         with ctrl_c_waits():  # Processes are started here.
             waiting = {pool.submit(_tokenise, i, *work[i]) for i in order}
+            workers = set(multiprocessing.active_children()) - others
         while waiting:
             done, waiting = wait(waiting, LOOK_SECONDS, FIRST_COMPLETED)
             for shard in done:
@@ -95,7 +99,7 @@ def _tokenise_in_processes(
         ) from None
     finally:
         stop.value = True
-        pool.shutdown(cancel_futures=True)
+        end_pool(pool, workers)
 
 
 def _set_up(tokenizer: str, layout: BlockLayout, num_threads: int, memory, stop) -> None:

@@ -99,6 +99,7 @@ def test_a_sweep_is_a_table_with_a_row_for_each_combination(tmp_path):
     run = plan(
         "--config=configs/mixer_digits.py", "--topology=v5e:1x1", "--steps=evaluation", *SMALL,
         "--sweep=evaluation.global_batch_size=64,128", "--sweep=model.hidden_dim=32,64",
+        f"--config.data.data_dir={tmp_path}",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     rows = [line for line in run.stdout.splitlines() if line.startswith("| ")]

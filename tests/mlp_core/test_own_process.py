@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mlp_core.errors import UserError
+from mlp_core.errors import Preempted, UserError
 from mlp_core.own_process import run_in_own_process
+from mlp_core.preemption import SaveRequest
 from tests.conftest import HEAR_CTRL_C, ROOT
 
 
@@ -73,3 +74,40 @@ def test_the_process_ends_with_its_parent(how, tmp_path):
     # Both hold stderr open, so that it ends only when the last of them has.
     errors = parent.communicate(timeout=20)[1]
     assert errors.count("Traceback") == (how == signal.SIGINT)
+
+
+def save_when_asked(path):
+    """As a run does."""
+    with SaveRequest() as request:
+        for step in range(3000):
+            if request.has_come(step):
+                raise Preempted(f"step {step} is saved")
+            if step == 2:
+                Path(path).touch()
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("function, told", [(save_when_asked, "step "), (wait, "the same command")])
+def test_sigterm_is_passed_on_and_told(function, told, tmp_path):
+    code = (
+        "import sys\n"
+        "from mlp_core import preemption\n"
+        "from mlp_core.errors import Preempted\n"
+        "from mlp_core.own_process import run_in_own_process\n"
+        f"from tests.mlp_core.test_own_process import {function.__name__} as function\n"
+        "preemption.listen()\n"
+        "try:\n"
+        f"    run_in_own_process(function, {str(tmp_path / 'started')!r})\n"
+        "except Preempted as end:\n"
+        "    print(end)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    deadline = time.time() + 60
+    while not (tmp_path / "started").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    parent.terminate()
+    out, errors = parent.communicate(timeout=50)
+    assert parent.returncode == 0 and out.startswith(told) and not errors, (out, errors)

@@ -1,4 +1,5 @@
 import dataclasses
+import threading
 
 import jax
 import numpy as np
@@ -167,3 +168,9 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         UserError, match="checkpoints: no checkpoint there is whole and of this model"
     ):
         train(wider(), settings(), tmp_path)
+
+
+def test_saving_leaves_no_threads_behind(tmp_path):
+    before = threading.active_count()
+    train(Quadratic(), settings(**{"checkpoint.every": "1 step"}), tmp_path)
+    assert threading.active_count() < before + 6  # Twelve times it has been saved.

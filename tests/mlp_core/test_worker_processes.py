@@ -1,6 +1,7 @@
 """Worker processes give the batches that threads give, and end in good and in bad ways."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -108,6 +109,22 @@ def test_what_ends_a_worker_is_told_at_once_in_a_sentence(trouble, message):
     assert time.monotonic() - started < 60
 
 
+def test_a_worker_that_was_killed_while_idle_keeps_no_one_from_ending():
+    others = set(multiprocessing.active_children())
+    with closing(train_batches(Numbers(), 12, 0, 0, 600, 2)) as it:
+        next(it)
+        time.sleep(1)  # Until both wait for work, one of them with the lock of the queue.
+        workers = set(multiprocessing.active_children()) - others
+        holder = max(workers, key=lambda worker: in_pipe_read(worker.pid))
+        holder.kill()
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def in_pipe_read(pid):
+    """Whether a process waits for what comes through a pipe, and not for a lock."""
+    return "pipe" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 class Table(Numbers):
     """A source that holds an array, of which its copies tell whether it lies in shared memory."""
 
@@ -202,3 +219,30 @@ def test_workers_end_with_the_process_that_started_them(how, tmp_path):
     # Workers hold stderr open too, so that it ends only when the last of them has.
     _, errors = parent.communicate(timeout=50)
     assert errors.count("Traceback") == (1 if how == "interrupt" else 0), errors
+
+
+def test_workers_go_on_after_a_sigterm_to_all_processes_until_the_run_has_saved(tmp_path):
+    code = (
+        "import pathlib, time\n"
+        "from mlp_core import preemption\n"
+        "from mlp_core.input_pipeline import train_batches\n"
+        "from tests.mlp_core.test_worker_processes import Numbers\n"
+        "preemption.listen()\n"
+        "came = []\n"
+        "it = train_batches(Numbers(), 12, 0, 0, 10_000, 2)\n"
+        "with preemption.instead(lambda: came.append(True)):\n"
+        "    next(it)\n"
+        f"    pathlib.Path({str(tmp_path / 'begun')!r}).touch()\n"
+        "    while not came: time.sleep(0.01)\n"
+        "    time.sleep(0.5)\n"
+        "    for _ in range(20): next(it)\n"
+        "it.close()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_until(lambda: (tmp_path / "begun").exists() or parent.poll() is not None)
+    os.killpg(parent.pid, signal.SIGTERM)
+    _, errors = parent.communicate(timeout=50)
+    assert parent.returncode == 0, errors

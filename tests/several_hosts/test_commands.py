@@ -3,7 +3,7 @@
 import pytest
 
 from mlp_core.metric_writer import read_metrics
-from tests.several_hosts.processes import ends_of, start, start_pair
+from tests.several_hosts.processes import ends_of, free_address, start, start_pair
 
 CONFIG = (
     *("--config=configs/mixer_digits.py:smoke", "--config.model.num_blocks=1"),
@@ -42,3 +42,14 @@ def test_a_sweep_refuses_several_tasks(tmp_path):
     sweep = ["launch/sweep.py", *CONFIG, f"--workdir={tmp_path}"]
     (end,) = ends_of([start(sweep, 1, **step)])
     assert end.status == 2 and "works on one host, and Slurm has started several" in end.errors[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["gce", "gke"])
+def test_hosts_of_a_cloud_tpu_find_each_other(where):
+    port = free_address().rpartition(":")[2]
+    host = ["-m", "tests.several_hosts.tpu_host"]
+    ends = ends_of([start([*host, str(i), port, where], 2, JAX_PLATFORMS="") for i in range(2)])
+    assert [end.status for end in ends] == [0, 0], ends[0].err + ends[1].err
+    for i in range(2):
+        assert f"host {i} of 2, 4 devices" in ends[i].out

@@ -1,6 +1,7 @@
 """What one host fails with ends all, soon and with a sentence."""
 
 import fcntl
+import re
 import signal
 
 import pytest
@@ -15,8 +16,8 @@ def test_an_error_in_mid_training_is_told_on_all_hosts(tmp_path, host):
     run = {"workdir": str(tmp_path), "fails_at": 6, "host": host}
     ends = ends_of(start_workers(2, 4, run))
     sentence = "/data: the disk is broken."
-    assert ends[host].errors == [f"error: {sentence}"]
-    assert ends[1 - host].errors == [f"error: host {host}: {sentence}"]
+    for end, error in (ends[host], "error: "), (ends[1 - host], f"error: host {host}: "):
+        assert len(end.errors) == 1 and end.errors[0].startswith(error + sentence)
     assert [end.status for end in ends] == [2, 2]
     assert (tmp_path / "checkpoints" / "4").is_dir()
 
@@ -29,6 +30,16 @@ def test_a_fault_of_the_program_has_its_traceback_on_its_host_only(tmp_path):
     assert first.errors == [f"error: host 1: {sentence}"]
     assert second.errors == ["Traceback (most recent call last):", f"error: {sentence}"]
     assert (first.status, second.status) == (1, 1)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_host_has_all_save_the_same_step_and_end(tmp_path):
+    changes = {"train.duration": "400 steps", "checkpoint.every": "400 steps"}
+    run = {"workdir": str(tmp_path), "changes": changes, "fails_at": 6, "host": 1, "way": "sigterm"}
+    ends = ends_of(start_workers(2, 4, run))
+    assert [end.status for end in ends] == [75, 75], ends
+    saved = [re.search(r"ended by SIGTERM; step (\d+) is saved", end.err)[1] for end in ends]
+    assert saved[0] == saved[1] and (tmp_path / "checkpoints" / saved[0]).is_dir()
 
 
 @pytest.mark.slow

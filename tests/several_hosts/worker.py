@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,17 @@ class Fails(StopsAt):
         try:
             return super().gather(indices, draws)
         except Interrupt:
+            if self.way == "preempted":
+                if self.left == -1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return self.source.gather(indices, draws)
             if self.way == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self.way == "sigterm":
+                if self.left == -1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.05)  # JAX takes about half a second to settle a step.
+                return self.source.gather(indices, draws)
             error = UserError if self.way == "disk" else RuntimeError
             raise error("/data: the disk is broken.") from None
 

@@ -1,11 +1,12 @@
 # An image that trains; ACCELERATOR is cpu, gpu or tpu. Runs and data sets lie in mounted folders:
 #
 #   docker build --build-arg ACCELERATOR=gpu --tag all-mlp .
-#   docker run --init --gpus all --user "$(id -u)" --volume "$PWD/runs:/app/runs" \
+#   mkdir -p runs  # Or it would be root's.
+#   docker run --init --gpus all --user "$(id -u):$(id -g)" --volume "$PWD/runs:/app/runs" \
 #     --volume "$HOME/tensorflow_datasets:/data" all-mlp \
 #     --config=configs/mixer_b16_cifar100.py --config.data.data_dir=/data
 #
-# On a TPU VM: --privileged --network=host in place of --gpus all.
+# On a TPU VM: --privileged --network=host --ulimit memlock=-1 in place of --gpus all.
 FROM python:3.12-slim
 
 ARG ACCELERATOR=cpu

@@ -8,13 +8,13 @@ import jax
 from configs import common
 from mlp_core.config import parse_config
 from mlp_core.input_pipeline import train_batches
-from mlp_core.mesh import make_mesh, put_batch, replicated
-from mlp_core.optimizer import make_optimizer, make_schedule
-from mlp_core.precision import compute_dtype
-from mlp_core.train_step import TrainState, make_train_step
+from mlp_core.mesh import make_mesh, put_batch
+from mlp_core.plan import Plan
+from mlp_core.programs import make_programs
 from mlp_vision.classification import ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import open_image_dataset
+from mlp_vision.experiment import build_task
 from mlp_vision.wanted_model import wanted_spec
 
 WARM_UP_STEPS = 5  # Not timed.
@@ -49,14 +49,7 @@ def small_mixer_config(
 def make_task(settings: ImageClassificationConfig) -> ImageClassification:
     """The task of an experiment, with its data set prepared and read."""
     dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
-    spec = wanted_spec(settings, None, dataset.num_classes)
-    return ImageClassification(
-        spec=spec,
-        model=spec.create_model(compute_dtype(settings.train.compute_dtype)),
-        train_views=settings.augment,
-        train_source=dataset.load("train"),
-        eval_sources={"test": dataset.load("test")},
-    )
+    return build_task(settings, dataset, wanted_spec(settings, None, dataset.num_classes))
 
 
 class BareStep:
@@ -65,29 +58,15 @@ class BareStep:
     def __init__(self, config: ImageClassificationConfig):
         """Compiles the step and puts one batch of the experiment on the devices."""
         task, mesh = make_task(config), make_mesh()
-        whole, batch_size = replicated(mesh), config.train.global_batch_size
-        self._steps = config.train.duration.steps(len(task.train_source), batch_size)
-        schedule = make_schedule(config.schedule, self._steps, warmup_steps=0)
-        optimizer = make_optimizer(config.optimizer, schedule)
-
-        def create(rng):
-            return TrainState.create(
-                task.init_params(rng), optimizer, ema=config.train.ema_decay > 0
-            )
-
-        self._state = jax.jit(create, out_shardings=whole)(jax.random.key(config.seed))
-        batches = train_batches(task.train_source, batch_size, config.seed, 0, 1)
-        self._batch = put_batch(next(batches), mesh)
-        step = make_train_step(
-            task,
-            optimizer,
-            schedule,
-            seed=config.seed,
-            grad_accum_steps=config.train.grad_accum_steps,
-            ema_decay=config.train.ema_decay,
+        plan = Plan.of(config, len(task.train_source))
+        programs = make_programs(task, config, plan, mesh)
+        self._steps = plan.total
+        self._state = programs.create_random(jax.random.key(config.seed))
+        batches = train_batches(
+            task.train_source, config.train.global_batch_size, config.seed, 0, 1
         )
-        step = jax.jit(step, donate_argnums=0, out_shardings=(whole, whole))
-        self._step = step.lower(self._state, self._batch).compile()
+        self._batch = put_batch(next(batches), mesh)
+        self._step = programs.train_step.lower(self._state, self._batch).compile()
 
     def mean_seconds(self) -> float:
         """Mean step time over as many steps as a run has, after a few to warm up; donated state."""

@@ -2,13 +2,17 @@
 
 At random moments the run is sent SIGKILL, or SIGTERM, or SIGKILL while a checkpoint is written, or
 shortly after its start; then it is started again. At the end its curve and its whole training
-state have to be those of the undisturbed run, bit for bit. The memory of both processes is looked
-at every second; of what a process uses when it has made `--settling` steps, `memory_growth` is how
-far the largest is above the smallest, over the whole undisturbed run, in the worst of the lives
-between two kills, and between the medians of all of those. (Orbax 0.12 with TensorStore 0.1.86
-loses some 80 KiB at each save of these 162 arrays.)
+state have to be those of the undisturbed run, bit for bit.
 
-The number of steps comes from the speed of a short run before. Both runs may share one core:
+The memory of both processes is looked at every second, without the files that are mapped, which
+the system may drop and read again as it likes. What counts are medians of a minute, from when a
+process has made `--settling` steps; `memory_growth` is how far the largest is above the first, in
+the undisturbed run and in the worst of the lives between two kills. `between_lives` compares the
+largest of the later half of the lives with those of the former half. (Orbax 0.12 with TensorStore
+0.1.86 loses some 80 KiB at each save of these 162 arrays.)
+
+The number of steps comes from the speed of a short run before. Both runs start with all programs
+in the cache, and may share one core:
 
     taskset --cpu-list 1 python benchmarks/soak.py
 """
@@ -29,7 +33,12 @@ from killed_runs import DigitsRun, check_ended, difference, wait, wait_for_writi
 from report import print_report
 
 MOST_GROWTH = 0.05
-FIELDS = ("evaluation.every=100 steps", "checkpoint.every=100 steps", "log.every=10 steps")
+A_MINUTE = 60  # Looks, one a second.
+FIELDS = (
+    *("evaluation.every=100 steps", "checkpoint.every=100 steps", "log.every=10 steps"),
+    # Larger ones need blocks of 45 MiB, for which now and then no freed memory is in one piece.
+    "evaluation.global_batch_size=120",
+)
 
 
 def main() -> None:
@@ -38,6 +47,7 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         steps = options.steps or _steps_of(options.minutes, folder)
+        _fill_program_cache(steps, folder)
         figures = _soak(folder, steps, options)
     sizes = {
         "steps": steps,
@@ -82,6 +92,16 @@ def _steps_of(minutes: float, folder: Path) -> int:
     return int(minutes * 60 * speed / 2)
 
 
+def _fill_program_cache(steps: int, folder: Path) -> None:
+    """A process that compiles keeps more memory than one that does not."""
+    run = DigitsRun(folder, "cache", (*FIELDS, f"train.duration={steps} steps"))
+    process = run.start()
+    while process.poll() is None and run.step() < 10:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+
+
 def _soak(folder: Path, steps: int, options: argparse.Namespace) -> dict:
     rng, fields = random.Random(options.seed), (*FIELDS, f"train.duration={steps} steps")
     undisturbed, killed = (DigitsRun(folder, name, fields) for name in ("undisturbed", "killed"))
@@ -120,19 +140,19 @@ def _soak(folder: Path, steps: int, options: argparse.Namespace) -> dict:
     minutes = (time.monotonic() - started) / 60
     wait(24 * 3600, whole.process, whole.look)
     check_ended(whole.process, undisturbed)
-    settled = [statistics.median(life.settled) for life in lives if len(life.settled) > 5]
+    growths = [growth for life in lives if (growth := life.growth()) is not None]
     return {
         "minutes": round(minutes, 1),
         "kills": kills,
         "difference": difference(killed, undisturbed, steps),
         "memory_growth": {
-            "undisturbed": _growth(whole.settled),
-            "worst_life": max(
-                filter(None, (_growth(life.settled) for life in lives)), default=None
-            ),
-            "between_lives": _growth(settled),
+            "undisturbed": whole.growth(),
+            "worst_life": max(growths, default=None),
+            "between_lives": _growth_between([max(m) for life in lives if (m := life.minutes())]),
         },
-        "memory_mib": round(statistics.median(whole.settled)) if whole.settled else None,
+        "memory_mib": [
+            round(median) for median in whole.minutes()[:: max(len(whole.minutes()) // 10, 1)]
+        ],
     }
 
 
@@ -157,7 +177,18 @@ class Life:
         """Takes a look at its memory."""
         if self._run.step() >= self._settled_at and self.process.poll() is None:
             with contextlib.suppress(psutil.Error):
-                self.settled.append(self._process.memory_info().rss / 2**20)
+                memory = self._process.memory_info()
+                self.settled.append((memory.rss - memory.shared) / 2**20)
+
+    def minutes(self) -> list[float]:
+        """The medians of whole minutes, in MiB."""
+        starts = range(0, len(self.settled) - A_MINUTE + 1, A_MINUTE)
+        return [statistics.median(self.settled[i : i + A_MINUTE]) for i in starts]
+
+    def growth(self) -> float | None:
+        """How far the largest of the minutes is above the first, as a share."""
+        minutes = self.minutes()
+        return round(max(minutes) / minutes[0] - 1, 4) if minutes else None
 
     def in_words(self) -> str:
         """The memory it uses."""
@@ -166,8 +197,12 @@ class Life:
         return f"memory {min(self.settled):.0f} to {max(self.settled):.0f} MiB"
 
 
-def _growth(values: list[float]) -> float | None:
-    return round(max(values) / min(values) - 1, 4) if values else None
+def _growth_between(peaks: list[float]) -> float | None:
+    """How far the later half is above the former, by their medians."""
+    half = len(peaks) // 2
+    if not half:
+        return None
+    return round(statistics.median(peaks[-half:]) / statistics.median(peaks[:half]) - 1, 4)
 
 
 if __name__ == "__main__":

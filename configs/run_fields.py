@@ -51,8 +51,8 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     config.train.grad_accum_steps = 1  # Micro-batches a step; the update is that of one batch.
     config.train.compute_dtype = "auto"  # "bfloat16", "float32"; auto: float32 on CPU only.
     config.train.ema_decay = 0.0  # Of an average of the parameters, to evaluate; 0: none is kept.
-    # One program for all blocks: deep models compile quickly. Patterns on names then see GmlpBlocks/...
-    # in place of GmlpBlock_0/..., GmlpBlock_1/... and so on.
+    # One program for all blocks: deep models compile quickly. Patterns on names then see
+    # GmlpBlocks/... in place of GmlpBlock_0/..., GmlpBlock_1/... and so on.
     config.train.scan_layers = False
     # What the backward pass computes anew to save memory: "none", "blocks" (all but their inputs),
     # or "dots" (all but the products with weights).

@@ -1,7 +1,7 @@
 """Tells what a run needs and how long it takes, by compiling it for a TPU that is not there.
 
 python launch/plan.py --config=configs/mixer_b16_imagenet21k.py --topology=v3:8x8
-python launch/plan.py --config=configs/gmlp_mlm_c4.py:l144 --topology=v4:4x4x4 \
+python launch/plan.py --config=configs/gmlp_mlm_c4.py:l144 --topology=v4:4x4x4 \\
     --config.train.scan_layers --sweep=train.remat=none,dots,blocks
 python launch/plan.py --config=configs/mixer_digits.py --topology=cpu
 
@@ -10,11 +10,13 @@ does not fit, it tries what makes it fit. Nothing is downloaded.
 """
 
 import json
+import os
 from pathlib import Path
 
 from absl import flags
 
 from launch import command, config_flag, experiments
+from mlp_core.errors import UserError
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -38,6 +40,9 @@ def main() -> None:
     """Plans the configured experiment."""
     config, _ = config_flag.config_and_name()
     command.require(TOPOLOGY)
+    output = JSON.value and Path(JSON.value).expanduser()
+    if output and (output.is_dir() or not os.access(output.parent, os.W_OK)):
+        raise UserError(f"--json={JSON.value}: no file can be written there.")
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.planning import plans
 
@@ -47,8 +52,8 @@ def main() -> None:
     )
     plan = plans.sweep if SWEEP.value else plans.plan
     told = plan(planner, target, *([SWEEP.value] if SWEEP.value else []))
-    if JSON.value:
-        Path(JSON.value).expanduser().write_text(json.dumps(told, indent=2) + "\n")
+    if output:
+        output.write_text(json.dumps(told, indent=2) + "\n")
 
 
 if __name__ == "__main__":

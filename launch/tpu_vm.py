@@ -5,9 +5,13 @@ python launch/tpu_vm.py run --name=first --zone=us-central1-a --accelerator_type
     --config=configs/mixer_b16_imagenet_scratch.py --config.data.data_dir=/mnt/bucket/tfds
 
 `run` creates the TPU, copies and installs the code, starts launch/main.py with all --config flags
-on all workers, prints the log, starts anew after each preemption, and at the end fetches the run
-and deletes the TPU. Interrupted, it leaves all running; the same command goes on. Its parts, by
-themselves: create, copy, install, start, logs, fetch, delete; and status.
+on all workers, prints the log, starts anew after each preemption, and at the end deletes the TPU
+and fetches the run. Its parts, by themselves: create, copy, install, start, logs, fetch, delete;
+and status.
+
+Interrupted, or where training fails, it leaves the TPU as it is, which costs, and exits with a
+status that is not 0; the same command goes on, and `delete` with the same --name and --zone ends
+it. While no `run` runs, nobody starts anew after a preemption, or deletes what is done.
 
 The run is kept in the bucket, in runs/NAME, which all workers see under /mnt/bucket/runs/NAME, and
 is fetched to runs/NAME here. The bucket must have been created in the TPU's region with
@@ -22,6 +26,7 @@ from pathlib import Path
 from absl import flags
 
 from launch import command, config_flag
+from mlp_core import preemption
 from mlp_core.cloud_tpu.bucket import bucket_name
 from mlp_core.cloud_tpu.gcloud import HOUR, Gcloud
 from mlp_core.cloud_tpu.job import Job
@@ -66,7 +71,7 @@ NEEDED = {  # Flags, beside --name and --zone.
     "run": (ACCELERATOR_TYPE, VERSION, BUCKET, config_flag.CONFIG),
 }
 ON_A_TPU = ("copy", "install", "start", "logs")
-NAMES = ((NAME, r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"), (ZONE, r"[a-z]+-[a-z]+[0-9]+-[a-z]"))
+NAMES = ((NAME, r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"), (ZONE, r"[a-z]+-[a-z]+[0-9]+-[a-z0-9]+"))
 
 
 def main(words: list[str]) -> None:
@@ -79,11 +84,20 @@ def main(words: list[str]) -> None:
         if not re.fullmatch(pattern, flag.value):
             raise UserError(f"--{flag.name}={flag.value}: not a {flag.name} that gcloud takes.")
     job = _job()
-    try:
-        getattr(job, action)()
-    except (UserError, KeyboardInterrupt):
+
+    def remind_of_cost() -> None:
         if action in ON_A_TPU or job.tpu.may_be_there:
             _remind_of_cost()
+
+    def end_by_sigterm() -> None:
+        remind_of_cost()
+        preemption.end_at_once()
+
+    try:
+        with preemption.instead(end_by_sigterm):
+            getattr(job, action)()
+    except BaseException:
+        remind_of_cost()
         raise
 
 

@@ -8,10 +8,12 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
-from mlp_core.planning.planned_run import PlannedRun, on_platform
+from mlp_core.planning.planned_run import PaperFigures, PlannedRun, on_platform
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.known_sizes import KnownPictures, find_dataset
 from mlp_vision.experiment import build_task, num_classes
+from mlp_vision.model_spec import ModelSpec
+from mlp_vision.models import find_model
 from mlp_vision.published_costs import published_costs
 from mlp_vision.wanted_model import wanted_spec
 
@@ -28,13 +30,12 @@ def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> 
         UserError: something in the configuration is wrong, or too little is known of the data.
     """
     settings = on_platform(parse_config(ImageClassificationConfig, config), platform)
-    data, train = settings.data, settings.train
+    data = settings.data
     dataset = find_dataset(data.name, data.data_dir) or _told_dataset(settings, num_examples)
     spec = wanted_spec(settings, None, num_classes(settings, dataset), tuple(dataset.class_names))
     task = build_task(settings, dataset, spec)
     picture = (spec.image_size, spec.image_size)
     own_size = getattr(dataset, "picture_size", None) or picture
-    epochs = train.duration.amount if train.duration.unit == "epochs" else None
     return PlannedRun(
         settings=settings,
         task=task,
@@ -43,8 +44,18 @@ def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> 
         num_examples=num_examples or len(task.train_source),
         train_example=_example(picture if task.train_views_on_host else own_size),
         eval_example=_example(picture if task.eval_views_on_host else own_size),
-        paper=published_costs(settings.model.name, spec.image_size, data.name, epochs),
+        paper=_paper_figures(settings, spec),
     )
+
+
+def _paper_figures(settings: ImageClassificationConfig, spec: ModelSpec) -> PaperFigures:
+    """What the paper tells, where no field makes the model another than its name says."""
+    _, sizes = find_model(settings.model.name)
+    if any(getattr(spec, name) != size for name, size in sizes.items()):
+        return PaperFigures()
+    duration = settings.train.duration
+    epochs = duration.amount if duration.unit == "epochs" else None
+    return published_costs(settings.model.name, spec.image_size, settings.data.name, epochs)
 
 
 def _told_dataset(settings: ImageClassificationConfig, num_examples: int | None) -> KnownPictures:

@@ -63,7 +63,7 @@ def fetch_run(gcloud_: Gcloud, name: str, run_folder: str, target: Path) -> None
     Raises:
         UserError: it is not there.
     """
-    gcloud_.say(f"Fetches gs://{name}/{run_folder} to {target}")
-    gcloud_.run("mkdir", "-p", str(target))
     source = f"gs://{name}/{run_folder}"
+    gcloud_.say(f"Fetches {source} to {target}; should that fail, the action fetch does it again")
+    gcloud_.run("mkdir", "-p", str(target))
     gcloud_.run("gcloud", "storage", "rsync", "--recursive", source, str(target), limit=6 * HOUR)

@@ -1,17 +1,21 @@
 """Runs gcloud: time limits, another try where that helps, failures told in a sentence."""
 
 import dataclasses
+import itertools
 import os
 import re
 import shlex
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from mlp_core.errors import UserError
 
 MINUTE, HOUR = 60, 3600
-TRIES = 3
+LONGEST_PAUSE = 12  # Times the first pause before another try, which doubles.
 NO_SSH = 255  # The exit status of ssh where it has no connection, and then of gcloud.
 
 
@@ -21,7 +25,7 @@ class Kind:
 
     pattern: str
     advice: str
-    passes: bool = False  # The same command may work a little later.
+    tries: int = 1  # More where the same command may work a little later.
 
 
 NO_CAPACITY = Kind(
@@ -51,14 +55,14 @@ NO_CONNECTION = Kind(
     r"return code \[255\]",
     "Is port 22 open to you in the project's firewall, and the key in the agent? Run: "
     'eval "$(ssh-agent)" && ssh-add ~/.ssh/google_compute_engine',
-    passes=True,
+    tries=10,  # Within a quarter of an hour: nobody may be there to give the command again.
 )
 PASSING = Kind(
     "UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|timed out|Connection|Unable to reach|HTTPError 5",
     "Try again later.",
-    passes=True,
+    tries=10,
 )
-SLOW = Kind("(?!)", "Try again; the action status tells how things stand.", passes=True)
+SLOW = Kind("(?!)", "Try again; the action status tells how things stand.", tries=3)
 OTHER = Kind("", "")
 KINDS = (
     *(NO_CAPACITY, QUOTA, EXISTS, NO_ACCOUNT, NO_PROJECT, DENIED, MISSING, NO_KEY, LOST),
@@ -98,29 +102,33 @@ class Gcloud:
         if self.dry_run:
             print(shlex.join(command))
             return pretended
-        for remaining in reversed(range(TRIES)):
+        for past_tries in itertools.count():
             try:
                 return _run_once(command, limit)
             except GcloudError as error:
-                if not error.kind.passes or not remaining:
+                if past_tries + 1 >= error.kind.tries:
                     raise
-                self.say(f"{error} Trying again in {self.pause:.0f} s.")
-                time.sleep(self.pause)
-        raise AssertionError("the last try returns or raises")
+                pause = self.pause * min(2**past_tries, LONGEST_PAUSE)
+                self.say(f"{error} Trying again in {pause:.0f} s.")
+                time.sleep(pause)
 
-    def stream(self, *command: str, receive: Callable[[bytes], None]) -> bool:
-        """Passes on what a command prints as it comes; whether the command ended well."""
+    def stream(self, *command: str, receive: Callable[[bytes], None], limit: float = HOUR) -> None:
+        """Passes on what a command prints as it comes, whether or not it ends well.
+
+        After `limit` seconds it is ended: a connection may be dead without a word.
+        """
         if self.dry_run:
             print(shlex.join(command))
-            return True
+            return
         with _started(command, stderr=subprocess.DEVNULL) as process:
+            timer = threading.Timer(limit, _end, [process])
+            timer.daemon = True
+            timer.start()
             try:
                 while data := process.stdout.read1():
                     receive(data)
-            except BaseException:
-                process.terminate()
-                raise
-        return process.returncode == 0
+            finally:
+                timer.cancel()
 
 
 def _run_once(command: tuple[str, ...], limit: float) -> str:
@@ -128,31 +136,45 @@ def _run_once(command: tuple[str, ...], limit: float) -> str:
         try:
             output, complaint = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            process.kill()
             what = f"{_name(command)}: no answer in {limit / MINUTE:.0f} minutes."
             raise GcloudError(what, SLOW) from None
-        except BaseException:
-            process.terminate()
-            raise
     if process.returncode:
         raise _failure(command, complaint.decode(errors="replace"), process.returncode)
     return output.decode(errors="replace")
 
 
-def _started(command: tuple[str, ...], stderr: int) -> subprocess.Popen:
-    environment = os.environ | {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}  # Nobody would answer.
+@contextmanager
+def _started(command: tuple[str, ...], stderr: int) -> Iterator[subprocess.Popen]:
+    """A process that ends with the context, and with it what it has started, ssh say.
+
+    It has no terminal, at which it could ask what nobody would answer.
+    """
+    environment = os.environ | {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=environment,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise UserError(
             f"{command[0]} is not installed here; see https://cloud.google.com/sdk/docs/install."
         ) from None
+    with process:
+        try:
+            yield process
+        except BaseException:
+            _end(process)
+            raise
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Kills a process and those that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _failure(command: tuple[str, ...], complaint: str, status: int) -> GcloudError:

@@ -13,6 +13,7 @@ from mlp_core.errors import UserError
 PREEMPTED = "exit 75"  # What launch/main.py ends with when it has saved for a later start.
 FINISHED = "exit 0"
 STRAGGLING = 20 * MINUTE  # How long some workers may go on when one has ended.
+SOON, SOON_TOO_OFTEN = 15 * MINUTE, 5  # A start that ends so soon, on a TPU that stays, is no use.
 # What a command to the workers fails with when the TPU has just been taken away.
 LOST_CONTACT = (gcloud.NO_CONNECTION, gcloud.LOST, gcloud.MISSING, gcloud.SLOW)
 
@@ -81,8 +82,10 @@ class Job:
         Raises:
             UserError: something cannot be had, training failed, or was preempted too often.
         """
+        ended_soon = 0  # How often in a row.
         for restart in range(self.restarts + 1):
             self.create()
+            began = time.monotonic()
             try:
                 states = self._train()
             except GcloudError as error:
@@ -90,13 +93,16 @@ class Job:
                     raise
                 states = [NONE]
             if all(state == FINISHED for state in states):
+                self.delete()  # First, since it costs; the run is in the bucket.
                 self.fetch()
-                self.delete()
                 return
-            if not _may_go_on(states) and self.tpu.state() == READY:
+            stays = self.tpu.state() == READY
+            ended_soon = ended_soon + 1 if stays and time.monotonic() - began < SOON else 0
+            if (stays and not _may_go_on(states)) or ended_soon == SOON_TOO_OFTEN:
+                often = f", {ended_soon} times in a row" if ended_soon > 1 else ""
                 raise UserError(
-                    f"training ended with {_told(states)}; its last words are above. Mend it, "
-                    "then give the same command again."
+                    f"training ended with {_told(states)}{often}; its last words are above. Mend "
+                    "it, then give the same command again."
                 )
             self.gcloud.say(f"Training was interrupted ({restart + 1} of {self.restarts} times)")
         raise UserError(f"training was interrupted more than --restarts={self.restarts} times.")

@@ -36,11 +36,11 @@ tar -xzf {ARCHIVE} -C {FOLDER}
 
 key=/usr/share/keyrings/cloud.google.asc
 packages=https://packages.cloud.google.com/apt
-curl --proto =https -fsS "$packages/doc/apt-key.gpg" | sudo tee "$key" >/dev/null
+curl --proto =https --retry 5 -fsS "$packages/doc/apt-key.gpg" | sudo tee "$key" >/dev/null
 echo "deb [signed-by=$key] $packages gcsfuse-$(lsb_release -cs) main" |
     sudo tee /etc/apt/sources.list.d/gcsfuse.list >/dev/null
-sudo apt-get -q -o DPkg::Lock::Timeout=600 update
-sudo apt-get -q -o DPkg::Lock::Timeout=600 install -y gcsfuse python3-venv
+sudo apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=5 update
+sudo apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=5 install -y gcsfuse python3-venv
 
 sudo systemctl stop {SERVICE}-bucket 2>/dev/null || true
 sudo systemctl reset-failed {SERVICE}-bucket 2>/dev/null || true
@@ -67,20 +67,26 @@ cd {FOLDER}
 )
 
 # $@: the arguments of launch/main.py. They go through a file, since systemd has its own quoting.
+# TPUs that are driven by VFIO lock much memory, of which a service may have little by default.
 START = (
     _STATE
     + f"""
 if [ "$(state)" = running ]; then exit 0; fi
 cd "$HOME/{FOLDER}"
 {{
-    printf 'cd %q && exec .venv/bin/python -u launch/main.py' "$PWD"
+    printf 'cd %q && exec >>run.log 2>&1 || exit\\n' "$PWD"
+    # Without the bucket, its folder is one of the machine, and lost with it.
+    printf 'mountpoint -q {MOUNT} ||\\n'
+    printf '    {{ echo "error: the bucket is not mounted; install again"; exit 2; }}\\n'
+    printf 'exec .venv/bin/python -u launch/main.py'
     printf ' %q' "$@"
-    printf ' >>run.log 2>&1\\n'
+    printf '\\n'
 }} >run.sh
 sudo systemctl stop {SERVICE} 2>/dev/null || true
 sudo systemctl reset-failed {SERVICE} 2>/dev/null || true
 sudo systemd-run --quiet --unit={SERVICE} --uid="$(id -u)" --gid="$(id -g)" \\
     --setenv=HOME="$HOME" --property=RemainAfterExit=yes --property=TimeoutStopSec=120 \\
+    --property=LimitMEMLOCK=infinity --property=LimitNOFILE=524288 \\
     --property=After={SERVICE}-bucket.service /bin/bash "$PWD/run.sh"
 """
 )

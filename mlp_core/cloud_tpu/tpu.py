@@ -111,23 +111,27 @@ class Tpu:
             time.sleep(self.poll)
 
     def delete(self) -> None:
-        """Deletes the TPU and its place in the queue; nothing happens where there is neither.
+        """Deletes the TPU and its place in the queue; tells where there is neither.
 
         Raises:
             UserError: it is not this project's, or cannot be deleted.
         """
+        is_there = False
         for group, flags in (("queued-resources", ("--force",)), ("tpu-vm", ())):
             if found := self._described(group):
                 self._check_label(found if group == "tpu-vm" else _node_of(found))
             elif not self.gcloud.dry_run:
                 continue
+            self.may_be_there = is_there = True
             try:
                 self._call(group, "delete", *flags, "--quiet", limit=30 * MINUTE)
             except GcloudError as error:
                 if error.kind is not gcloud.MISSING:
                     raise
         self.may_be_there = False
-        self.gcloud.say(f"TPU {self.wanted.name}: deleted")
+        where = " ".join(self.wanted.place)
+        done = "deleted" if is_there else f"there is none to be deleted, with {where}"
+        self.gcloud.say(f"TPU {self.wanted.name}: {done}")
 
     def _requested(self, deadline: float) -> str:
         """Asks for the TPU; returns what it is waiting for."""

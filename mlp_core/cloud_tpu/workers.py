@@ -29,13 +29,19 @@ class Workers:
         self.gcloud = gcloud
         self.wanted = wanted
         self._log_bytes = 0
+        self._is_packed = False
 
     def copy(self, root: Path, archive: Path) -> None:
-        """Packs the project's code in `root` into `archive` and brings it to every worker."""
+        """Packs the project's code in `root` into `archive` and brings it to every worker.
+
+        Called again, it brings the same code: a run is not changed where it goes on.
+        """
         self.gcloud.say("Copies the code")
-        self.gcloud.run("mkdir", "-p", str(archive.parent))
-        where = ("-czf", str(archive), "--exclude=__pycache__", "-C", str(root))
-        self.gcloud.run("tar", *where, *CODE)
+        if not self._is_packed:
+            self.gcloud.run("mkdir", "-p", str(archive.parent))
+            where = ("-czf", str(archive), "--exclude=__pycache__", "-C", str(root))
+            self.gcloud.run("tar", *where, *CODE)
+            self._is_packed = True
         target = f"{self.wanted.name}:{scripts.ARCHIVE}"
         flags = ("--worker=all", *self.wanted.place, "--quiet")
         self.gcloud.run(
@@ -76,7 +82,7 @@ class Workers:
         self._log_bytes = 0
 
     def _print(self, data: bytes) -> None:
-        sys.stdout.write(data.decode(errors="replace"))
+        sys.stdout.buffer.write(data)
         sys.stdout.flush()
         self._log_bytes += len(data)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 DEPTH = 3  # Modules within one another that are told apart.
-OTHER, LOOP = "other", "slices of a loop's arrays"
+OTHER, LOOP = "other", "arrays that a loop carries"
 
 _WRAPPED = re.compile(r"(\w+)\((.*)\)")
 _STRUCTURE = re.compile(
@@ -28,10 +28,11 @@ def part_of(op_name: str) -> tuple[str, str]:
     Blocks count as one. The phase is empty outside the model and its derivative.
     """
     *components, _ = op_name.removeprefix("(").partition(":")[0].split("/")  # Of several, one.
-    phase, path = "", []
+    phase, path, is_loops_own = "", [], False
     for component in components:
         if component == "rematted_computation":
             phase = "recomputed"
+        is_loops_own |= component == "while"
         component, functions = _unwrapped(component)
         if "transpose" in functions:
             phase = "backward"
@@ -41,9 +42,9 @@ def part_of(op_name: str) -> tuple[str, str]:
         is_call = "jit" in functions or "pjit" in functions
         if not (is_model or is_call or _STRUCTURE.fullmatch(component)):
             path.append(_BLOCK.sub(r"\1_*", component))
-    if not path:
-        return LOOP if "while" in components else OTHER, phase
-    return "/".join(path[:DEPTH]), phase
+            is_loops_own = False
+    path = path[:DEPTH] + [LOOP] * is_loops_own
+    return "/".join(path) or OTHER, phase
 
 
 def _unwrapped(component: str) -> tuple[str, list[str]]:

@@ -36,6 +36,8 @@ def open_planner(
     Raises:
         UserError: there is no such topology or step.
     """
+    if not steps:
+        raise UserError(f"--steps: name some of {', '.join(STEPS)}.")
     for step in steps:
         if step not in STEPS:
             raise UserError(f"--steps: there is no step {step!r}; choose from {', '.join(STEPS)}.")
@@ -56,9 +58,10 @@ def plan(planner: Planner, target: Target) -> dict[str, Any]:
     Raises:
         UserError: it cannot be a run on these devices.
     """
+    say(heading(target))  # At once: compiling may take minutes.
     trial = planner.compiled()
     say(describe(trial, target))
-    told = _heading(target) | figures(trial, target)
+    told = _target_figures(target) | figures(trial, target)
     if TRAIN in trial.costs and not trial.costs[TRAIN].fits:
         told["remedies"] = _tell_remedies(planner, trial, target)
     return told
@@ -79,7 +82,7 @@ def sweep(planner: Planner, target: Target, entries: Sequence[str]) -> dict[str,
         for point in points:
             trials.append(only.tried(point))
             say(table_row(trials[-1], step, target))
-    return _heading(target) | {"trials": [figures(trial, target) for trial in trials]}
+    return _target_figures(target) | {"trials": [figures(trial, target) for trial in trials]}
 
 
 def _tell_remedies(planner: Planner, trial: Trial, target: Target) -> list[dict[str, Any]]:
@@ -92,6 +95,6 @@ def _tell_remedies(planner: Planner, trial: Trial, target: Target) -> list[dict[
     return told
 
 
-def _heading(target: Target) -> dict[str, Any]:
+def _target_figures(target: Target) -> dict[str, Any]:
     chip = target.chip and dataclasses.asdict(target.chip)
     return dataclasses.asdict(target) | {"chip": chip, "jax": jax.__version__}

@@ -105,9 +105,9 @@ def heading(target: Target) -> str:
 
 
 def describe(trial: Trial, target: Target) -> str:
-    """A plan in words."""
+    """A plan in words, below the `heading`."""
     told, run = figures(trial, target), trial.run
-    lines = [heading(target), f"{run.title}: {told['parameters']:,} parameters"]
+    lines = [f"{run.title}: {told['parameters']:,} parameters"]
     for step in trial.costs:
         lines += ["", *_step_lines(TITLES[step], told[step], run.unit, target)]
     if TRAIN in told:

@@ -20,6 +20,7 @@ def start(tmp_path):
             (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
             (tmp_path / name).chmod(0o755)
         environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+        environment |= {"SLURM_CPUS_PER_TASK": "8"}
         return subprocess.Popen(
             ["bash", SCRIPT, "--config=configs/x.py", "--config.train.duration=5 epochs"],
             cwd=tmp_path,
@@ -34,7 +35,7 @@ def test_only_what_was_preempted_is_started_again(start, tmp_path, status, reque
     job = start(f"printf '%s\\n' \"$@\" >given; exit {status}")
     assert job.wait(timeout=20) == (0 if requeued else status)
     assert (tmp_path / "given").read_text().splitlines() == [
-        *("--kill-on-bad-exit=0", "python", "-u", "launch/main.py"),
+        *("--kill-on-bad-exit=0", "--cpus-per-task=8", "python", "-u", "launch/main.py"),
         *("--config=configs/x.py", "--config.train.duration=5 epochs"),
     ]
     path = tmp_path / "requeued"

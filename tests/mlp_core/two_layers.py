@@ -8,7 +8,7 @@ import numpy as np
 
 from mlp_core import gmlp_block
 from mlp_core.array_source import ArraySource
-from tests.mlp_core.quadratic import Metrics
+from tests.mlp_core.quadratic import Quadratic
 
 WIDTH, HIDDEN = 32, 128
 
@@ -19,8 +19,8 @@ def _source(length: int) -> ArraySource:
 
 
 @dataclasses.dataclass(frozen=True)
-class TwoLayers:
-    """Learns to turn a row round; `top1` is minus the loss, so that larger is better."""
+class TwoLayers(Quadratic):
+    """Learns to turn a row round."""
 
     tensor_parallel = gmlp_block.TENSOR_PARALLEL
 
@@ -38,21 +38,6 @@ class TwoLayers:
                 "project_out": {"kernel": jax.random.normal(second, (HIDDEN, WIDTH)) / HIDDEN},
             }
         }
-
-    def published_params(self):
-        return None
-
-    def augment(self, batch, rng):
-        return {"x": batch["x"] + 0.1 * jax.random.normal(rng, batch["x"].shape)}
-
-    def loss(self, params, batch, rng):
-        return self._losses(params, batch).mean(), {}
-
-    def evaluate(self, params, batch):
-        losses = self._losses(params, batch)
-        return Metrics.single_from_model_output(
-            loss=losses, top1=-losses, mask=batch["mask"].astype(bool)
-        )
 
     def _losses(self, params, batch):
         block = params["block"]

@@ -31,13 +31,14 @@ def test_steps_and_figures_of_the_paper_are_those_of_the_whole_data_set(tmp_path
     run = planned_run(config_of("mixer_b16_imagenet21k", tmp_path), None, "tpu")
     assert run.plan().total == round(300 * (14_197_122 - 51_200) / 4096)
     assert run.paper.examples_per_core_second == 1384 and run.paper.core_days == 150
-    assert planned_run(run_config_with(tmp_path, 448), None, "tpu").paper.core_days is None
 
 
-def run_config_with(tmp_path, image_size):
+@pytest.mark.parametrize(("field", "value"), [("data.image_size", 448), ("model.num_blocks", 1)])
+def test_a_model_that_the_paper_has_not_measured_is_not_set_beside_it(tmp_path, field, value):
     config = config_of("mixer_b16_imagenet21k", tmp_path)
-    config.data.image_size = image_size
-    return config
+    config.update_from_flattened_dict({field: value})
+    paper = planned_run(config, None, "tpu").paper
+    assert paper.core_days is None and paper.examples_per_core_second is None
 
 
 @pytest.mark.parametrize(

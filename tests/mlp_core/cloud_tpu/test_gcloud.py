@@ -1,6 +1,8 @@
 """What gcloud says when it fails, told apart."""
 
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,16 @@ def test_several_workers_out_of_reach_are_told_by_the_status_alone():
     with pytest.raises(GcloudError) as error:
         Gcloud(pause=0).run(*failing("Exception in thread Thread-3", status=255))
     assert error.value.kind is gcloud.NO_CONNECTION
+
+
+def test_a_log_is_not_followed_for_ever_and_nothing_stays_behind(tmp_path):
+    pid, began = tmp_path / "pid", time.monotonic()
+    script = f"sleep 60 & echo $! >{pid}; echo line; wait"  # As gcloud starts ssh.
+    told = []
+    Gcloud().stream("bash", "-c", script, receive=told.append, limit=1)
+    assert told == [b"line\n"] and time.monotonic() - began < 30
+    state = Path(f"/proc/{pid.read_text().strip()}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
 def test_a_command_that_does_not_answer_is_given_up(capsys):

@@ -33,7 +33,11 @@ from mlp_vision.models import create_model
         ),
         (
             "jit(train_step)/jvp(Mixer)/while/body/jit(dynamic_index_in_dim)/dynamic_slice",
-            ("slices of a loop's arrays", "forward"),
+            ("arrays that a loop carries", "forward"),
+        ),
+        (
+            "jit(train_step)/jvp(MaskedLm)/encoder/while/body/dynamic_update_slice",
+            ("encoder/arrays that a loop carries", "forward"),
         ),
         ("jit(evaluate)/Mixer/MixerBlocks/head/dot_general", ("MixerBlocks/head", "")),
         ("jit(train_step)/augmentation/bmw,bhwc->bhmc/dot_general", ("augmentation", "")),

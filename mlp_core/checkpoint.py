@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import flags
 from orbax.checkpoint import v1 as ocp
 
 from mlp_core.checkpoint_sums import array_sum, state_sums
@@ -167,6 +168,9 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
+        # Else hosts wait for each other through their devices, at times in a thread, where that meets
+        # what training sends.
+        flags.FLAGS["experimental_orbax_use_distributed_barrier"].value = True
         with self._failure_told():
             return ocp.training.Checkpointer(
                 self.directory,

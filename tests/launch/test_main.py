@@ -70,6 +70,7 @@ def test_digits_reach_98_percent(environment, tmp_path):
     assert read_metrics(tmp_path / "metrics.jsonl")[-1]["test/top1"] >= 0.98
 
 
+@pytest.mark.slow
 def test_killed_runs_end_bit_for_bit_where_an_undisturbed_one_does(environment, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert launch(environment, DIGITS, *SHORT, f"--workdir={undisturbed}").returncode == 0
@@ -104,6 +105,7 @@ def test_killed_runs_end_bit_for_bit_where_an_undisturbed_one_does(environment, 
     assert curves[0] == curves[1]
 
 
+@pytest.mark.slow
 def test_published_layout_is_fine_tuned_for_a_few_steps_at_b16_shape(environment, tmp_path):
     folder = tmp_path / "mirror" / "imagenet21k"
     folder.mkdir(parents=True)

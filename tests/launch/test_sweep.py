@@ -107,9 +107,9 @@ def test_a_sweep_fails_in_part_is_interrupted_goes_on_and_changes_its_mind(start
     os.killpg(process.pid, signal.SIGINT)
     status, stdout, stderr = end(process)
     assert status == 130
-    # The oldest JAX warns of programs in its own cache.
-    (line,) = (line for line in stderr.splitlines() if "cpu_aot_loader" not in line)
-    assert line.startswith("interrupted")
+    # Libraries may warn besides, the oldest JAX of programs in its own cache.
+    assert [line for line in stderr.splitlines() if line.startswith("interrupted")]
+    assert "Traceback" not in stderr
     assert f"member 1 of 2: {FIELD}=1e-09 (finished before)" in stdout
     assert not (added / "results.json").exists()
 

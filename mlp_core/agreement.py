@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from mlp_core import hosts
 from mlp_core.errors import LostHostError, UserError
 from mlp_core.parameters import flatten
-from mlp_core.run_directory import check_writable
+from mlp_core.run_directory import by_field, check_writable, lines_of_differences
 
 T = TypeVar("T")
 
@@ -124,19 +124,11 @@ def check_same_run(config: ConfigDict, **settings: Any) -> None:
     Raises:
         UserError: names all that differ on some host.
     """
-    fields = {
-        f"config.{name.replace('/', '.')}": v for name, v in flatten(config.to_dict()).items()
-    }
+    fields = by_field(flatten(config.to_dict()))
     here = json.loads(json.dumps(fields | settings | {"JAX": jax.__version__}))
 
     def objection(first: str) -> str:
-        there, absent = json.loads(first), "(not set)"
-        pairs = {name: (there.get(name, absent), here.get(name, absent)) for name in there | here}
-        lines = [
-            f"{name}: {json.dumps(a)} there, {json.dumps(b)} here"
-            for name, (a, b) in sorted(pairs.items())
-            if a != b
-        ]
+        lines = lines_of_differences(json.loads(first), here, "here")
         head = (
             f"host {jax.process_index()} (here) was started otherwise than host 0 (there); start "
             "the same command, of the same installation, on all:"

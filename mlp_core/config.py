@@ -61,10 +61,16 @@ class Duration:
         return max(round(examples / global_batch_size), 1 if self.amount > 0 else 0)
 
 
-AnyDuration = Annotated[
-    Duration,
-    pydantic.BeforeValidator(lambda v: v if isinstance(v, Duration) else Duration.parse(v)),
-]
+def _or_text(settings_class: type) -> Any:
+    """The type of a field that may also be given as text, which `settings_class.parse` reads."""
+
+    def parsed(value: Any) -> Any:
+        return value if isinstance(value, settings_class) else settings_class.parse(value)
+
+    return Annotated[settings_class, pydantic.BeforeValidator(parsed)]
+
+
+AnyDuration = _or_text(Duration)
 
 
 def _more_than_nothing(duration: Duration) -> Duration:
@@ -94,10 +100,7 @@ class RateFactor:
             ) from error
 
 
-AnyRateFactor = Annotated[
-    RateFactor,
-    pydantic.BeforeValidator(lambda v: v if isinstance(v, RateFactor) else RateFactor.parse(v)),
-]
+AnyRateFactor = _or_text(RateFactor)
 
 
 @frozen_settings
@@ -124,10 +127,7 @@ class ShardingRule:
             ) from error
 
 
-AnyShardingRule = Annotated[
-    ShardingRule,
-    pydantic.BeforeValidator(lambda v: v if isinstance(v, ShardingRule) else ShardingRule.parse(v)),
-]
+AnyShardingRule = _or_text(ShardingRule)
 
 
 @frozen_settings

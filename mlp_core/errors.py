@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mlp_core import preemption
+
 
 class UserError(ValueError):
     """Something the user can mend.
@@ -35,7 +37,7 @@ class Preempted(Exception):
 class LostHostError(UserError):
     """Another host of the run has failed, or is gone."""
 
-    def __init__(self, text: str, status: int = 75):
+    def __init__(self, text: str, status: int = preemption.STATUS):
         """`status` is what to exit with; by default as after SIGTERM: the same command goes on."""
         super().__init__(text)
         self.status = status

@@ -19,6 +19,7 @@ import threading
 import time
 from typing import NamedTuple, NoReturn
 
+from mlp_core import preemption
 from mlp_core.cluster import Cluster
 from mlp_core.errors import UserError
 
@@ -30,7 +31,7 @@ LOOK_EVERY = 2.0  # Seconds between two looks for a failure elsewhere.
 GRACE_SECONDS = 20  # For a main thread to end by itself, and save what is being saved.
 ANSWER_SECONDS = 5  # For another host to tell why it has closed a connection.
 LAST_HOST_SECONDS = 30  # The first host keeps the store for so long.
-MISTAKE, LOST_HOST = 2, 75  # Exit statuses; the second is EX_TEMPFAIL, "try again later".
+LOST_HOST = preemption.STATUS  # Exit status: try again later.
 
 
 class Failure(NamedTuple):

@@ -51,7 +51,7 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
 
     abstract = jax.eval_shape(create_random, jax.random.key(config.seed))
     placement = ParameterPlacement(config.sharding, task.tensor_parallel, mesh)
-    shardings = state_shardings(abstract, abstract.params, placement, mesh)
+    shardings = state_shardings(abstract, abstract.params, placement)
     whole = replicated(mesh)
     train_step = make_train_step(
         task,

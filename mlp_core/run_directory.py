@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -223,13 +223,23 @@ def _differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     A field that is unset or empty is as one that the run, older than the field, does not have.
     """
     there, now = (
-        {name: value for name, value in flatten(values).items() if value not in (None, [])}
+        {
+            name: value
+            for name, value in flatten(values).items()
+            if value not in (None, []) and not name.startswith(NOT_OF_THE_RUN)
+        }
         for values in (saved, wanted)
     )
+    return lines_of_differences(by_field(there), by_field(now), "now")
+
+
+def by_field(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by slash-separated names as {config.train.duration: value}."""
+    return {f"config.{name.replace('/', '.')}": value for name, value in values.items()}
+
+
+def lines_of_differences(there: Mapping[str, Any], here: Mapping[str, Any], word: str) -> list[str]:
+    """Lines like `config.seed: 0 there, 1 now`, where `word` is "now"."""
     absent = "(not set)"
-    return [
-        f"config.{name.replace('/', '.')}: "
-        f"{json.dumps(there.get(name, absent))} there, {json.dumps(now.get(name, absent))} now"
-        for name in sorted(there.keys() | now.keys())
-        if not name.startswith(NOT_OF_THE_RUN) and there.get(name, absent) != now.get(name, absent)
-    ]
+    pairs = ((n, there.get(n, absent), here.get(n, absent)) for n in sorted(there.keys() | here))
+    return [f"{n}: {json.dumps(a)} there, {json.dumps(b)} {word}" for n, a, b in pairs if a != b]

@@ -39,7 +39,7 @@ class ParameterPlacement:
         """
         self._rules = config.rules
         self._model_rules = [ShardingRule.parse(text) for text in tensor_parallel]
-        self._mesh = mesh
+        self.mesh = mesh
         self._is_tensor = "tensor" in config.layout
         self._is_fsdp = "fsdp" in config.layout
         named = {axis for rule in config.rules for axis in rule.placement if axis == MODEL}
@@ -71,7 +71,7 @@ class ParameterPlacement:
                 raise UserError(
                     f"{FIELD}.rules: '{rule.pattern}=fsdp' splits nothing: no dimension of "
                     f"{matched[0]!r} {params[matched[0]].shape}, say, divides by "
-                    f"{self._mesh.shape[DATA]} devices, or it has fewer than {LEAST_TO_SPLIT:,} "
+                    f"{self.mesh.shape[DATA]} devices, or it has fewer than {LEAST_TO_SPLIT:,} "
                     "scalars."
                 )
         for name, leaf in params.items():
@@ -118,10 +118,10 @@ class ParameterPlacement:
                 f"{name!r} {shape} has {len(shape)}."
             )
         for dimension, axis in zip(shape, axes, strict=False):
-            if axis and dimension % self._mesh.shape[axis]:
+            if axis and dimension % self.mesh.shape[axis]:
                 raise UserError(
                     f"{FIELD}: '{rule.pattern}={text}' does not fit {name!r} {shape}: "
-                    f"{self._mesh.shape[axis]} devices along '{axis}' do not divide {dimension}; "
+                    f"{self.mesh.shape[axis]} devices along '{axis}' do not divide {dimension}; "
                     f"leave it whole with {FIELD}.rules=\"('{re.escape(name)}=replicated',)\"."
                 )
         return axes
@@ -130,7 +130,7 @@ class ParameterPlacement:
         self, shape: tuple[int, ...], axes: tuple[str | None, ...]
     ) -> tuple[str | None, ...]:
         """`axes`, and the largest dimension that is free and divides split; () if there is none."""
-        parts = self._mesh.shape[DATA]
+        parts = self.mesh.shape[DATA]
         axes = [*axes, *[None] * (len(shape) - len(axes))]
         free = [i for i, axis in enumerate(axes) if axis is None and shape[i] % parts == 0]
         if not free or math.prod(shape) < LEAST_TO_SPLIT:
@@ -139,7 +139,7 @@ class ParameterPlacement:
         return tuple(axes)
 
 
-def state_shardings(state: Any, params: Mapping[str, Any], placement: ParameterPlacement, mesh):
+def state_shardings(state: Any, params: Mapping[str, Any], placement: ParameterPlacement) -> Any:
     """Shardings for a training state, a tree like it.
 
     Args:
@@ -147,7 +147,6 @@ def state_shardings(state: Any, params: Mapping[str, Any], placement: ParameterP
       params: shapes of its parameters; what ends in a parameter's name and has its shape, such as
         its momentum, lies as it does, and all else is whole on each device.
       placement: where parameters lie.
-      mesh: the devices.
     """
     shapes = {name: leaf.shape for name, leaf in flatten(params).items()}
 
@@ -156,8 +155,8 @@ def state_shardings(state: Any, params: Mapping[str, Any], placement: ParameterP
         for start in range(len(parts)):
             name = "/".join(parts[start:])
             if shapes.get(name) == leaf.shape:
-                return NamedSharding(mesh, placement.spec(name, leaf.shape))
-        return replicated(mesh)
+                return NamedSharding(placement.mesh, placement.spec(name, leaf.shape))
+        return replicated(placement.mesh)
 
     return jax.tree_util.tree_map_with_path(sharding, state)
 

@@ -1,6 +1,7 @@
 """A text experiment to be planned: the task of a run, without text, vocabulary and weights."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from mlp_core.datasets.splits import Splits
 from mlp_core.errors import UserError
 from mlp_core.planning.known_dataset import CountedExamples, KnownDataset
 from mlp_core.planning.planned_run import PlannedRun, on_platform
+from mlp_core.task import Task
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.datasets.synthetic import SYNTHETIC
@@ -87,15 +89,7 @@ def _masked_lm(settings: TextConfig, encoder: EncoderSpec, num_examples: int | N
         "input_ids": jax.ShapeDtypeStruct((spec.max_length,), np.int32),
         "index": jax.ShapeDtypeStruct((), np.int32),
     }
-    return PlannedRun(
-        settings=settings,
-        task=task,
-        title=f"{settings.model.name} on {settings.data.train_split}",
-        unit="sequences",
-        num_examples=num_examples,
-        train_example=example,
-        eval_example=example,
-    )
+    return _of_sequences(settings, task, settings.data.train_split, num_examples, example)
 
 
 def _classification(
@@ -115,10 +109,22 @@ def _classification(
     shape = (spec.max_length,)
     example = {name: jax.ShapeDtypeStruct(shape, kind) for name, kind in TOKENS.items()}
     example["label"] = jax.ShapeDtypeStruct((), np.int32)
+    settings = with_rate_of_bert(settings, spec)
+    return _of_sequences(settings, task, settings.data.name, num_examples, example)
+
+
+def _of_sequences(
+    settings: TextConfig,
+    task: Task,
+    data: str,
+    num_examples: int | None,
+    example: Mapping[str, jax.ShapeDtypeStruct],
+) -> PlannedRun:
+    """The run of `task` on the data so called, each example of which is like `example`."""
     return PlannedRun(
-        settings=with_rate_of_bert(settings, spec),
+        settings=settings,
         task=task,
-        title=f"{settings.model.name} on {settings.data.name}",
+        title=f"{settings.model.name} on {data}",
         unit="sequences",
         num_examples=num_examples,
         train_example=example,

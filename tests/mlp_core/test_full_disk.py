@@ -24,6 +24,13 @@ from tests.mlp_core.quadratic import Quadratic
 from tests.mlp_core.test_damaged_checkpoints import abstract_state, made_state, opened
 from tests.mlp_core.test_train_loop import settings
 
+SEPARATELY = {
+    "cwd": ROOT,
+    "env": os.environ | {"JAX_PLATFORMS": "cpu"},
+    "capture_output": True,
+    "text": True,
+    "timeout": 120,
+}
 IN_OWN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 
 
@@ -80,13 +87,47 @@ def run_on_a_full_disk(folder: Path) -> None:
 @pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here without rights")
 def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_when_there_is_room(tmp_path):
     code = f"from {__name__} import *; run_on_a_full_disk(Path({str(tmp_path)!r}))"
-    run = subprocess.run(
-        [*IN_OWN_NAMESPACE, sys.executable, "-c", code],
-        cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True,
-        timeout=120,
-    )  # fmt: skip
+    run = subprocess.run([*IN_OWN_NAMESPACE, sys.executable, "-c", code], **SEPARATELY)
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr
+
+
+ARRAY_ENDS_LATE = """
+import asyncio, sys, time
+import tensorstore
+import mlp_core.checkpoint
+
+late, array = tensorstore.Promise.new()
+
+async def wait():
+    await array
+
+async def fail():
+    await asyncio.sleep(0)
+    raise OSError("no room")
+
+async def save():
+    await asyncio.gather(wait(), fail())
+
+loop = asyncio.new_event_loop()
+try:
+    loop.run_until_complete(save())
+except OSError as error:
+    print(error)
+loop.close()
+late.set_result(0)
+time.sleep(0.2)  # TensorStore calls back in a thread of its own.
+class Fails:
+    def __del__(self):
+        raise ValueError("still told")
+Fails()
+"""
+
+
+def test_what_ends_after_a_failure_is_not_told_and_everything_else_is():
+    run = subprocess.run([sys.executable, "-c", ARRAY_ENDS_LATE], **SEPARATELY)
+    assert run.returncode == 0 and run.stdout == "no room\n"
+    assert "Event loop is closed" not in run.stderr and "ValueError: still told" in run.stderr
 
 
 @pytest.fixture

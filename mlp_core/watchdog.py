@@ -25,12 +25,12 @@ def waits_for(what: str) -> None:
 
 
 @contextmanager
-def limited(seconds: float, traces: Path) -> Iterator[None]:
+def limited(seconds: float, traces: Path | None = None) -> Iterator[None]:
     """Ends the process with `STATUS` where inside `waits_for` is not called for so long.
 
     Args:
       seconds: of running; those in which the process is stopped do not count. 0: no limit.
-      traces: the file to which, at such an end, goes where each thread is.
+      traces: the file to which, at such an end, goes where each thread is; None: nowhere.
     """
     if not seconds:
         yield
@@ -43,7 +43,7 @@ def limited(seconds: float, traces: Path) -> Iterator[None]:
         ended.set()
 
 
-def _watch(seconds: float, traces: Path, ended: threading.Event) -> None:
+def _watch(seconds: float, traces: Path | None, ended: threading.Event) -> None:
     pause = min(seconds / MOST_LOOKS, LONGEST_PAUSE)
     seen, waited = None, 0.0
     while not ended.wait(pause):
@@ -56,13 +56,15 @@ def _watch(seconds: float, traces: Path, ended: threading.Event) -> None:
             os._exit(STATUS)
 
 
-def _tell(seconds: float, what: str, traces: Path) -> None:
+def _tell(seconds: float, what: str, traces: Path | None) -> None:
+    where = f" Where each thread is, {traces} tells." if traces else ""
     print(
         f"error: nothing has moved for {seconds / 60:g} minutes (config.train.stall_limit), in "
-        f"which {what} was waited for. Where each thread is, {traces} tells. The same command goes "
-        "on from the last checkpoint.",
+        f"which {what} was waited for.{where} Give the same command again; training goes on from "
+        "its last checkpoint.",
         file=sys.stderr,
         flush=True,
     )
-    with traces.open("w") as file:
-        faulthandler.dump_traceback(file)
+    if traces:
+        with traces.open("w") as file:
+            faulthandler.dump_traceback(file)

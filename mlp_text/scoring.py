@@ -15,6 +15,7 @@ from mlp_core.evaluation import evaluate
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
 from mlp_core.precision import compute_dtype
 from mlp_core.scores import in_words
+from mlp_core.watchdog import limited
 from mlp_text.config import TextConfig
 from mlp_text.experiment import DATA
 from mlp_text.pretrained import load_params
@@ -61,7 +62,8 @@ def score(
     results = {}
     for name, split in splits.items():
         examples = data.source(split, tokenizer, spec.max_length)
-        metrics = evaluate(step, params, name, examples, batch_size, mesh)
+        with limited(60 * settings.train.stall_limit):
+            metrics = evaluate(step, params, name, examples, batch_size, mesh)
         scores = {f"{name}/{metric}": value for metric, value in metrics.items()}
         say(f"{split} ({len(examples):,} examples): {in_words(scores)}, loss {metrics['loss']:.4f}")
         results |= scores

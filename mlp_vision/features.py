@@ -21,6 +21,7 @@ from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
 from mlp_core.mesh import put_batch, replicated
+from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import eval_view, model_input
 from mlp_vision.datasets.image_dataset import ImageDataset
 from mlp_vision.inference import Inference, open_inference
@@ -75,10 +76,11 @@ def extract(
     rows = _rows(step, inference, split)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        if writes_npz:
-            count = _write_npz(output, rows)
-        else:
-            count = _write_tfds_directory(output, rows, split, _shapes(spec, layers))
+        with limited(60 * config.train.stall_limit):
+            if writes_npz:
+                count = _write_npz(output, rows)
+            else:
+                count = _write_tfds_directory(output, rows, split, _shapes(spec, layers))
     except OSError as error:
         raise UserError(f"--output={output}: cannot be written ({error.strerror}).") from error
     say(
@@ -143,8 +145,10 @@ def _check_memory(shapes: Mapping[str, tuple[int, ...]], num_examples: int) -> N
 def _rows(step, inference: Inference, split: str) -> Iterator[Rows]:
     """Activations a batch at a time, without the rows that only fill up a batch."""
     examples, first = inference.source(split), 0
+    waits_for(f"the first batch of {split}")
     with tqdm(total=len(examples), unit="img", disable=None) as bar:
         for batch in eval_batches(examples, inference.batch_size):
+            waits_for(f"the batch from example {first:,} of {split} on, or the next")
             images = put_batch({"image": batch["image"]}, inference.mesh)["image"]
             layers = jax.device_get(step(inference.params, images))
             real = batch["mask"] > 0

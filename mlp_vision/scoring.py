@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from mlp_core.console import say
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import replicated
+from mlp_core.watchdog import limited
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import score_batch
 from mlp_vision.inference import open_inference
@@ -53,9 +54,10 @@ def score(
     results = {}
     for name, split in splits.items():
         examples = inference.source(split)
-        metrics = evaluate(
-            step, inference.params, name, examples, inference.batch_size, inference.mesh
-        )
+        with limited(60 * config.train.stall_limit):
+            metrics = evaluate(
+                step, inference.params, name, examples, inference.batch_size, inference.mesh
+            )
         results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
         say(
             f"{dataset.name} {name} ({split}, {len(examples):,} pictures): "

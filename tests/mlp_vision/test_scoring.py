@@ -104,3 +104,38 @@ def test_the_command_tells_score_preset_and_splits(trained_run, data_dir):
     )  # fmt: skip
     assert run.returncode == 2 and "runs/mixer_digits_smoke" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+# The process hangs in the reading of its first batch.
+WAITS_IN_VAIN = """
+import sys, time
+from mlp_core.array_source import ArraySource
+from mlp_vision import features, scoring
+from mlp_vision.inference import Inference
+from tests.configs.config_files import load
+from tests.mlp_vision.test_scoring import DIGITS
+
+class NeverComes(ArraySource):
+    def gather(self, indices, draws=None):
+        time.sleep(600)
+
+command, data_dir, weights, output = sys.argv[1:]
+config = load(DIGITS, "smoke")
+config.data.data_dir, config.train.stall_limit = data_dir, 0.05
+Inference.source = lambda self, split: NeverComes({"label": [0, 1]})
+if command == "score":
+    scoring.score(config, weights, {}, {"test": "test"})
+else:
+    features.extract(config, weights, "test", ["pooled"], features.Path(output))
+"""
+
+
+@pytest.mark.parametrize("command", ["score", "features"])
+def test_data_that_do_not_come_end_the_command(trained_run, data_dir, tmp_path, command):
+    run = subprocess.run(
+        [sys.executable, "-c", WAITS_IN_VAIN, command, data_dir, trained_run, tmp_path / "f.npz"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 124, run.stderr
+    assert "error: nothing has moved for 0.05 minutes" in run.stderr
+    assert "of test" in run.stderr and "Traceback" not in run.stderr

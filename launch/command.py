@@ -43,6 +43,7 @@ def run_command(
             main(*([files] if takes_files else []))
         if hosts.are_several():
             _end_together()
+        preemption.ignore()
     except UserError as error:
         if _wants_traceback():
             traceback.print_exc()

@@ -43,6 +43,11 @@ def listen() -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)  # Only signals with a handler wake.
 
 
+def ignore() -> None:
+    """For when all is done: Python, as it ends, would have SIGTERM kill the process again."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 @contextmanager
 def instead(action: Callable[[], object]) -> Iterator[None]:
     """SIGTERM calls `action` in here, in a thread of its own, and the process goes on."""

@@ -90,6 +90,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         if any(arg.startswith(("--help", "-help")) for arg in argv):
             sys.exit(0)  # No failure.
         raise
+    except BrokenPipeError:  # Of --help.
+        raise
     except Exception as error:  # A config file runs code of any kind.
         raise UserError(_what_is_wrong(error, argv)) from error
     return rest[1:]

@@ -13,7 +13,7 @@ from launch import command, config_flag, experiments
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
-OUTPUT = flags.DEFINE_string("output", None, "The PNG to write, FILE.png.")
+OUTPUT = flags.DEFINE_string("output", None, "File to write, FILE.png or FILE.svg.")
 ROWS = flags.DEFINE_integer("rows", 3, "Rows of training pictures.", lower_bound=1)
 COLUMNS = flags.DEFINE_integer("columns", 8, "Pictures a row.", lower_bound=1)
 STEP = flags.DEFINE_integer("step", 0, "The step whose batch is shown, from 0.", lower_bound=0)

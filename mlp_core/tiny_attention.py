@@ -31,6 +31,7 @@ class TinyAttention(nn.Module):
         if mask is not None:
             scores = jnp.where(mask[:, None, :] > 0, scores, jnp.finfo(scores.dtype).min)
         weights = jax.nn.softmax(scores / self.head_dim**0.5).astype(self.dtype)
+        self.sow("intermediates", "weights", weights)  # For whoever asks to see them.
         weights = nn.Dropout(self.dropout_rate, deterministic=not train)(weights)
         mixed = jnp.einsum("bij,bja->bia", weights, value)
         return nn.Dense(self.out_dim, dtype=self.dtype, name="out")(mixed)

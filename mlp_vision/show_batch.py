@@ -1,7 +1,6 @@
 """A picture of what augmentation yields: a real training batch, through the real pipeline."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.figure_files import check_output, write
 from mlp_core.input_pipeline import TrainOrder, train_batches
 from mlp_core.plan import Plan
 from mlp_core.train_step import step_rngs
@@ -42,7 +42,7 @@ def show_batch(
     Args:
       config: an experiment.
       name: what to call it.
-      output: the PNG to write.
+      output: the PNG or SVG to write.
       rows: of training pictures; fewer where the batch is smaller.
       columns: pictures a row.
       step: from 0 on.
@@ -51,7 +51,7 @@ def show_batch(
         UserError: something in the configuration or the data is wrong, there is no such step, or
           the output cannot be written.
     """
-    _check_output(output)
+    check_output(output)
     settings = parse_config(ImageClassificationConfig, config)
     dataset, spec = _open(settings)
     batch_size, split = settings.train.global_batch_size, settings.data.train_split
@@ -73,7 +73,7 @@ def show_batch(
         [_shortened(names[label]) for label in labels],
         columns,
     )
-    _write(figure, output)
+    write(figure, output)
     say(f"Wrote {output}: {count:,} training pictures, and {len(plain)} as evaluation sees them")
 
 
@@ -181,20 +181,3 @@ def _draw(
             cell.set(xticks=[], yticks=[])
             cell.set_xlabel(text, fontsize=6.5)
     return figure
-
-
-def _check_output(output: Path) -> None:
-    if output.suffix.lower() != ".png":
-        raise UserError(f"--output={output}: name a file that ends in .png.")
-    if output.exists():
-        raise UserError(f"--output={output}: something lies there; name another.")
-
-
-def _write(figure: Figure, output: Path) -> None:
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format="png")
-        os.replace(temporary, output)
-    except OSError as error:
-        raise UserError(f"--output={output}: cannot be written ({error.strerror}).") from error

@@ -1,0 +1,78 @@
+"""Figures as files: one look for all, and files that are whole, new and equal for equal input.
+
+Colours are told apart by all kinds of colour vision: lines are Okabe and Ito's palette, weights go
+from blue over white to red, shares from dark blue to yellow. Sizes are inches, of a page's text
+width; letters have seven points and more there.
+"""
+
+import os
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from mlp_core.errors import UserError
+
+TEXT_WIDTH = 5.5  # Inches, of a paper in one column.
+FORMATS = (".png", ".svg")
+DOTS_PER_INCH = 200
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_STYLES = ("-", "--", "-.", ":")
+WEIGHTS = "RdBu_r"  # Of signed numbers, with zero in the middle.
+SHARES = "cividis"  # Of numbers from zero on.
+
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.grid": False,
+    "image.interpolation": "nearest",
+    "svg.fonttype": "none",  # Text stays text.
+    "svg.hashsalt": "all-mlp",  # Names inside are the same each time.
+}
+
+
+def new_figure(height: float, width: float = TEXT_WIDTH) -> Figure:
+    """An empty figure of so many inches, in the common style.
+
+    Style is read as parts of a figure are made; make them inside `styled`.
+    """
+    return Figure(figsize=(width, height), layout="constrained", dpi=DOTS_PER_INCH)
+
+
+def styled():
+    """A context in which parts of figures are made and saved."""
+    return matplotlib.rc_context(STYLE)
+
+
+def check_output(output: Path) -> None:
+    """Refuses a file that cannot be written, before anything is fetched or drawn for it.
+
+    Raises:
+        UserError: the suffix is of no format, or something lies there.
+    """
+    if output.suffix.lower() not in FORMATS:
+        raise UserError(f"--output={output}: name a file that ends in {' or '.join(FORMATS)}.")
+    if output.exists():
+        raise UserError(f"--output={output}: something lies there; name another.")
+
+
+def write(figure: Figure, output: Path) -> None:
+    """Writes a figure as its suffix says, whole or not at all; equal figures give equal files.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    kind = output.suffix.lower().removeprefix(".")
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    temporary = output.with_name(f".{output.name}.tmp")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with styled():
+            figure.savefig(temporary, format=kind, metadata=metadata)
+        os.replace(temporary, output)
+    except OSError as error:
+        raise UserError(f"--output={output}: cannot be written ({error.strerror}).") from error

@@ -1,0 +1,192 @@
+"""Figures of runs: curves over training, and results over a field, with the spread over seeds."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mlp_core.errors import UserError
+from mlp_core.figure_files import LINE_STYLES, LINES, new_figure, styled
+from mlp_core.metric_writer import read_metrics
+from mlp_core.parameters import flatten
+from mlp_core.run_directory import NOT_OF_THE_RUN, RunFiles, read_config
+from mlp_core.scores import PLAIN
+
+HEIGHT = 3.2  # Inches.
+DECADE = 10
+SEED = "seed"
+PLACES = ("data/data_dir", "init/mirror")  # Where things lie makes no other experiment.
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A run: its configuration by field, such as `schedule.peak_learning_rate`, and its reports."""
+
+    folder: Path
+    fields: Mapping[str, Any]
+    records: Sequence[Mapping[str, float]]
+
+    def values(self, metric: str) -> dict[int, float]:
+        """A metric by step."""
+        return {record["step"]: record[metric] for record in self.records if metric in record}
+
+
+def training_curves(
+    folders: Sequence[str | Path], metric: str, over_examples: bool = False
+) -> Figure:
+    """A metric over training; runs that differ in their seeds only are one line.
+
+    The line is the median over seeds at each step, the band reaches from the lowest to the highest.
+
+    Args:
+      folders: of runs, or of sweeps, which stand for all of their runs.
+      metric: such as "test/top1" or "train/loss".
+      over_examples: whether the axis is examples seen, for runs with other batch sizes, not steps.
+
+    Raises:
+        UserError: a folder holds no run, or a run has no such metric.
+    """
+    groups = _by_experiment(_open(folders, metric))
+    with styled():
+        figure = new_figure(HEIGHT)
+        axes = figure.subplots()
+        for i, (label, runs) in enumerate(groups.items()):
+            look = {"color": LINES[i % len(LINES)], "ls": LINE_STYLES[i % len(LINE_STYLES)]}
+            batch = runs[0].fields["train.global_batch_size"] if over_examples else 1
+            _median_and_band(axes, [run.values(metric) for run in runs], batch, label, look, metric)
+        axes.set(xlabel="examples" if over_examples else "steps", ylabel=_axis_label(metric))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def results_over(folders: Sequence[str | Path], field: str, metric: str) -> Figure:
+    """The last value of a metric over a field, learning rates say, with the spread over seeds.
+
+    Each run is a point; lines are medians over seeds, one for each choice of the other fields. The
+    axis is logarithmic where the values span a decade.
+
+    Args:
+      folders: see `training_curves`.
+      field: a numeric one, such as "schedule.peak_learning_rate".
+      metric: such as "test/top1".
+
+    Raises:
+        UserError: a folder holds no run, or a run has no such metric or no such number.
+    """
+    runs = _open(folders, metric)
+    for run in runs:
+        if type(run.fields.get(field)) not in (int, float):
+            raise UserError(
+                f"{run.folder}: config.{field} is no number there; name a field that is, such as "
+                "schedule.peak_learning_rate."
+            )
+    with styled():
+        figure = new_figure(HEIGHT)
+        axes = figure.subplots()
+        for i, (label, group) in enumerate(_by_experiment(runs, besides=(field,)).items()):
+            _points_and_median(axes, group, field, metric, label, LINES[i % len(LINES)])
+        values = [run.fields[field] for run in runs]
+        if min(values) > 0 and max(values) >= DECADE * min(values):
+            axes.set_xscale("log")
+        axes.set(xlabel=field, ylabel=_axis_label(metric))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def _open(folders: Sequence[str | Path], metric: str) -> list[Curves]:
+    """The runs in these folders, all of which have the metric."""
+    runs = [run for folder in folders for run in _runs_in(Path(folder).expanduser())]
+    if not runs:
+        raise UserError("name the folder of a run, or of a sweep.")
+    for run in runs:
+        if not run.values(metric):
+            there = sorted({name for record in run.records for name in record} - {"step"})
+            raise UserError(
+                f"{run.folder}: {metric!r} was not measured there; it has {', '.join(there)}."
+            )
+    return runs
+
+
+def _runs_in(folder: Path) -> list[Curves]:
+    places = [folder] if RunFiles.of(folder).config.is_file() else sorted(folder.glob("*/"))
+    places = [place for place in places if RunFiles.of(place).config.is_file()]
+    if not places:
+        raise UserError(f"{folder}: neither the folder of a run nor of a sweep.")
+    return [_run(place) for place in places]
+
+
+def _run(folder: Path) -> Curves:
+    fields = {
+        name.replace("/", "."): value
+        for name, value in flatten(read_config(folder)).items()
+        if not name.startswith((*NOT_OF_THE_RUN, *PLACES))
+    }
+    return Curves(folder, fields, read_metrics(RunFiles.of(folder).metrics))
+
+
+def _by_experiment(runs: Sequence[Curves], besides: Sequence[str] = ()) -> dict[str, list[Curves]]:
+    """Runs that differ in their seeds and `besides` only, by what tells them from the others."""
+    names = {name for run in runs for name in run.fields} - {SEED, *besides}
+    told = [n for n in sorted(names) if len({json.dumps(run.fields.get(n)) for run in runs}) > 1]
+    groups: dict[str, list[Curves]] = {}
+    for run in runs:
+        label = ", ".join(f"{name.split('.')[-1]} {run.fields.get(name)}" for name in told)
+        groups.setdefault(label, []).append(run)
+    return {
+        f"{label or group[0].folder.name}{_number_of_seeds(group)}": group
+        for label, group in groups.items()
+    }
+
+
+def _number_of_seeds(runs: Sequence[Curves]) -> str:
+    seeds = len({run.fields.get(SEED) for run in runs})
+    return f" ({seeds} seeds)" if seeds > 1 else ""
+
+
+def _median_and_band(
+    axes: Axes,
+    curves: Sequence[Mapping[int, float]],
+    batch: int,
+    label: str,
+    look: Mapping[str, Any],
+    metric: str,
+) -> None:
+    steps = sorted({step for curve in curves for step in curve})
+    at_steps = [[_scaled(metric, curve[s]) for curve in curves if s in curve] for s in steps]
+    x = [step * batch for step in steps]
+    axes.plot(x, [statistics.median(values) for values in at_steps], label=label, **look)
+    if len(curves) > 1:
+        lowest, highest = ([of(values) for values in at_steps] for of in (min, max))
+        axes.fill_between(x, lowest, highest, color=look["color"], alpha=0.2, lw=0)
+
+
+def _points_and_median(
+    axes: Axes, runs: Sequence[Curves], field: str, metric: str, label: str, color: str
+) -> None:
+    results: dict[float, list[float]] = {}
+    for run in runs:
+        last = list(run.values(metric).values())[-1]
+        results.setdefault(run.fields[field], []).append(_scaled(metric, last))
+    points = [(value, score) for value, scores in results.items() for score in scores]
+    axes.plot(*zip(*points, strict=True), "o", color=color, alpha=0.5, mec="none")
+    values = sorted(results)
+    axes.plot(values, [statistics.median(results[v]) for v in values], color=color, label=label)
+
+
+def _is_share(metric: str) -> bool:
+    return not metric.startswith("train/") and not metric.endswith((*PLAIN, "loss"))
+
+
+def _scaled(metric: str, value: float) -> float:
+    return 100 * value if _is_share(metric) else value
+
+
+def _axis_label(metric: str) -> str:
+    return f"{metric}, %" if _is_share(metric) else metric

@@ -1,0 +1,41 @@
+"""Files of figures: whole, new, and equal where the figures are."""
+
+import re
+
+import pytest
+
+from mlp_core.errors import UserError
+from mlp_core.figure_files import check_output, new_figure, styled, write
+
+
+def figure():
+    with styled():
+        made = new_figure(1)
+        made.subplots().plot([0, 1], [2, 3], label="x")
+    return made
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_equal_figures_give_equal_files_and_leave_nothing_else(tmp_path, suffix):
+    one, other = tmp_path / f"deep/one{suffix}", tmp_path / f"deep/other{suffix}"
+    write(figure(), one)
+    write(figure(), other)
+    assert one.read_bytes() == other.read_bytes()
+    assert sorted(one.parent.iterdir()) == [one, other]
+
+
+def test_text_in_svg_stays_text_and_is_of_seven_points_or_more(tmp_path):
+    write(figure(), tmp_path / "x.svg")
+    sizes = re.findall(r"font-size: ([\d.]+)px", (tmp_path / "x.svg").read_text())
+    assert len(sizes) > 4 and min(map(float, sizes)) >= 7
+
+
+def test_other_formats_and_files_that_are_there_are_refused(tmp_path):
+    with pytest.raises(UserError, match="ends in .png or .svg"):
+        check_output(tmp_path / "x.jpg")
+    (tmp_path / "x.png").touch()
+    with pytest.raises(UserError, match="something lies there"):
+        check_output(tmp_path / "x.png")
+    check_output(tmp_path / "y.SVG")
+    with pytest.raises(UserError, match="cannot be written"):
+        write(figure(), tmp_path / "x.png" / "z.png")

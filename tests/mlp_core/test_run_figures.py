@@ -1,0 +1,75 @@
+"""Curves and results of runs: medians over seeds, and what tells experiments apart."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import run_fields
+from mlp_core.errors import UserError
+from mlp_core.run_figures import results_over, training_curves
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two learning rates, three seeds of the second, as they lie in the folder of a sweep."""
+    for rate, seed, end in ((0.1, 0, 0.5), (1.0, 0, 0.6), (1.0, 1, 0.9), (1.0, 2, 0.7)):
+        config = run_fields.new_config("image_classification", best_metric="test/top1")
+        config.schedule.peak_learning_rate, config.seed = rate, seed
+        config.train.global_batch_size, config.data.data_dir = 100, f"/data/{rate}"
+        folder = tmp_path / "sweep" / f"{rate},{seed}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(config.to_json())
+        records = [
+            {"step": 0, "test/top1": 0.1},
+            {"step": 5, "train/loss": 2.0 - end},
+            {"step": 10, "test/top1": end},
+        ]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    return tmp_path / "sweep"
+
+
+def test_seeds_are_one_line_with_their_median_and_a_band_over_them(runs):
+    (axes,) = training_curves([runs], "test/top1").axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines) == ["peak_learning_rate 0.1", "peak_learning_rate 1.0 (3 seeds)"]
+    one, three = lines.values()
+    assert np.allclose(one.get_data(), ([0, 10], [10, 50]))
+    assert np.allclose(three.get_data(), ([0, 10], [10, 70]))
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    at_end = corners[np.isclose(corners[:, 0], 10), 1]
+    assert (at_end.min(), at_end.max()) == pytest.approx((60, 90))
+    assert one.get_color() != three.get_color() and one.get_linestyle() != three.get_linestyle()
+    assert axes.get_ylabel() == "test/top1, %" and axes.get_xlabel() == "steps"
+
+
+def test_losses_are_no_percentages_and_examples_are_steps_times_batches(runs):
+    (axes,) = training_curves([runs / "0.1,0"], "train/loss", over_examples=True).axes
+    (line,) = axes.lines
+    assert line.get_label() == "0.1,0" and np.allclose(line.get_data(), ([500], [1.5]))
+    assert axes.get_ylabel() == "train/loss"
+
+
+def test_results_over_a_field_are_points_and_a_line_of_medians(runs):
+    (axes,) = results_over([runs], "schedule.peak_learning_rate", "test/top1").axes
+    points, medians = axes.lines
+    assert np.allclose(sorted(points.get_ydata()), [50, 60, 70, 90])
+    assert np.allclose(sorted(points.get_xdata()), [0.1, 1, 1, 1])
+    assert np.allclose(medians.get_data(), ([0.1, 1], [50, 70]))
+    assert axes.get_xscale() == "log"
+
+
+MISTAKES = {
+    "no run": (lambda runs: training_curves([runs.parent / "no"], "x"), "neither the folder of a"),
+    "no folder": (lambda runs: training_curves([], "x"), "name the folder of a run"),
+    "no metric": (lambda runs: training_curves([runs], "x"), "it has test/top1, train/loss"),
+    "no number": (lambda runs: results_over([runs], "train.duration", "test/top1"), "no number"),
+    "no field": (lambda runs: results_over([runs], "no.field", "test/top1"), "no number there"),
+}
+
+
+@pytest.mark.parametrize("draw, message", MISTAKES.values(), ids=MISTAKES.keys())
+def test_what_is_not_there_is_told(runs, draw, message):
+    with pytest.raises(UserError, match=message):
+        draw(runs)

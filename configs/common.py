@@ -51,6 +51,9 @@ def get_config() -> ConfigDict:
     config.data.eval_preset = placeholder(str)
     # Of pixels, as the model sees them. None: as in the weights, else -1 to 1.
     config.data.value_range = placeholder(tuple)
+    # The same of every picture's pixels: none, patches or pixels (MLP-Mixer, section 3.4). None: as
+    # in the weights, else none.
+    config.data.permutation = placeholder(str)
 
     config.augment = ConfigDict()
     config.augment.crop = "none"  # "inception", "pad" or "none".

@@ -9,6 +9,7 @@ import jax
 from mlp_core.task import Params
 from mlp_vision import augmentation
 from mlp_vision.model_spec import ModelSpec
+from mlp_vision.permutations import permute
 
 
 def eval_view(spec: ModelSpec, images: jax.Array) -> jax.Array:
@@ -17,7 +18,8 @@ def eval_view(spec: ModelSpec, images: jax.Array) -> jax.Array:
 
 
 def model_input(spec: ModelSpec, model: nn.Module, views: jax.Array) -> jax.Array:
-    """Views [B, N, N, 3], 0 to 255, in the value range and type that the model sees."""
+    """Views [B, N, N, 3], 0 to 255, in the value range, order and type that the model sees."""
+    views = permute(views, spec.permutation, spec.patch_size)
     return augmentation.to_value_range(views, spec.value_range).astype(model.dtype)
 
 

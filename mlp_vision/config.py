@@ -16,6 +16,7 @@ from mlp_core.config import (
 )
 from mlp_vision.gmlp_spec import Gating, Pooling, SpatialMatrix
 from mlp_vision.model_spec import EvalPresetName, Output, ValueRange
+from mlp_vision.permutations import Permutation
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -64,6 +65,7 @@ class ImageDataConfig(DataConfig):
     image_size: PositiveInt
     eval_preset: EvalPresetName | None
     value_range: ValueRange | None
+    permutation: Permutation | None
 
 
 @frozen_settings

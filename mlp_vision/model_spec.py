@@ -15,6 +15,7 @@ import pydantic
 from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_vision.patches import check_patch_size
+from mlp_vision.permutations import Permutation
 
 EvalPresetName = Literal["squash", "resize_crop", "resmall_crop", "timm"]
 Output = Literal["softmax", "sigmoid"]
@@ -63,6 +64,7 @@ class ModelSpec(abc.ABC):
     eval_preset: EvalPresetName
     value_range: ValueRange
     output: Output  # How logits become probabilities.
+    permutation: Permutation = "none"  # Of pixels, before the model sees them.
     class_names: tuple[str, ...] = ()  # In the order of the logits; empty where not known.
 
     @classmethod
@@ -97,6 +99,8 @@ class ModelSpec(abc.ABC):
         Raises:
             UserError: timm has no such model.
         """
+        if self.permutation != "none":
+            raise UserError(f"timm has no model that sees its {self.permutation} permuted.")
         activation = ", act_layer=GELUTanh" if self.gelu == "tanh" else ""
         return (
             f"MlpMixer(num_classes={self.num_classes}, img_size={self.image_size}, "
@@ -172,6 +176,7 @@ class ModelSpec(abc.ABC):
         return (
             f"preset {self.eval_preset} at {self.image_size} x {self.image_size} pixels, values "
             f"{low:g} to {high:g}"
+            + ("" if self.permutation == "none" else f", {self.permutation} permuted")
         )
 
     def to_json(self) -> str:

@@ -23,6 +23,7 @@ from mlp_vision.experiment import build_task, check_before_fetching, fetch, num_
 from mlp_vision.host_views import EvalView
 from mlp_vision.losses import class_shares
 from mlp_vision.model_spec import ModelSpec
+from mlp_vision.permutations import permute
 from mlp_vision.published_weights import spec_before_fetching
 from mlp_vision.wanted_model import wanted_spec
 from mlp_vision.weights import open_weights
@@ -140,6 +141,7 @@ def _evaluation_views(
     batch = open_source(dataset, split, view).gather(indices)
     images = jax.numpy.asarray(batch["image"])
     views = eval_view(spec, images) if dataset.in_memory else images
+    views = permute(views, spec.permutation, spec.patch_size)
     return np.asarray(views) / 255, batch["label"]
 
 

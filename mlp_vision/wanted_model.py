@@ -63,7 +63,8 @@ def departures(settings: ImageClassificationConfig, start: ModelSpec) -> list[st
 def numeric_places(architecture: type[ModelSpec]) -> dict[str, str]:
     """Where the configuration has the numerics and the preprocessing of a spec, by its fields."""
     places = {name: f"model.{name}" for name in architecture.NUMERICS}
-    return places | {name: f"data.{name}" for name in ("eval_preset", "value_range")}
+    data = ("eval_preset", "value_range", "permutation")
+    return places | {name: f"data.{name}" for name in data}
 
 
 def _sizes(

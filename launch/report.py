@@ -3,8 +3,8 @@
 python launch/report.py
 python launch/report.py --runs=/data/runs --benchmarks=benchmarks.jsonl --output=report.md
 
-A run fills a cell only if its configuration is that of the config file that the table names, trained
-to its end: shortened and changed runs are told by themselves, with what differs.
+A run fills a cell only if its configuration is that of the config file that the table names, and it
+has reached its end: shortened and changed runs are told by themselves, with what differs.
 """
 
 import importlib

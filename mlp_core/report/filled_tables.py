@@ -82,7 +82,7 @@ def fill(
         published = row.published.get(column.key)
         from_memory = column.key in row.from_memory
         if column.computed:
-            here = costs_of(row)[column.computed] if row.model else None
+            here = costs_of(row)[column.computed] if row.model is not None else None
             return Cell(published, from_memory, here)
         wanted = row.recipes.get(column.key, ()) if column.metric else ()
         found = [measure(open_recipe(name), column.metric, records) for name in wanted]
@@ -105,11 +105,10 @@ def fill(
 
 def measure(recipe: Recipe, metric: str, records: Sequence[RunRecord]) -> Measurement:
     """What finished runs of `recipe` have measured; its last run for each seed counts."""
-    by_seed: dict[Any, RunRecord] = {}
+    by_seed: dict[str, RunRecord] = {}
     for record in records:
-        value = (record.results or {}).get(metric)
-        if isinstance(value, int | float) and not recipe.differences(record.config, metric):
-            by_seed[record.config.get("seed")] = record
+        if metric in (record.results or {}) and not recipe.differences(record.config, metric):
+            by_seed[str(record.config.get("seed"))] = record
     return Measurement(recipe.name, metric, tuple(by_seed.values()))
 
 

@@ -1,4 +1,4 @@
-"""Whether a run is one of a recipe: its configuration is that of a config file, and it is at an end.
+"""Whether a run is one of a recipe: its configuration is that of a config file.
 
 Seed, devices, folders, and how often a run evaluates and saves are free; so is a value among those
 that the config's own sweep chooses from. All else counts, the duration first of all.

@@ -1,6 +1,7 @@
 """Runs as a report sees them: what their folders say, without a device and without checkpoints."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,22 @@ def read_runs(root: Path) -> tuple[list[RunRecord], list[str]]:
 
 
 def _read_run(workdir: Path, root: Path) -> RunRecord:
+    config, results = read_config(workdir), read_finished_results(workdir)
+    if not all(isinstance(config.get(group), dict) for group in ("data", "model", "train")):
+        raise UserError(f"{RunFiles.of(workdir).config}: no configuration of a run.")
+    if not all(_is_number(value) for value in (results or {}).values()):
+        raise UserError(f"{RunFiles.of(workdir).results}: results that are no numbers.")
     metrics = latest_metrics(RunFiles.of(workdir).metrics)
     days = metrics.get("train/device_days")
     return RunRecord(
         name=str(workdir.relative_to(root)),
-        config=read_config(workdir),
-        results=read_finished_results(workdir),
+        config=config,
+        results=results,
         last_step=metrics.get("step", 0),
         environments=read_environments(workdir),
-        device_days=days if isinstance(days, int | float) else None,
+        device_days=days if _is_number(days) else None,
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

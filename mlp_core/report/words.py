@@ -15,13 +15,16 @@ MOST_DIFFERENCES = 6
 
 def published(cell: Cell) -> str:
     """The published figure."""
-    mark = MEMORY if cell.from_memory and cell.published is not None else ""
-    return _figure(cell.published) + mark
+    if cell.published is None:
+        return ""
+    return f"{cell.published:,.6g}" + (MEMORY if cell.from_memory else "")
 
 
 def here(cell: Cell) -> str:
-    """That of here."""
-    return _figure(cell.here)
+    """That of here, to four places."""
+    if cell.here is None:
+        return ""
+    return f"{cell.here:#.4g}" if cell.here < 1000 else f"{cell.here:,.0f}"
 
 
 def measured(row: Row, column: Column, measurement: Measurement) -> str:
@@ -42,7 +45,7 @@ def outcome(other: OtherRun) -> str:
     record = other.record
     if record.results is None:
         return f"not finished; metrics up to step {record.last_step:,}"
-    return in_words({k: v for k, v in record.results.items() if isinstance(v, int | float)})
+    return in_words(record.results)
 
 
 def difference(other: OtherRun) -> str:
@@ -54,9 +57,3 @@ def difference(other: OtherRun) -> str:
     lines = other.differences[:MOST_DIFFERENCES]
     more = len(other.differences) - len(lines)
     return f"{other.nearest}: " + "; ".join(lines) + (f"; and {more} more" if more else "")
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if value < 1000 else f"{value:,.0f}"

@@ -120,7 +120,7 @@ def test_markdown_has_published_and_measured_figures(runs):
     median = table.cells[0][1].here
     assert f"| Mixer | 8 px | 4.6 **4.568** | 55.5† **{median:#.4g}** |" in text
     assert "of 2 seeds" in text and "damaged is left out" in text
-    assert "<script" not in text
+    assert "<script" not in text.replace("\\<", "")  # No markup where a backslash is.
     widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if "Never" in line}
     assert widths == {5}
 

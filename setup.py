@@ -8,6 +8,7 @@ setup(
     description="MLP-Mixer and its relatives in JAX and Flax: train, fine-tune, evaluate.",
     python_requires=">=3.11",
     packages=find_packages(include=["configs", "launch", "mlp_*"]),
+    package_data={name: ["published_tables/*.json"] for name in ("mlp_vision", "mlp_text")},
     install_requires=[
         "absl-py>=2.3",
         "array_record>=0.8",

@@ -19,6 +19,7 @@ from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
     locked,
+    note_environment,
     save_config,
     save_results,
     write_on_first_host,
@@ -54,6 +55,7 @@ def run_task(
     with locked(workdir), full_disk_told(workdir):
         check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
         save_config(workdir, config)
+        note_environment(workdir)
         for name, text in files.items():
             write_on_first_host(workdir / name, text)
         results = train_loop.train(task, settings, workdir)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class RunFiles:
     checkpoints: Path
     metrics: Path
     tensorboard: Path
+    environment: Path  # What it has run on.
     results: Path  # Only of a run that has reached its end.
     stalled: Path  # Only of a run that waited in vain.
 
@@ -50,6 +52,7 @@ class RunFiles:
             checkpoints=workdir / "checkpoints",
             metrics=workdir / "metrics.jsonl",
             tensorboard=workdir / "tensorboard",
+            environment=workdir / "environment.json",
             results=workdir / "results.json",
             stalled=workdir / "stalled.txt",
         )
@@ -183,10 +186,48 @@ def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
     file = RunFiles.of(workdir).results
     if not has_checkpoint(workdir) or not file.exists() or differences_to_run(workdir, config):
         return None
+    return read_finished_results(workdir)
+
+
+def read_finished_results(workdir: Path) -> dict[str, float] | None:
+    """The results in `workdir`, whatever run they are of; None if none has reached its end there.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    file = RunFiles.of(workdir).results
     try:
-        return _read_object(file)
+        return _read_object(file) if file.exists() else None
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: not readable as JSON ({error}); delete it.") from error
+
+
+def note_environment(workdir: Path) -> None:
+    """Writes to `environment.json` what the run goes on with here, if it is not as before."""
+    devices = jax.devices()
+    here = {
+        "device_kind": devices[0].device_kind,
+        "devices": len(devices),
+        "hosts": jax.process_count(),
+        "cpus": os.cpu_count(),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
+    before = read_environments(workdir) if has_checkpoint(workdir) else []
+    if before[-1:] != [here]:
+        content = {"environments": [*before, here]}
+        write_on_first_host(RunFiles.of(workdir).environment, _in_lines(content))
+
+
+def read_environments(workdir: Path) -> list[dict[str, Any]]:
+    """What the run in `workdir` has run on, in order; none for a run older than such notes."""
+    try:
+        environments = _read_object(RunFiles.of(workdir).environment).get("environments")
+    except (OSError, ValueError):  # A note that is damaged costs no run.
+        return []
+    return (
+        [e for e in environments if isinstance(e, dict)] if isinstance(environments, list) else []
+    )
 
 
 def write_on_first_host(target: Path, text: str) -> None:

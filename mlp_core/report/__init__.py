@@ -1,0 +1,1 @@
+"""Finished runs beside the tables of the papers."""

@@ -1,0 +1,79 @@
+"""A report from folders to file."""
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from ml_collections import ConfigDict
+
+from mlp_core.errors import UserError
+from mlp_core.grid import at_point, parse_grid
+from mlp_core.report.benchmark_lines import read_benchmarks
+from mlp_core.report.filled_tables import fill, other_runs
+from mlp_core.report.html_page import html_page
+from mlp_core.report.markdown import markdown
+from mlp_core.report.published_tables import FOLDER, read_table
+from mlp_core.report.recipes import Recipe
+from mlp_core.report.runs import read_runs
+from mlp_core.report.sections import Section, sections
+from mlp_core.run_directory import write_whole
+
+FORMS: Mapping[str, Callable[[Sequence[Section]], str]] = {".html": html_page, ".md": markdown}
+
+
+def check_output(output: Path) -> None:
+    """Refuses a file that cannot be written, or is there already.
+
+    Raises:
+        UserError: says why.
+    """
+    if output.suffix not in FORMS:
+        raise UserError(f"--output={output}: name a file that ends in {' or '.join(FORMS)}.")
+    if output.exists():
+        raise UserError(f"--output={output}: it is there already; name another file, or delete it.")
+    if not output.parent.is_dir():
+        raise UserError(f"--output={output}: there is no folder {output.parent}.")
+
+
+def write_report(
+    packages: Sequence[ModuleType],
+    open_config: Callable[[str, str], ConfigDict],
+    runs: Path,
+    benchmarks: Path | None,
+    output: Path,
+) -> list[str]:
+    """Writes the report; returns a sentence for each thing that was left out.
+
+    Args:
+      packages: those with a folder of published tables and a module `model_costs`.
+      open_config: the experiment of a config file's name and the text behind its colon.
+      runs: the folder with runs below it; it may be missing.
+      benchmarks: a file of lines that benchmarks printed.
+      output: a file that `check_output` has found in order.
+
+    Raises:
+        UserError: a file of tables or benchmarks cannot be read.
+    """
+    records, problems = read_runs(runs)
+    reports, bad_lines = read_benchmarks(benchmarks) if benchmarks else ([], [])
+
+    @functools.cache
+    def open_recipe(name: str) -> Recipe:
+        file, *changes = name.split(" ")
+        config = open_config(*file.partition(":")[::2])
+        if changes:
+            config = at_point(config, parse_grid(config, changes)[0])
+        return Recipe(name, config)
+
+    tables = []
+    for package in packages:
+        model_costs = importlib.import_module(f"{package.__name__}.model_costs").model_costs
+        for file in sorted((Path(package.__file__).parent / FOLDER).glob("*.json")):
+            tables.append(fill(read_table(file), records, open_recipe, model_costs))
+    problems += bad_lines
+    others = other_runs(tables, records, open_recipe)
+    text = FORMS[output.suffix](sections(tables, others, reports, problems))
+    write_whole(output, text)
+    return problems

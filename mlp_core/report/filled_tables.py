@@ -1,0 +1,147 @@
+"""Published tables with what was computed and measured here; no figure that no run produced."""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mlp_core.report.published_tables import Column, PublishedTable, Row
+from mlp_core.report.recipes import Recipe
+from mlp_core.report.runs import RunRecord
+from mlp_core.scores import PLAIN
+
+MODEL_COSTS = Callable[..., Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What runs of one recipe, which differ in their seeds, have measured."""
+
+    recipe: str
+    metric: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def values(self) -> list[float]:
+        """In the table's unit: percent, or perplexity."""
+        factor = 1 if self.metric.endswith(PLAIN) else 100
+        return [factor * run.results[self.metric] for run in self.runs]
+
+    @property
+    def median(self) -> float:
+        """Over the seeds."""
+        return statistics.median(self.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A figure of a paper, and the same here; None where there is none."""
+
+    published: float | None
+    from_memory: bool
+    here: float | None
+    measurements: tuple[Measurement, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class FilledTable:
+    """A table, with a cell for each row and column."""
+
+    published: PublishedTable
+    cells: list[list[Cell]]
+
+    def measurements(self) -> list[tuple[Row, Column, Measurement]]:
+        """All measurements behind its figures."""
+        table = self.published
+        return [
+            (row, column, measurement)
+            for row, cells in zip(table.rows, self.cells, strict=True)
+            for column, cell in zip(table.columns, cells, strict=True)
+            for measurement in cell.measurements
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherRun:
+    """A run that fills no cell."""
+
+    record: RunRecord
+    nearest: str | None  # The recipe that it is closest to.
+    differences: list[str]  # From that.
+
+
+def fill(
+    table: PublishedTable,
+    records: Sequence[RunRecord],
+    open_recipe: Callable[[str], Recipe],
+    model_costs: MODEL_COSTS,
+) -> FilledTable:
+    """Sets beside each published figure what the records and the code give."""
+
+    def cell(row: Row, column: Column) -> Cell:
+        published = row.published.get(column.key)
+        from_memory = column.key in row.from_memory
+        if column.computed:
+            here = costs_of(row)[column.computed] if row.model is not None else None
+            return Cell(published, from_memory, here)
+        wanted = row.recipes.get(column.key, ()) if column.metric else ()
+        found = [measure(open_recipe(name), column.metric, records) for name in wanted]
+        measured = tuple(measurement for measurement in found if measurement.runs)
+        whole = bool(wanted) and len(measured) == len(wanted)
+        here = statistics.mean(m.median for m in measured) if whole else None
+        return Cell(published, from_memory, here, measured if whole else ())
+
+    costs: dict[int, Mapping[str, float]] = {}
+
+    def costs_of(row: Row) -> Mapping[str, float]:
+        if id(row) not in costs:
+            costs[id(row)] = model_costs(**row.model)
+        return costs[id(row)]
+
+    return FilledTable(
+        table, [[cell(row, column) for column in table.columns] for row in table.rows]
+    )
+
+
+def measure(recipe: Recipe, metric: str, records: Sequence[RunRecord]) -> Measurement:
+    """What finished runs of `recipe` have measured; its last run for each seed counts."""
+    by_seed: dict[str, RunRecord] = {}
+    for record in records:
+        if metric in (record.results or {}) and not recipe.differences(record.config, metric):
+            by_seed[str(record.config.get("seed"))] = record
+    return Measurement(recipe.name, metric, tuple(by_seed.values()))
+
+
+def other_runs(
+    tables: Sequence[FilledTable],
+    records: Sequence[RunRecord],
+    open_recipe: Callable[[str], Recipe],
+) -> list[OtherRun]:
+    """The runs that fill no cell, with the recipe of the same model and data that is closest."""
+    used = {run.name for table in tables for _, _, m in table.measurements() for run in m.runs}
+    recipes = {
+        (name, column.metric)
+        for table in tables
+        for row in table.published.rows
+        for column in table.published.columns
+        if column.metric
+        for name in row.recipes.get(column.key, ())
+    }
+    others = []
+    for record in records:
+        if record.name in used:
+            continue
+        near = [
+            (recipe.name, recipe.differences(record.config, metric))
+            for recipe, metric in ((open_recipe(name), metric) for name, metric in sorted(recipes))
+            if _subject(recipe.config) == _subject(record.config)
+        ]
+        name, differences = min(near, key=lambda pair: len(pair[1]), default=(None, []))
+        others.append(OtherRun(record, name, differences))
+    return others
+
+
+def _subject(config: Mapping[str, Any]) -> list[Any]:
+    data, model = config.get("data", {}), config.get("model", {})
+    name = data.get("name") or data.get("train_split")
+    return [config.get("task"), name, model.get("name")]

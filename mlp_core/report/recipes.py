@@ -1,0 +1,65 @@
+"""Whether a run is one of a recipe: its configuration is that of a config file.
+
+Seed, devices, folders, and how often a run evaluates and saves are free; so is a value among those
+that the config's own sweep chooses from. All else counts, the duration first of all.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mlp_core.grid import parse_grid
+from mlp_core.parameters import flatten
+from mlp_core.run_directory import NOT_OF_THE_RUN, by_field, lines_of_differences
+
+FREE = (
+    *NOT_OF_THE_RUN,
+    *("seed", "data/data_dir", "data/made_files_dir", "init/mirror", "train/compute_dtype"),
+    *("evaluation/", "checkpoint/", "log/"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A config file's experiment, trained on what the paper trains on."""
+
+    name: str
+    config: ConfigDict
+
+    def differences(self, config: Mapping[str, Any], metric: str) -> list[str]:
+        """How a run's configuration departs from it, in lines; none for a run of the recipe.
+
+        Of evaluations only the split of `metric` counts.
+        """
+        there, here = _values(config, metric), _values(self._final(), metric)
+        for name, values in self._swept().items():
+            if name in here and there.get(name) in values:
+                here[name] = there[name]
+        return lines_of_differences(by_field(there), by_field(here), "in the recipe")
+
+    def _final(self) -> dict[str, Any]:
+        """Its values, of the final run where its sweep ends with one."""
+        values = json.loads(json.dumps(self.config.to_dict()))
+        if train_split := values["sweep"]["train_split"]:
+            values["data"]["train_split"] = train_split
+        return values
+
+    def _swept(self) -> dict[str, list[Any]]:
+        if not self.config.sweep.grid:
+            return {}
+        points = parse_grid(self.config, self.config.sweep.grid)
+        return {field.replace(".", "/"): [point[field] for point in points] for field in points[0]}
+
+
+def _values(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    split = f"data/eval_splits/{metric.split('/')[0]}"
+    return {
+        name: value
+        for name, value in flatten(dict(config)).items()
+        if value not in (None, [])
+        and not name.startswith(FREE)
+        and (not name.startswith("data/eval_splits/") or name == split)
+    }

@@ -1,0 +1,1 @@
+"""Tests of mlp_core.planning."""

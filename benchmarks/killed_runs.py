@@ -34,6 +34,7 @@ class DigitsRun:
         """`fields` are set on the command line, such as "train.duration=100 steps"."""
         self.workdir = folder / name
         self._log = folder / f"{name}.log"
+        self._printed_before = 0
         self._environment = os.environ | {
             "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -49,6 +50,7 @@ class DigitsRun:
     def start(self) -> subprocess.Popen:
         """Starts it, or lets it go on; what it prints goes to a file."""
         with self._log.open("a") as log:
+            self._printed_before = log.tell()
             return subprocess.Popen(
                 self._command, cwd=ROOT, env=self._environment, stdout=log, stderr=log
             )
@@ -75,6 +77,10 @@ class DigitsRun:
         """The training state in the checkpoint of `step`."""
         return ocp.load((RunFiles.of(self.workdir).checkpoints / str(step)).absolute())
 
+    def is_silent(self) -> bool:
+        """Whether nothing has been printed since the last start."""
+        return self._log.stat().st_size == self._printed_before
+
     def tail(self) -> str:
         """The last lines that it has printed."""
         return "\n".join(self._log.read_text().splitlines()[-20:])
@@ -86,8 +92,13 @@ def check_ended(process: subprocess.Popen, run: DigitsRun, killed_by: int | None
     Raises:
         RuntimeError: the run ended otherwise.
     """
-    how = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: PREEMPTED}.get(killed_by, 0)
-    if process.returncode not in (0, how):
+    ends = {0}
+    if killed_by == signal.SIGKILL:
+        ends.add(-signal.SIGKILL)
+    elif killed_by == signal.SIGTERM:
+        # Python's first moments, before the command can wait for signals, end as the system says.
+        ends.add(-signal.SIGTERM if run.is_silent() else PREEMPTED)
+    if process.returncode not in ends:
         raise RuntimeError(f"the run ended with status {process.returncode}:\n{run.tail()}")
 
 

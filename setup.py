@@ -48,6 +48,12 @@ setup(
         "tpu": ["jax[tpu]"],
         # Only to prepare data sets of TFDS that have no builder here; never used in training.
         "prepare": ["tensorflow-cpu>=2.21"],
-        "test": ["psutil>=7", "pytest>=8.4", "pytest-xdist>=3.6", "ruff>=0.17,<0.18"],
+        "test": [
+            "psutil>=7",
+            "pytest>=8.4",
+            "pytest-timeout>=2.4",
+            "pytest-xdist>=3.6",
+            "ruff>=0.17,<0.18",
+        ],
     },
 )

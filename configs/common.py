@@ -14,8 +14,9 @@ def get_config() -> ConfigDict:
     config = run_fields.new_config("image_classification", best_metric="test/top1")
 
     config.model = ConfigDict()
-    # mixer_{s32,s16,s8,b32,b16,l32,l16,h14}, {gmlp,tmlp,amlp}_{ti16,s16,b16}; or mixer, gmlp, tmlp,
-    # amlp with the sizes below, which are None for: as the name says.
+    # mixer_{s32,s16,s8,b32,b16,l32,l16,h14}, {gmlp,tmlp,amlp}_{ti16,s16,b16},
+    # vit_{ti16,s32,s16,b32,b16,l32,l16,h14}, resnet_{50x1,50x3,101x1,101x3,152x2,152x4}; or mixer,
+    # gmlp, tmlp, amlp, vit, resnet with the sizes below, which are None for: as the name says.
     config.model.name = "mixer_b16"
     config.model.patch_size = placeholder(int)  # Pixels.
     config.model.hidden_dim = placeholder(int)  # C, channels of a token.
@@ -27,6 +28,11 @@ def get_config() -> ConfigDict:
     config.model.spatial_matrix = placeholder(str)  # gMLP: full, or toeplitz for tMLP.
     config.model.tiny_attention_dim = placeholder(int)  # gMLP: size of aMLP's head; 0: none.
     config.model.pooling = placeholder(str)  # gMLP: mean, or class_token (with pre-logits).
+    config.model.num_heads = placeholder(int)  # ViT: of its attention.
+    config.model.mlp_dim = placeholder(int)  # ViT: hidden width of its MLPs.
+    config.model.pre_logits = placeholder(bool)  # ViT: whether a layer precedes the head.
+    config.model.units = placeholder(tuple)  # ResNet: how many in each stage.
+    config.model.width_factor = placeholder(int)  # ResNet: what 64 channels are multiplied by.
     config.model.num_classes = placeholder(int)  # None: as many as the data set has.
     config.model.gelu = placeholder(str)  # "tanh" or "erf". None: as in the weights, else tanh.
     config.model.layer_norm_epsilon = placeholder(float)  # None: as in the weights, else 1e-6.
@@ -54,6 +60,8 @@ def get_config() -> ConfigDict:
     # The same of every picture's pixels: none, patches or pixels (MLP-Mixer, section 3.4). None: as
     # in the weights, else none.
     config.data.permutation = placeholder(str)
+    # Pixels a side of the patches. None: as in the weights, else those of the model, else 16.
+    config.data.permuted_patch = placeholder(int)
 
     config.augment = ConfigDict()
     config.augment.crop = "none"  # "inception", "pad" or "none".

@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -140,9 +141,11 @@ def end_pool(pool: ProcessPoolExecutor, workers: set[multiprocessing.Process]) -
     """Ends a pool whose workers are deaf to SIGTERM, when they are done with what they are at.
 
     If one has been killed the others are, too: it may have held a lock that they wait for, and the
-    pool, which asks them to end by SIGTERM, would wait for them.
+    pool, which asks them to end by SIGTERM, would wait for them. So would `shutdown`, in its turn
+    for the pool (Python 3.12 and later), hence the thread.
     """
-    pool.shutdown(wait=False, cancel_futures=True)
+    shutdown = functools.partial(pool.shutdown, wait=False, cancel_futures=True)
+    threading.Thread(target=shutdown, daemon=True).start()
     while any(worker.is_alive() for worker in workers):
         if any(worker.exitcode for worker in workers):
             for worker in workers:

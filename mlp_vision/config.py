@@ -17,6 +17,7 @@ from mlp_core.config import (
 from mlp_vision.gmlp_spec import Gating, Pooling, SpatialMatrix
 from mlp_vision.model_spec import EvalPresetName, Output, ValueRange
 from mlp_vision.permutations import Permutation
+from mlp_vision.resnet import NumUnits
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -36,6 +37,11 @@ class ModelConfig:
     spatial_matrix: SpatialMatrix | None
     tiny_attention_dim: Annotated[int, Field(ge=0)] | None
     pooling: Pooling | None
+    num_heads: PositiveInt | None
+    mlp_dim: PositiveInt | None
+    pre_logits: bool | None
+    units: NumUnits | None
+    width_factor: PositiveInt | None
     num_classes: PositiveInt | None
     gelu: Literal["tanh", "erf"] | None
     layer_norm_epsilon: PositiveFloat | None
@@ -66,6 +72,7 @@ class ImageDataConfig(DataConfig):
     eval_preset: EvalPresetName | None
     value_range: ValueRange | None
     permutation: Permutation | None
+    permuted_patch: PositiveInt | None
 
 
 @frozen_settings

@@ -1,6 +1,7 @@
 """Sets up and runs an image classification experiment: checks, then fetches, then trains."""
 
 import dataclasses
+import operator
 from pathlib import Path
 
 import flax.linen as nn
@@ -214,12 +215,23 @@ def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> i
 
 
 def build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
-    """The model as the experiment trains it."""
-    return spec.create_model(
-        compute_dtype(settings.train.compute_dtype),
-        dropout_rate=settings.model.dropout_rate,
-        stochastic_depth=settings.model.stochastic_depth,
-        stochastic_depth_rescaled=settings.model.stochastic_depth_rescaled,
-        scan_layers=settings.train.scan_layers,
-        remat=settings.train.remat,
-    )
+    """The model as the experiment trains it.
+
+    Raises:
+        UserError: a field asks for what models of this architecture do not do.
+    """
+    fields = {
+        "model.dropout_rate": 0.0,
+        "model.stochastic_depth": 0.0,
+        "model.stochastic_depth_rescaled": False,
+        "train.scan_layers": False,
+        "train.remat": "none",
+    }
+    training = {}
+    for place, off in fields.items():
+        name, value = place.split(".")[1], operator.attrgetter(place)(settings)
+        if name in spec.MODULE.__dataclass_fields__:
+            training[name] = value
+        elif value != off:
+            raise UserError(f"config.{place}: {spec.TITLE} has no such thing; leave it {off!r}.")
+    return spec.create_model(compute_dtype(settings.train.compute_dtype), **training)

@@ -80,7 +80,7 @@ def _write_npz(output: Path, spec: ModelSpec, params) -> None:
         metadata = metadata_of(dataclasses.replace(spec, class_names=()))
         say("Note: the names of so many classes do not fit into an npz file; they are left out.")
     write_weight_file(output, flatten(params), metadata)
-    if spec.gelu != "tanh" and isinstance(spec, MixerSpec):
+    if isinstance(spec, MixerSpec) and spec.gelu != "tanh":
         say("Note: Google's code computes with the tanh form of GELU, this model with erf.")
 
 

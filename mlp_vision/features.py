@@ -1,4 +1,4 @@
-"""Activations of a model over a split, to a file: pooled features, or the tokens of a block.
+"""Activations of a model over a split, to a file: pooled features, or what a layer gives.
 
 Shapes: B batch, S tokens, C channels.
 """
@@ -28,7 +28,6 @@ from mlp_vision.inference import Inference, open_inference
 from mlp_vision.model_spec import ModelSpec
 
 POOLED = "pooled"
-BLOCK = re.compile(r"block_(\d+)")
 MEMORY_LIMIT_BYTES = 8 << 30  # An npz file is written from memory.
 
 Rows = dict[str, np.ndarray]  # Layers by name, and `label` and `index` of the examples.
@@ -68,9 +67,12 @@ def extract(
     )
     spec, model, dataset = inference.spec, inference.model, inference.dataset
 
+    modules = {layer: spec.layers[layer].module for layer in layers if layer != POOLED}
+
     def step(params, images):
         views = eval_view(spec, images) if dataset.in_memory else images
-        return activations(model, params, model_input(spec, model, views), layers, spec.BLOCK)
+        given = activations(model, params, model_input(spec, model, views), modules)
+        return {layer: given[layer] for layer in layers}
 
     step = jax.jit(step, out_shardings=replicated(inference.mesh))
     rows = _rows(step, inference, split)
@@ -97,40 +99,36 @@ def check_layers(spec: ModelSpec, layers: Sequence[str]) -> None:
     """
     if not layers:
         raise UserError(f"--layers: name one at least, such as {POOLED}.")
-    known = {POOLED, *(f"block_{i}" for i in range(spec.num_blocks))}
+    inner = list(spec.layers)
     for layer in layers:
-        if layer not in known:
+        if layer not in (POOLED, *inner):
             raise UserError(
-                f"--layers: there is no layer {layer!r}; choose from {POOLED} and block_0 to "
-                f"block_{spec.num_blocks - 1}."
+                f"--layers: there is no layer {layer!r}; choose from {POOLED} and {inner[0]} to "
+                f"{inner[-1]}."
             )
 
 
-def activations(
-    model: nn.Module, params, images: jax.Array, layers: Sequence[str], block: str
-) -> dict:
+def activations(model: nn.Module, params, images: jax.Array, modules: Mapping[str, str]) -> dict:
     """Activations by layer: `pooled`, float32 [B, C], before the head; `block_3`, say, [B, S, C].
 
-    `model` is one without a head, whose blocks are called `block`_0, `block`_1 ...
+    `model` is one without a head; `modules` are its submodules that give the layers but `pooled`.
     """
-    blocks = {layer: f"{block}_{m[1]}" for layer in layers if (m := BLOCK.fullmatch(layer))}
     pooled, state = model.apply(
         {"params": params},
         images,
-        capture_intermediates=lambda module, _: module.name in blocks.values(),
+        capture_intermediates=lambda module, _: module.name in modules.values(),
         mutable=["intermediates"],
     )
     captured = state.get("intermediates", {})
-    return {
-        layer: pooled if layer == POOLED else captured[blocks[layer]]["__call__"][0]
-        for layer in layers
-    }
+    inner = {layer: captured[module]["__call__"][0] for layer, module in modules.items()}
+    return {POOLED: pooled, **inner}
 
 
 def _shapes(spec: ModelSpec, layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Shape of one example's activations by layer."""
-    tokens = (spec.num_tokens, spec.hidden_dim)
-    return {layer: (spec.hidden_dim,) if layer == POOLED else tokens for layer in layers}
+    shapes = {name: layer.shape for name, layer in spec.layers.items()}
+    shapes[POOLED] = (spec.feature_dim,)
+    return {layer: shapes[layer] for layer in layers}
 
 
 def _check_memory(shapes: Mapping[str, tuple[int, ...]], num_examples: int) -> None:

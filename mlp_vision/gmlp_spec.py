@@ -9,9 +9,11 @@ import pydantic
 
 from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
+from mlp_core.gmlp_block import TENSOR_PARALLEL
 from mlp_vision.gmlp import Gmlp
 from mlp_vision.gmlp_resolution import resample_spatial_matrix, resample_toeplitz_vector
-from mlp_vision.model_spec import TIMM_NUMERICS, ModelSpec, Shapes
+from mlp_vision.model_spec import Shapes
+from mlp_vision.patch_model_spec import TIMM_NUMERICS, MlpModelSpec
 
 Gating = Literal["split", "multiplicative", "additive", "linear"]
 SpatialMatrix = Literal["full", "toeplitz"]
@@ -25,21 +27,28 @@ GMLP_SIZES = {
 GMLP_FORM = {"spatial_matrix": "full", "tiny_attention_dim": 0}
 TMLP_FORM = {"spatial_matrix": "toeplitz", "tiny_attention_dim": 0}
 AMLP_FORM = {"tiny_attention_dim": 64}  # With either matrix.
+FORMS = {"gmlp": GMLP_FORM, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}
 
 
 @frozen_settings
-class GmlpSpec(ModelSpec):
+class GmlpSpec(MlpModelSpec):
     """A gMLP without its parameters; tMLP with a Toeplitz matrix, aMLP with tiny attention."""
 
     TITLE: ClassVar = "gMLP"
     MODULE: ClassVar = Gmlp
+    MODELS: ClassVar = FORMS | {
+        f"{family}_{name}": sizes | form
+        for family, form in FORMS.items()
+        for name, sizes in GMLP_SIZES.items()
+    }
+    TENSOR_PARALLEL: ClassVar = TENSOR_PARALLEL
     BLOCK: ClassVar = "GmlpBlock"
     TOKEN_MIXING: ClassVar = ("gating/spatial/kernel", "gating/spatial/bias")
     SIZES: ClassVar = (
         *("patch_size", "hidden_dim", "num_blocks", "ffn_dim"),
         *("gating", "spatial_matrix", "tiny_attention_dim", "pooling"),
     )
-    NUMERICS: ClassVar = (*ModelSpec.NUMERICS, "gate_layer_norm_epsilon")
+    NUMERICS: ClassVar = (*MlpModelSpec.NUMERICS, "gate_layer_norm_epsilon")
     # Its gate's LayerNorm has the epsilon of PyTorch, the others that of timm.
     TIMM_NUMERICS: ClassVar = TIMM_NUMERICS | {"gate_layer_norm_epsilon": 1e-5}
 
@@ -64,6 +73,7 @@ class GmlpSpec(ModelSpec):
         sizes = dict(
             patch_size=patch_size,
             hidden_dim=hidden_dim,
+            num_blocks=cls.count_blocks(shapes),
             ffn_dim=ffn_dim,
             spatial_matrix="toeplitz" if len(matrix) == 1 else "full",
             tiny_attention_dim=qkv_dim // 3,
@@ -111,7 +121,7 @@ class GmlpSpec(ModelSpec):
         )
 
     def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
-        """See `ModelSpec.token_mixing_change`."""
+        """See `MlpModelSpec.token_mixing_change`."""
         changes = {"full": resample_spatial_matrix, "toeplitz": resample_toeplitz_vector}
         change = changes[self.spatial_matrix]
         return lambda kernel, bias: change(kernel, bias, self.grid, wanted.grid)

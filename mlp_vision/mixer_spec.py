@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from mlp_core.config import PositiveInt, frozen_settings
-from mlp_vision.mixer import Mixer
+from mlp_vision.mixer import TENSOR_PARALLEL, Mixer
 from mlp_vision.mixer_resolution import resample_token_mlp, tile_token_mlp
 from mlp_vision.model_spec import ModelSpec, Shapes
+from mlp_vision.patch_model_spec import MlpModelSpec
 
 # MLP-Mixer, table 1; S/8 is the size of one published weight file.
 MIXER_SIZES = {
@@ -35,11 +36,16 @@ MIXER_SIZES = {
 
 
 @frozen_settings
-class MixerSpec(ModelSpec):
+class MixerSpec(MlpModelSpec):
     """An MLP-Mixer without its parameters."""
 
     TITLE: ClassVar = "MLP-Mixer"
     MODULE: ClassVar = Mixer
+    MODELS: ClassVar = {
+        "mixer": {},  # Leaves all sizes open.
+        **{f"mixer_{name}": sizes for name, sizes in MIXER_SIZES.items()},
+    }
+    TENSOR_PARALLEL: ClassVar = TENSOR_PARALLEL
     BLOCK: ClassVar = "MixerBlock"
     TOKEN_MIXING: ClassVar = tuple(
         f"token_mixing/{layer}/{leaf}"
@@ -64,6 +70,7 @@ class MixerSpec(ModelSpec):
         return dict(
             patch_size=patch_size,
             hidden_dim=hidden_dim,
+            num_blocks=cls.count_blocks(shapes),
             tokens_mlp_dim=tokens_mlp_dim,
             channels_mlp_dim=channels_mlp_dim,
             image_size=patch_size * math.isqrt(tokens),
@@ -117,7 +124,7 @@ class MixerSpec(ModelSpec):
         )
 
     def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
-        """See `ModelSpec.token_mixing_change`.
+        """See `MlpModelSpec.token_mixing_change`.
 
         Where the token MLPs grow, the construction of MLP-Mixer, section 3 and appendix C; else
         they are resampled.

@@ -3,19 +3,18 @@
 import abc
 import dataclasses
 import json
-import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pydantic
 
-from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
+from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.errors import UserError
-from mlp_vision.patches import check_patch_size
 from mlp_vision.permutations import Permutation
+from mlp_vision.weight_layouts import Arrays, Layout
 
 EvalPresetName = Literal["squash", "resize_crop", "resmall_crop", "timm"]
 Output = Literal["softmax", "sigmoid"]
@@ -30,16 +29,19 @@ def _rising(value_range: tuple[float, float]) -> tuple[float, float]:
 # Of pixels, as the model sees them.
 ValueRange = Annotated[tuple[float, float], pydantic.AfterValidator(_rising)]
 
-# Numerics by the origin of weights. Google's: vision_transformer's models_mixer.py and MLP-Mixer,
-# appendix C; timm's: its mlp_mixer.py and the data configuration of its weights.
-GOOGLE_NUMERICS = dict(
-    gelu="tanh", layer_norm_epsilon=1e-6, eval_preset="resmall_crop", value_range=(-1.0, 1.0)
-)
-TIMM_NUMERICS = dict(
-    gelu="erf", layer_norm_epsilon=1e-6, eval_preset="timm", value_range=(-1.0, 1.0)
-)
+# What weights are used with, by their origin; a model has its own numbers besides. Google's:
+# MLP-Mixer, appendix C; timm's: the data configuration of its weights.
+GOOGLE_PREPROCESSING = dict(eval_preset="resmall_crop", value_range=(-1.0, 1.0))
+TIMM_PREPROCESSING = dict(eval_preset="timm", value_range=(-1.0, 1.0))
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Layer(NamedTuple):
+    """What a part of a model gives."""
+
+    module: str  # The submodule, as it is called in the model.
+    shape: tuple[int, ...]  # Of one example's result.
 
 
 @frozen_settings
@@ -48,23 +50,21 @@ class ModelSpec(abc.ABC):
 
     TITLE: ClassVar[str]  # In words.
     MODULE: ClassVar[type[nn.Module]]
-    BLOCK: ClassVar[str]  # Blocks are called BLOCK_0, BLOCK_1 ...
-    TOKEN_MIXING: ClassVar[tuple[str, ...]]  # Arrays of a block that depend on the image size.
+    MODELS: ClassVar[Mapping[str, Mapping[str, Any]]]  # By name, the fields that the name settles.
     SIZES: ClassVar[tuple[str, ...]]  # Fields that settle the parameters' shapes and their use.
-    NUMERICS: ClassVar[tuple[str, ...]] = ("gelu", "layer_norm_epsilon")  # Fields of MODULE.
-    TIMM_NUMERICS: ClassVar[Mapping[str, Any]] = TIMM_NUMERICS
+    NUMERICS: ClassVar[tuple[str, ...]] = ()  # Other fields of MODULE that weights come with.
+    GOOGLE_NUMERICS: ClassVar[Mapping[str, Any]] = GOOGLE_PREPROCESSING
+    TIMM_NUMERICS: ClassVar[Mapping[str, Any]] = TIMM_PREPROCESSING
+    LAYOUTS: ClassVar[tuple[Layout, ...]] = ()  # Of weight files, besides our own.
+    TENSOR_PARALLEL: ClassVar[tuple[str, ...]] = ()  # See `mlp_core.sharding`.
 
-    patch_size: PositiveInt
-    hidden_dim: PositiveInt
-    num_blocks: NumBlocks
     num_classes: pydantic.NonNegativeInt  # 0 without a head.
-    gelu: Literal["tanh", "erf"]
-    layer_norm_epsilon: PositiveFloat
     image_size: PositiveInt  # Pixels a side.
     eval_preset: EvalPresetName
     value_range: ValueRange
     output: Output  # How logits become probabilities.
     permutation: Permutation = "none"  # Of pixels, before the model sees them.
+    permuted_patch: PositiveInt | None = None  # Pixels a side, of "patches"; None: `own_patch`.
     class_names: tuple[str, ...] = ()  # In the order of the logits; empty where not known.
 
     @classmethod
@@ -76,62 +76,47 @@ class ModelSpec(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
-        """The sizes but `num_blocks`, and the `image_size`, of parameters of these shapes.
+        """The sizes, and the `image_size` if it is told, of parameters of these shapes.
 
         Raises:
             KeyError, ValueError: they are not those of this architecture.
         """
 
+    @property
     @abc.abstractmethod
-    def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
-        """What makes the arrays TOKEN_MIXING of a block those of `wanted`, of another image size.
+    def layers(self) -> Mapping[str, Layer]:
+        """What `features` can write besides the pooled features, by name."""
 
-        `wanted` is one that `fits`.
-        """
+    @property
+    @abc.abstractmethod
+    def feature_dim(self) -> int:
+        """Channels of the pooled features."""
+
+    @property
+    @abc.abstractmethod
+    def own_patch(self) -> int:
+        """Pixels a side of the patches that `permutation` moves, where none is named."""
+
+    @abc.abstractmethod
+    def resized(self, arrays: Arrays, wanted: Self) -> dict[str, np.ndarray]:
+        """Parameters by name as those of `wanted`, which is one that `fits`, of another size."""
 
     @abc.abstractmethod
     def resolution_change(self, wanted: Self) -> str:
-        """What `token_mixing_change` does, in a few words."""
+        """What `resized` does, in a few words."""
 
     def in_timm(self) -> str:
         """The call that makes this model in timm.
 
         Raises:
-            UserError: timm has no such model.
+            UserError: timm has no such model, or its names are not known here.
         """
-        if self.permutation != "none":
-            raise UserError(f"timm has no model that sees its {self.permutation} permuted.")
-        activation = ", act_layer=GELUTanh" if self.gelu == "tanh" else ""
-        return (
-            f"MlpMixer(num_classes={self.num_classes}, img_size={self.image_size}, "
-            f"patch_size={self.patch_size}, num_blocks={self.num_blocks}, "
-            f"embed_dim={self.hidden_dim}, {self._timm_arguments()}{activation})"
-        )
-
-    @abc.abstractmethod
-    def _timm_arguments(self) -> str:
-        """What `in_timm` says of the architecture."""
-
-    def _timm_ratio(self, width: int) -> float:
-        """What timm multiplies the channels by, then truncates, to get `width`."""
-        ratio = width / self.hidden_dim
-        truncated = int(self.hidden_dim * ratio)
-        return ratio if truncated == width else math.nextafter(ratio, math.inf)
+        raise UserError(f"{self.TITLE} is not written in timm's form; an npz file holds it.")
 
     @property
     def sizes(self) -> dict[str, Any]:
         """What settles the parameters, by field name."""
         return {name: getattr(self, name) for name in self.SIZES}
-
-    @property
-    def grid(self) -> int:
-        """Patches a side."""
-        return self.image_size // self.patch_size
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens that the blocks see."""
-        return self.grid**2
 
     def create_model(self, dtype: Any = jnp.float32, **training: Any) -> nn.Module:
         """The model; `training` may set its other fields, such as rates of dropout."""
@@ -144,12 +129,10 @@ class ModelSpec(abc.ABC):
         """The same model for images of another size.
 
         Raises:
-            UserError: the patch size does not divide `image_size`, or a model of this form cannot
-              change its resolution.
+            UserError: the model does not take such images.
         """
         if image_size < 1:
             raise UserError(f"images of {image_size} pixels: there must be one at least.")
-        check_patch_size(self.patch_size, (image_size, image_size))
         return dataclasses.replace(self, image_size=image_size)
 
     def sizes_at(self, image_size: int, named: Mapping[str, Any]) -> dict[str, Any]:

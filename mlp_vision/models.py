@@ -1,41 +1,36 @@
 """Models by name: the sizes of the papers, every field of which may be overridden."""
 
+import itertools
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import flax.linen as nn
 
-from mlp_core import gmlp_block
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import GELU_FORMS
-from mlp_vision import mixer
-from mlp_vision.gmlp_spec import (
-    AMLP_FORM,
-    GMLP_FORM,
-    GMLP_SIZES,
-    TMLP_FORM,
-    Gating,
-    GmlpSpec,
-    Pooling,
-    SpatialMatrix,
-)
-from mlp_vision.mixer_spec import MIXER_SIZES, MixerSpec
+from mlp_vision.gmlp_spec import Gating, GmlpSpec, Pooling, SpatialMatrix
+from mlp_vision.mixer_spec import MixerSpec
 from mlp_vision.model_spec import ModelSpec
+from mlp_vision.resnet import ResNetSpec
+from mlp_vision.vit import VitSpec
 
-ARCHITECTURES: dict[str, type[ModelSpec]] = {"mixer": MixerSpec, "gmlp": GmlpSpec}
-
-# Name: architecture and the fields that the name settles. "mixer", say, leaves all sizes open.
-MODELS: dict[str, tuple[type[ModelSpec], dict[str, Any]]] = {
-    "mixer": (MixerSpec, {}),
-    **{f"mixer_{name}": (MixerSpec, sizes) for name, sizes in MIXER_SIZES.items()},
+ARCHITECTURES: dict[str, type[ModelSpec]] = {
+    "mixer": MixerSpec,
+    "gmlp": GmlpSpec,
+    "vit": VitSpec,
+    "resnet": ResNetSpec,
 }
-for family, form in {"gmlp": GMLP_FORM, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}.items():
-    MODELS[family] = (GmlpSpec, form)
-    MODELS |= {f"{family}_{name}": (GmlpSpec, sizes | form) for name, sizes in GMLP_SIZES.items()}
+
+# Name: architecture and the fields that the name settles.
+MODELS: dict[str, tuple[type[ModelSpec], Mapping[str, Any]]] = {
+    name: (architecture, fields)
+    for architecture in ARCHITECTURES.values()
+    for name, fields in architecture.MODELS.items()
+}
 
 # See `mlp_core.sharding`; the head is split by what it reads, since classes seldom divide.
 TENSOR_PARALLEL = (
-    *mixer.TENSOR_PARALLEL,
-    *gmlp_block.TENSOR_PARALLEL,
+    *itertools.chain.from_iterable(a.TENSOR_PARALLEL for a in ARCHITECTURES.values()),
     "head/kernel=model,-",
 )
 
@@ -59,7 +54,7 @@ def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
         UserError: the name or a field is unknown, or a size is missing.
     """
     architecture, named = find_model(name)
-    fields = named | overrides
+    fields = {**named, **overrides}
     module = architecture.MODULE
     known = {field for field in module.__dataclass_fields__ if field not in ("parent", "name")}
     for field in fields.keys() - known:
@@ -75,7 +70,7 @@ def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
     return module(num_classes=num_classes, **fields)
 
 
-def find_model(name: str) -> tuple[type[ModelSpec], dict[str, Any]]:
+def find_model(name: str) -> tuple[type[ModelSpec], Mapping[str, Any]]:
     """The architecture of a model, and the fields that its name settles.
 
     Raises:
@@ -86,7 +81,7 @@ def find_model(name: str) -> tuple[type[ModelSpec], dict[str, Any]]:
     return MODELS[name]
 
 
-def missing_sizes(architecture: type[ModelSpec], fields: dict[str, Any]) -> list[str]:
+def missing_sizes(architecture: type[ModelSpec], fields: Mapping[str, Any]) -> list[str]:
     """The sizes that must still be given."""
-    there = architecture.default_sizes() | fields
+    there = {**architecture.default_sizes(), **fields}
     return [name for name in architecture.SIZES if name not in there]

@@ -19,7 +19,7 @@ from mlp_core.weight_sources import (
     path_on_this_machine,
 )
 from mlp_vision.mixer_spec import MIXER_SIZES, MixerSpec
-from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
+from mlp_vision.model_spec import ModelSpec
 from mlp_vision.weights import open_weights, output_of_head
 
 BASE_URL = "https://storage.googleapis.com/mixer_models"
@@ -86,7 +86,7 @@ def spec_before_fetching(source: str, mirror: str | None = None) -> ModelSpec | 
         file = PUBLISHED[source]
         return MixerSpec(
             **MIXER_SIZES[file.size],
-            **GOOGLE_NUMERICS,
+            **MixerSpec.GOOGLE_NUMERICS,
             num_classes=file.num_classes,
             image_size=file.image_size,
             output=output_of_head(file.num_classes),

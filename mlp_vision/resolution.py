@@ -21,9 +21,4 @@ def change_resolution(
     """Parameters of `start` by name as those of `wanted`, which must fit."""
     if start.image_size == wanted.image_size:
         return dict(arrays)
-    change = start.token_mixing_change(wanted)
-    changed = dict(arrays)
-    for block in range(start.num_blocks):
-        names = [f"{start.BLOCK}_{block}/{part}" for part in start.TOKEN_MIXING]
-        changed |= dict(zip(names, change(*(arrays[name] for name in names)), strict=True))
-    return changed
+    return start.resized(arrays, wanted)

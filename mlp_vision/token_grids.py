@@ -19,3 +19,13 @@ def triangles(centres: np.ndarray, places: np.ndarray, spacing: float) -> np.nda
     distance = np.abs(centres[:, None] - places) / max(spacing, 1.0)
     weights = np.maximum(1 - distance, 0)
     return weights / weights.sum(1, keepdims=True)
+
+
+def interpolation(grid: int, new_grid: int) -> np.ndarray:
+    """Weights [new S, S] of linear interpolation between tokens; corners stay corners.
+
+    As `scipy.ndimage.zoom(..., order=1)` computes, with which Google's code resizes positions.
+    """
+    centres = np.linspace(0, grid - 1, new_grid) if new_grid > 1 else np.zeros(1)
+    axis = triangles(centres, np.arange(grid), 1.0)
+    return np.kron(axis, axis)

@@ -9,11 +9,11 @@ from typing import Any
 
 from mlp_core.errors import UserError
 from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec
+from mlp_vision.model_spec import ModelSpec
 from mlp_vision.models import ARCHITECTURES, find_model, missing_sizes
 from mlp_vision.patches import check_patch_size
 
-RANDOM_START_NUMERICS = GOOGLE_NUMERICS | {"eval_preset": "squash"}
+RANDOM_START_PRESET = {"eval_preset": "squash"}
 # What some architecture has, in the configuration's group `model`.
 MODEL_FIELDS = {f for a in ARCHITECTURES.values() for f in (*a.SIZES, *a.NUMERICS)}
 
@@ -31,19 +31,23 @@ def wanted_spec(
           the image size.
     """
     architecture, sizes = _sizes(settings, start)
+    permuted_patch = settings.data.permuted_patch
+    if permuted_patch is not None:
+        _check_divides("config.data.permuted_patch", permuted_patch, settings.data.image_size)
     missing = [f"config.model.{name}" for name in missing_sizes(architecture, sizes)]
     if missing:
         raise UserError(f"the model {settings.model.name!r} needs {', '.join(missing)}.")
     numerics = numeric_places(architecture)
+    defaults = {**architecture.GOOGLE_NUMERICS, **RANDOM_START_PRESET}
     theirs = {name: getattr(start, name) for name in numerics if hasattr(start, name)}
-    return architecture(
-        **sizes,
-        **(RANDOM_START_NUMERICS | theirs | _numerics_set(settings, architecture)),
+    settled = dict(
         num_classes=num_classes,
         image_size=settings.data.image_size,
         output=settings.loss.name,
         class_names=class_names,
     )
+    chosen = _numerics_set(settings, architecture)
+    return architecture(**(defaults | theirs | chosen | sizes | settled))
 
 
 def departures(settings: ImageClassificationConfig, start: ModelSpec) -> list[str]:
@@ -63,7 +67,7 @@ def departures(settings: ImageClassificationConfig, start: ModelSpec) -> list[st
 def numeric_places(architecture: type[ModelSpec]) -> dict[str, str]:
     """Where the configuration has the numerics and the preprocessing of a spec, by its fields."""
     places = {name: f"model.{name}" for name in architecture.NUMERICS}
-    data = ("eval_preset", "value_range", "permutation")
+    data = ("eval_preset", "value_range", "permutation", "permuted_patch")
     return places | {name: f"data.{name}" for name in data}
 
 
@@ -81,15 +85,19 @@ def _sizes(
                 f"{', '.join(own)}."
             )
     fields = {name: getattr(settings.model, name) for name in architecture.SIZES}
-    sizes = named | {name: value for name, value in fields.items() if value is not None}
+    sizes = {**named, **{name: value for name, value in fields.items() if value is not None}}
     if isinstance(start, architecture):
         sizes = start.sizes_at(image_size, sizes)
     if "patch_size" in sizes:
-        try:
-            check_patch_size(sizes["patch_size"], (image_size, image_size))
-        except UserError as error:
-            raise UserError(f"config.data.image_size, config.model.patch_size: {error}") from None
+        _check_divides("config.model.patch_size", sizes["patch_size"], image_size)
     return architecture, sizes
+
+
+def _check_divides(field: str, patch_size: int, image_size: int) -> None:
+    try:
+        check_patch_size(patch_size, (image_size, image_size))
+    except UserError as error:
+        raise UserError(f"config.data.image_size, {field}: {error}") from None
 
 
 def _numerics_set(

@@ -6,7 +6,7 @@ mlp_mixer.py; the loader of big_vision's first Mixer release, for files that wer
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -42,9 +42,9 @@ class Layout:
     to_our_axes: Callable[[str, np.ndarray], np.ndarray]  # By our name.
 
 
-def layout_of(names: Mapping[str, object]) -> Layout | None:
-    """The layout that the parameters of a file are in, or None."""
-    return next((layout for layout in LAYOUTS if layout.marker in names), None)
+def layout_of(names: Mapping[str, object], layouts: Iterable[Layout]) -> Layout | None:
+    """The first of `layouts` that the parameters of a file are in, or None."""
+    return next((layout for layout in layouts if layout.marker in names), None)
 
 
 def rearrange(layout: Layout, arrays: Arrays) -> dict[str, np.ndarray]:
@@ -111,7 +111,7 @@ def _from_legacy_axes(name: str, array: np.ndarray) -> np.ndarray:
     return array.squeeze() if "_mixing/" in name else array
 
 
-LAYOUTS = (
+MLP_LAYOUTS = (
     Layout("published", "stem/kernel", lambda name: name, lambda name, array: array),
     _timm_layout("GmlpBlock", "blocks.0.mlp_channels.gate.proj.weight"),
     _timm_layout("MixerBlock", "stem.proj.weight"),

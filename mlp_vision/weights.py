@@ -4,6 +4,7 @@ Files in the published layout, in the one before it, or in timm's; and checkpoin
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,13 +24,16 @@ from mlp_core.saved_runs import open_saved_run
 from mlp_core.small_files import read_json
 from mlp_core.weight_files import WeightFile, open_weight_file
 from mlp_core.weight_sources import CONFIG_FILE, WEIGHTS_FILE
-from mlp_vision.model_spec import GOOGLE_NUMERICS, ModelSpec, Output, Shapes
+from mlp_vision.model_spec import ModelSpec, Output, Shapes
 from mlp_vision.models import ARCHITECTURES
-from mlp_vision.patches import check_patch_size
 from mlp_vision.spec_file import METADATA_KEY, read_spec, spec_from_json
-from mlp_vision.weight_layouts import Layout, layout_of, rearrange
+from mlp_vision.weight_layouts import MLP_LAYOUTS, Layout, layout_of, rearrange
 
 TIMM_CROP_SHARE = 0.875  # Of a side, as the presets have it.
+LAYOUTS = (
+    *itertools.chain.from_iterable(a.LAYOUTS for a in ARCHITECTURES.values()),
+    *MLP_LAYOUTS,  # Last: a marker of the oldest is in files of ViT, too.
+)
 SIGMOID_CLASSES = 21_843  # Heads of ImageNet-21k were trained with one sigmoid a class.
 
 
@@ -71,14 +75,13 @@ def output_of_head(num_classes: int) -> Output:
 def expected_params(model: nn.Module, image_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of the parameters of `model` at `image_size` pixels, by name."""
     images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    check_patch_size(model.patch_size, (image_size, image_size))
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
     return flatten(variables["params"])
 
 
 def _open_file(path: Path) -> Weights:
     file = open_weight_file(path)
-    layout = layout_of(file.headers)
+    layout = layout_of(file.headers, LAYOUTS)
     if layout is None:
         raise _unknown(path, file)
     stand_ins = {
@@ -125,11 +128,12 @@ def _spec_of_file(
                 f"{architecture.TITLE}."
             )
         return dataclasses.replace(spec, **sizes)
-    numerics = GOOGLE_NUMERICS
+    numerics = architecture.GOOGLE_NUMERICS
     if layout.name == "timm":
         config = _read_timm_config(file.path.with_name(CONFIG_FILE))
-        numerics = architecture.TIMM_NUMERICS | config
-    return architecture(**sizes, **numerics, output=output_of_head(sizes["num_classes"]))
+        numerics = {**architecture.TIMM_NUMERICS, **config}
+    output = output_of_head(sizes["num_classes"])
+    return architecture(**{**numerics, **sizes}, output=output)
 
 
 def _architecture_and_sizes(shapes: Shapes) -> tuple[type[ModelSpec] | None, dict[str, Any]]:
@@ -144,10 +148,9 @@ def _architecture_and_sizes(shapes: Shapes) -> tuple[type[ModelSpec] | None, dic
             sizes = architecture.sizes_in(shapes)
         except (KeyError, ValueError):
             continue
-        blocks = {name.split("/")[0] for name in shapes if name.startswith(architecture.BLOCK)}
         head = shapes.get("head/bias", ())
         classes = head[0] if len(head) == 1 else 0
-        return architecture, sizes | {"num_blocks": len(blocks), "num_classes": classes}
+        return architecture, sizes | {"num_classes": classes}
     return None, {}
 
 
@@ -187,9 +190,10 @@ def _check_shapes(path: Path, there: Mapping[str, tuple], spec: ModelSpec) -> No
 
 def _unknown(path: Path, file: WeightFile) -> UserError:
     some = ", ".join(list(file.headers)[:3]) or "nothing"
+    titles = ", ".join(architecture.TITLE for architecture in ARCHITECTURES.values())
     return UserError(
-        f"{path}: these are no weights of an MLP-Mixer or gMLP, neither in Google's layout "
-        "(stem/kernel, MixerBlock_0/token_mixing/Dense_0/kernel) nor in timm's "
-        "(blocks.0.mlp_tokens.fc1.weight, blocks.0.mlp_channels.gate.proj.weight); the file holds "
-        f"{some} ..."
+        f"{path}: these are no weights of a model of this project, of which there are {titles}, "
+        "neither in Google's layouts (for a Mixer stem/kernel, MixerBlock_0/token_mixing/Dense_0/"
+        "kernel) nor, for MLPs, in timm's (blocks.0.mlp_tokens.fc1.weight, blocks.0.mlp_channels."
+        f"gate.proj.weight); the file holds {some} ..."
     )

@@ -12,7 +12,7 @@ from mlp_core.toeplitz import toeplitz_matrix
 from mlp_core.weight_files import write_weight_file
 from mlp_vision.gmlp_resolution import resample_spatial_matrix, resample_toeplitz_vector
 from mlp_vision.gmlp_spec import GmlpSpec
-from mlp_vision.model_spec import GOOGLE_NUMERICS
+from mlp_vision.patch_model_spec import GOOGLE_NUMERICS
 from mlp_vision.pretrained import check_sizes
 from mlp_vision.spec_file import metadata_of
 from mlp_vision.weights import open_weights

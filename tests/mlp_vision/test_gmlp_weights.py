@@ -13,7 +13,7 @@ from mlp_core.weight_files import open_weight_file, write_weight_file
 from mlp_vision.export import export
 from mlp_vision.gmlp_spec import GmlpSpec
 from mlp_vision.mixer_spec import MixerSpec
-from mlp_vision.model_spec import GOOGLE_NUMERICS
+from mlp_vision.patch_model_spec import GOOGLE_NUMERICS
 from mlp_vision.pretrained import load_pretrained
 from mlp_vision.spec_file import metadata_of, spec_from_json
 from mlp_vision.weights import open_weights

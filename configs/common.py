@@ -102,6 +102,10 @@ def variant(config: ConfigDict, arg: str) -> ConfigDict:
 
 
 def _smoke(config: ConfigDict) -> None:
+    if config.model.name.startswith("resnet"):
+        config.model.units = (1, 1)
+    else:
+        config.model.num_blocks = 2
     config.init.weights = None
     config.data.name = "synthetic"
     config.data.train_split = "train[:98%]"

@@ -74,6 +74,36 @@ def on_imagenet() -> ConfigDict:
     return config
 
 
+ON = {
+    "cifar10": on_cifar10,
+    "cifar100": on_cifar100,
+    "pets": on_pets,
+    "flowers": on_flowers,
+    "imagenet": on_imagenet,
+}
+
+
+def split_arg(arg: str, sizes: list[str]) -> tuple[str, str, str]:
+    """Size, data and a variant, which a config's argument names in any order.
+
+    Without them the first of `sizes`, CIFAR-100, and none.
+
+    Raises:
+        ValueError: it names something else.
+    """
+    size, data, variant = sizes[0], "cifar100", ""
+    for word in filter(None, arg.split(",")):
+        if word in sizes:
+            size = word
+        elif word in ON:
+            data = word
+        elif word == "smoke":
+            variant = word
+        else:
+            raise ValueError(f"{word!r} is none of {', '.join([*sizes, *ON, 'smoke'])}")
+    return size, data, variant
+
+
 def _recipe(steps: str, warmup: str) -> ConfigDict:
     """What all five have in common."""
     config = common.get_config()

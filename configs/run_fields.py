@@ -88,18 +88,15 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     return config
 
 
-def variant(
-    config: ConfigDict, arg: str, use_made_data: Callable[[ConfigDict], None]
-) -> ConfigDict:
+def variant(config: ConfigDict, arg: str, shrink: Callable[[ConfigDict], None]) -> ConfigDict:
     """Applies the text behind the colon of `--config=FILE:arg`: nothing, or "smoke".
 
     Smoke keeps the experiment's width, resolution or length, optimizer and pipeline, and shrinks
-    the rest: two blocks, random initial weights, a few steps, and the data that `use_made_data`
+    the rest: a few blocks and steps, random initial weights, and the data that `shrink`
     puts in place of downloads.
     """
     if arg == "smoke":
-        use_made_data(config)
-        config.model.num_blocks = 2
+        shrink(config)
         config.train.duration = "20 steps"
         config.train.global_batch_size = 16
         config.train.grad_accum_steps = 1

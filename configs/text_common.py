@@ -104,6 +104,7 @@ def variant(config: ConfigDict, arg: str) -> ConfigDict:
 
 
 def _smoke(config: ConfigDict) -> None:
+    config.model.num_blocks = 2
     if config.init.weights:  # Which would have told the sizes.
         config.model.name += "_tiny" if config.model.name == "bert" else "_l18"
         config.init.weights = None

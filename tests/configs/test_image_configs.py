@@ -55,14 +55,42 @@ def test_smoke_version_trains_two_steps_on_made_data(path, tmp_path, data_dir):
     config = load(path, "smoke")
     config.data.data_dir = data_dir
     config.train.duration = "2 steps"
-    config.model.hidden_dim = 16  # The width alone is what costs time.
-    for name in ("channels_mlp_dim", "ffn_dim"):
-        if name in find_model(config.model.name)[0].SIZES:
-            config.model[name] = 16
+    sizes = find_model(config.model.name)[0].SIZES
+    narrow = dict(hidden_dim=16, channels_mlp_dim=16, ffn_dim=16, mlp_dim=16, num_heads=2)
+    for name, value in narrow.items():  # The width alone is what costs time.
+        if name in sizes:
+            config.model[name] = value
     results = experiment.train(config, tmp_path)
     metrics = {f"{s}/{m}" for s in ("validation", "test") for m in ("loss", "top1", "top5")}
     assert set(results) == metrics
     assert (tmp_path / "checkpoints" / "2").is_dir()
+
+
+@pytest.mark.parametrize("name", ["vit_fine_tuning", "resnet_fine_tuning"])
+@pytest.mark.parametrize("data", FINE_TUNING)
+def test_baselines_are_fine_tuned_as_mixers_are_but_for_weights_and_rates(name, data):
+    path = ROOT / "configs" / f"{name}.py"
+    sizes = {"vit_fine_tuning": ["b16", "l32"], "resnet_fine_tuning": ["50x1", "152x2"]}[name]
+    assert load(path, f"{sizes[0]},{data}") == load(path, data)
+    baseline = load(path, f"{data},{sizes[1]}")
+    assert baseline.model.name.endswith(sizes[1])
+    assert baseline.init.weights.startswith("https://storage.googleapis.com/")
+    mixer = load(ROOT / "configs" / f"mixer_b16_{data}.py")
+    for config in (baseline, mixer):
+        config.model, config.init.weights, config.sweep.grid = None, None, ()
+        config.schedule.peak_learning_rate = config.train.grad_accum_steps = 0
+    assert baseline == mixer
+    with pytest.raises(ValueError, match="'b17' is none of"):
+        load(path, "b17")
+
+
+def test_permutations_are_of_the_same_patches_for_both_models():
+    path = ROOT / "configs" / "permutations.py"
+    mixer, resnet = (load(path, name) for name in ("mixer", "resnet"))
+    assert mixer.data == resnet.data and mixer.data.permuted_patch == mixer.model.patch_size
+    assert mixer.sweep.grid == resnet.sweep.grid == ("data.permutation=none,patches,pixels",)
+    mixer.model = resnet.model = None
+    assert mixer == resnet
 
 
 @pytest.mark.parametrize("data", FINE_TUNING)

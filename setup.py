@@ -48,6 +48,14 @@ setup(
         "tpu": ["jax[tpu]"],
         # Only to prepare data sets of TFDS that have no builder here; never used in training.
         "prepare": ["tensorflow-cpu>=2.21"],
-        "test": ["psutil>=7", "pytest>=8.4", "pytest-xdist>=3.6", "ruff>=0.17,<0.18"],
+        "test": [
+            "ipykernel>=6.29",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "psutil>=7",
+            "pytest>=8.4",
+            "pytest-xdist>=3.6",
+            "ruff>=0.17,<0.18",
+        ],
     },
 )

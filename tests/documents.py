@@ -7,7 +7,7 @@ import shlex
 from tests.conftest import ROOT
 
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS_OF_OTHERS = ("gcloud", "docker", "ssh-add", "kill")
+PROGRAMS_OF_OTHERS = ("gcloud", "docker")
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE_FILE = re.compile(r"(?:[\w./*-]|\{[\w,]+\})+\.py\b")

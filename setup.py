@@ -49,10 +49,8 @@ setup(
         # Only to prepare data sets of TFDS that have no builder here; never used in training.
         "prepare": ["tensorflow-cpu>=2.21"],
         "test": [
-            "psutil>=7",
-            "pytest>=8.4",
-            "pytest-timeout>=2.4",
-            "pytest-xdist>=3.6",
+            *("ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"),
+            *("psutil>=7", "pytest>=8.4", "pytest-timeout>=2.4", "pytest-xdist>=3.6"),
             "ruff>=0.17,<0.18",
         ],
     },

@@ -48,6 +48,22 @@ FLAG_HOLDERS = {
 
 def main(arguments: list[str]) -> None:
     """Draws the figure that is named first."""
+    draw, folders = checked_figure(arguments)
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_core.figure_files import check_output, write
+
+    output = Path(OUTPUT.value).expanduser()
+    check_output(output)
+    write(draw(folders), output)
+    print(f"Wrote {output}")
+
+
+def checked_figure(arguments: list[str]) -> tuple[Callable[[list[str]], Figure], list[str]]:
+    """What draws the figure that is named first, and the folders that are named behind it.
+
+    Raises:
+        UserError: there is no such figure, or the flags are not its own.
+    """
     name, *folders = arguments or [""]
     if name not in FIGURES:
         raise UserError(f"there is no figure {name!r}; name one first: {', '.join(FIGURES)}.")
@@ -58,13 +74,7 @@ def main(arguments: list[str]) -> None:
     for flag, holder in FLAG_HOLDERS.items():
         if holder.present and flag not in (*needed, *optional):
             raise UserError(f"--{flag}: {name} has no use for this flag; leave it out.")
-    # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.figure_files import check_output, write
-
-    output = Path(OUTPUT.value).expanduser()
-    check_output(output)
-    write(draw(folders), output)
-    print(f"Wrote {output}")
+    return draw, folders
 
 
 def draw_tokens(_: list[str]) -> Figure:

@@ -10,7 +10,7 @@ import jax
 
 WARM_UP_CALLS = 2
 TURNS = 5
-TURN_SECONDS = 1.0  # A turn has as many calls as fit, and one at least.
+TURN_SECONDS = 0.5  # A turn has as many calls as fit, and one at least.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,7 +91,7 @@ def figures(measured: ModelThroughput) -> dict[str, Any]:
 def _step_figures(step: StepThroughput) -> dict[str, Any]:
     turns = step.turns
     return {
-        "images": step.images,
+        "batch_size": step.images,
         "fits": step.cost.fits,
         "images_per_second": step.images_per_second,
         "seconds": turns and turns.median,

@@ -47,6 +47,7 @@ def test_scores_are_those_of_least_squares_with_a_row_for_each_penalised_weight(
 def test_one_decomposition_gives_what_scikit_learn_fits_for_each_penalty(shape):
     features, labels = made_examples(shape)
     path = fit_ridge(features, labels, NUM_CLASSES)
+    assert path.eigenvalues.shape == (min(shape),)  # The smaller of the two problems is solved.
     others, _ = made_examples((7, shape[1]))
     scale = features.astype(np.float64).std(0) + EPSILON
     for l2 in (0.1, 3.0, 500.0):

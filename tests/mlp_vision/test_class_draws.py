@@ -43,6 +43,8 @@ def test_too_few_examples_of_a_class_are_named():
     names = ["ant", "bee", "cat", "dog", "eel"]
     check_shots(LABELS, names, [1], "here")
     check_shots(LABELS, names, [], "here")
+    with pytest.raises(UserError, match=r"2 examples .* has fewer of 'eel' \(1\); ask for 1 at mo"):
+        check_shots(LABELS, names, [2], "here")
     with pytest.raises(UserError) as error:
         check_shots(LABELS, names, [1, 5], "pets train")
     assert str(error.value) == (

@@ -5,7 +5,7 @@ python launch/probe.py --config=configs/mixer_b16_pets.py --weights=imagenet21k/
 python launch/probe.py --config=configs/mixer_b16_imagenet.py --weights=imagenet21k/Mixer-B_16 \
     --train_split=train[:10%] --shots=5 --nolinear --json=five_shot.json
 
-Ridge regressions in closed form, no training: minutes where fine-tuning takes hours.
+Ridge regressions in closed form, no training. The penalty is chosen by held-out training pictures.
 """
 
 import json

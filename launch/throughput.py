@@ -11,7 +11,6 @@ there, see launch/plan.py.
 
 import importlib
 
-import jax
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -51,13 +50,16 @@ def main() -> None:
 
 def open_recipe(model: str) -> ConfigDict:
     """The recipe on ImageNet of a model's family, with the sizes of the flags."""
+    import jax  # Here so that --help and a wrong flag are answered at once.
+
+    global_batch_size = BATCH_SIZE.value * jax.device_count()
     family = "mixer" if model.startswith("mixer") else "gmlp"  # As are tMLP and aMLP.
     config = importlib.import_module(f"configs.{RECIPES[family]}").get_config()
     config.model.name = model
     config.data.image_size = IMAGE_SIZE.value
     config.train.compute_dtype = COMPUTE_DTYPE.value
-    config.train.global_batch_size = BATCH_SIZE.value * jax.device_count()
-    config.evaluation.global_batch_size = BATCH_SIZE.value * jax.device_count()
+    config.train.global_batch_size = global_batch_size
+    config.evaluation.global_batch_size = global_batch_size
     return config
 
 

@@ -2,9 +2,9 @@
 
 A ridge regression from the pooled features, those before the head, tells how linearly the classes
 can be read out of them. Few-shot: five examples of each class, say, over several draws, as in
-MLP-Mixer (arXiv:2105.01601), section 3; what is drawn and regressed is as in
-google-research/big_vision's few-shot evaluator, but the penalty is chosen, by training examples
-that are held out; the test split has no part in it.
+MLP-Mixer (arXiv:2105.01601), figures 2 and 4; what is drawn and regressed is as in
+google-research/big_vision's few-shot evaluator. Its penalty is fixed; here training examples that
+are held out choose it, and the test split has no part in that.
 
 Shapes: N examples, C channels, K classes.
 """

@@ -166,16 +166,14 @@ def test_the_command_measures_the_smallest_mixer_beside_the_paper(tmp_path):
 def test_the_command_measures_both_steps_at_another_size(tmp_path):
     file = tmp_path / "speed.jsonl"
     run = command(
-        "--models=mixer_s32,gmlp_ti16", "--batch_size=1", "--image_size=64",
+        "--models=mixer_s32", "--batch_size=1", "--image_size=64",
         "--compute_dtype=bfloat16", f"--json={file}",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [line["model"] for line in lines] == ["mixer_s32", "gmlp_ti16"]
-    for line in lines:
-        assert line["image_size"] == 64 and line["compute_dtype"] == "bfloat16"
-        assert line["paper_images_per_core_second"] is None
-        assert line["training"]["seconds"] > line["forward"]["seconds"] > 0
+    told = json.loads(file.read_text())
+    assert told["image_size"] == 64 and told["compute_dtype"] == "bfloat16"
+    assert told["paper_images_per_core_second"] is None
+    assert told["training"]["seconds"] > told["forward"]["seconds"] > 0
 
 
 def test_the_command_refuses_an_unknown_model():

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags
@@ -76,6 +77,20 @@ def require(*holders: flags.FlagHolder) -> None:
     missing = [f"--{holder.name}=..." for holder in holders if holder.value is None]
     if missing:
         raise UserError(f"{sys.argv[0]} needs {' and '.join(missing)}; see --help.")
+
+
+def file_to_write(holder: flags.FlagHolder) -> Path | None:
+    """The file that a flag names, or None where it is not given.
+
+    Raises:
+        UserError: no file can be written there.
+    """
+    if not holder.value:
+        return None
+    file = Path(holder.value).expanduser()
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise UserError(f"--{holder.name}={holder.value}: no file can be written there.")
+    return file
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

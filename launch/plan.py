@@ -10,13 +10,10 @@ does not fit, it tries what makes it fit. Nothing is downloaded.
 """
 
 import json
-import os
-from pathlib import Path
 
 from absl import flags
 
 from launch import command, config_flag, experiments
-from mlp_core.errors import UserError
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -40,9 +37,7 @@ def main() -> None:
     """Plans the configured experiment."""
     config, _ = config_flag.config_and_name()
     command.require(TOPOLOGY)
-    output = JSON.value and Path(JSON.value).expanduser()
-    if output and (output.is_dir() or not os.access(output.parent, os.W_OK)):
-        raise UserError(f"--json={JSON.value}: no file can be written there.")
+    output = command.file_to_write(JSON)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.planning import plans
 

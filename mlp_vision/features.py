@@ -65,17 +65,8 @@ def extract(
     inference = open_inference(
         config, source, [split], lambda spec: spec.adapted(num_classes=0), check
     )
-    spec, model, dataset = inference.spec, inference.model, inference.dataset
-
-    modules = {layer: spec.layers[layer].module for layer in layers if layer != POOLED}
-
-    def step(params, images):
-        views = eval_view(spec, images) if dataset.in_memory else images
-        given = activations(model, params, model_input(spec, model, views), modules)
-        return {layer: given[layer] for layer in layers}
-
-    step = jax.jit(step, out_shardings=replicated(inference.mesh))
-    rows = _rows(step, inference, split)
+    spec, dataset = inference.spec, inference.dataset
+    rows = feature_rows(inference, split, layers)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with limited(60 * config.train.stall_limit):
@@ -89,6 +80,39 @@ def extract(
         f"Wrote {', '.join(layers)} of {count:,} of {dataset.num_examples(split):,} examples, "
         f"{dataset.name} {split}, to {output}; {spec.preprocessing()}"
     )
+
+
+def feature_rows(inference: Inference, split: str, layers: Sequence[str]) -> Iterator[Rows]:
+    """Activations of a split a batch at a time, without the rows that only fill up a batch.
+
+    Layers are float32, as `activations` names them; there is a progress bar on a terminal. Pictures
+    that cannot be read have no row.
+
+    Raises:
+        UserError: more than a few cannot be read.
+    """
+    spec, model, in_memory = inference.spec, inference.model, inference.dataset.in_memory
+    modules = {layer: spec.layers[layer].module for layer in layers if layer != POOLED}
+
+    def step(params, images):
+        views = eval_view(spec, images) if in_memory else images
+        given = activations(model, params, model_input(spec, model, views), modules)
+        return {layer: given[layer] for layer in layers}
+
+    step = jax.jit(step, out_shardings=replicated(inference.mesh))
+    examples, first = inference.source(split), 0
+    waits_for(f"the first batch of {split}")
+    with tqdm(total=len(examples), desc=split, unit="img", disable=None) as bar:
+        for batch in eval_batches(examples, inference.batch_size):
+            waits_for(f"the batch from example {first:,} of {split} on, or the next")
+            images = put_batch({"image": batch["image"]}, inference.mesh)["image"]
+            computed = jax.device_get(step(inference.params, images))
+            real = batch["mask"] > 0
+            rows = {name: np.asarray(values, np.float32)[real] for name, values in computed.items()}
+            index = np.arange(first, first + inference.batch_size)[real]
+            yield rows | {"label": batch["label"][real], "index": index}
+            first += inference.batch_size
+            bar.update(len(index))
 
 
 def check_layers(spec: ModelSpec, layers: Sequence[str]) -> None:
@@ -138,23 +162,6 @@ def _check_memory(shapes: Mapping[str, tuple[int, ...]], num_examples: int) -> N
             f"--output: an npz file of {size / 2**30:.0f} GiB would be put together in memory; "
             "name a folder (no .npz) to write array_record, or fewer layers."
         )
-
-
-def _rows(step, inference: Inference, split: str) -> Iterator[Rows]:
-    """Activations a batch at a time, without the rows that only fill up a batch."""
-    examples, first = inference.source(split), 0
-    waits_for(f"the first batch of {split}")
-    with tqdm(total=len(examples), unit="img", disable=None) as bar:
-        for batch in eval_batches(examples, inference.batch_size):
-            waits_for(f"the batch from example {first:,} of {split} on, or the next")
-            images = put_batch({"image": batch["image"]}, inference.mesh)["image"]
-            layers = jax.device_get(step(inference.params, images))
-            real = batch["mask"] > 0
-            rows = {name: np.asarray(values, np.float32)[real] for name, values in layers.items()}
-            index = np.arange(first, first + inference.batch_size)[real]
-            yield rows | {"label": batch["label"][real], "index": index}
-            first += inference.batch_size
-            bar.update(len(index))
 
 
 def _write_npz(output: Path, batches: Iterator[Rows]) -> int:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from mlp_core.planning.planned_run import PaperFigures
 from mlp_core.report.published_tables import FOLDER, Row, read_table
+from mlp_vision.models import MODELS
 
-TABLE = Path(__file__).parent / FOLDER / "mixer_table_3.json"
+TABLES = Path(__file__).parent / FOLDER
+MIXER_COSTS, GMLP_MODELS = TABLES / "mixer_table_3.json", TABLES / "gmlp_table_1_and_2.json"
 TRAINED_AT = 224  # Pixels; what is larger was fine-tuned so.
 
 
@@ -22,6 +24,13 @@ def published_costs(model: str, image_size: int, data: str, epochs: float | None
     return PaperFigures(examples_per_core_second=speed, core_days=core_days)
 
 
+def published_models() -> list[str]:
+    """The models of MLP-Mixer's table 3 and of gMLP's tables 1 and 2, in the order of `MODELS`."""
+    mixers = {row.model_name for row in _rows()}
+    gmlps = {row.model["name"] for row in read_table(GMLP_MODELS).rows}
+    return [name for name in MODELS if name in mixers | gmlps]
+
+
 @functools.cache
 def _rows() -> tuple[Row, ...]:
-    return read_table(TABLE).rows
+    return read_table(MIXER_COSTS).rows

@@ -62,6 +62,17 @@ def compile_step(
     num_devices: int,
     memory_limit: float | None = None,
 ) -> StepCost:
+    """What a jitted step costs the devices of its arguments' shardings; see `compile_program`."""
+    return compile_program(step, state, batch, num_devices, memory_limit)[0]
+
+
+def compile_program(
+    step: Any,
+    state: Any,
+    batch: Mapping[str, Any],
+    num_devices: int,
+    memory_limit: float | None = None,
+) -> tuple[StepCost, jax.stages.Compiled | None]:
     """Compiles a jitted step for the devices of its arguments' shardings.
 
     Args:
@@ -70,6 +81,8 @@ def compile_step(
       batch: likewise.
       num_devices: of the mesh.
       memory_limit: bytes of a device, for those whose compiler does not look at it.
+
+    Returns its cost and the program; None where the compiler gave up for want of memory.
 
     Raises:
         UserError: it cannot be compiled, for another reason than want of memory.
@@ -81,11 +94,11 @@ def compile_step(
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
-        if _TOO_MUCH not in str(error):
+        if not is_want_of_memory(error):
             reason = str(error).splitlines()[0]
             raise UserError(f"the compiler cannot make a program of it: {reason}") from error
         seconds = time.perf_counter() - started
-        return StepCost(seconds, flops, memory, False, None, _wanted(str(error)))
+        return StepCost(seconds, flops, memory, False, None, _wanted(str(error))), None
     seconds = time.perf_counter() - started
     stats = compiled.memory_analysis()
     memory |= {
@@ -96,7 +109,12 @@ def compile_step(
     }
     cost = program_cost(parse_program(compiled.as_text()))
     fits = memory_limit is None or sum(memory.values()) <= memory_limit
-    return StepCost(seconds, flops, memory, fits, cost)
+    return StepCost(seconds, flops, memory, fits, cost), compiled
+
+
+def is_want_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether a program, or what it works on, found no room on a device."""
+    return _TOO_MUCH in str(error)
 
 
 def _state_memory(state: Any) -> dict[str, float]:

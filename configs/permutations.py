@@ -12,6 +12,7 @@ Cost: minutes of two CPU cores a run.
 
     python launch/sweep.py --config=configs/permutations.py:mixer
     python launch/sweep.py --config=configs/permutations.py:resnet
+    python launch/main.py --config=configs/permutations.py:resnet
 """
 
 from configs import common, small_images

@@ -217,7 +217,7 @@ def _held_out(train: Features) -> np.ndarray:
 
 
 def _check_memory(spec: ModelSpec, dataset: ImageDataset, split: str) -> None:
-    size = 4 * dataset.num_examples(split) * spec.hidden_dim
+    size = 4 * dataset.num_examples(split) * spec.feature_dim
     if size > MEMORY_LIMIT_BYTES:
         raise UserError(
             f"--train_split={split}: features of {size / 2**30:.0f} GiB would be held in memory; "

@@ -7,7 +7,8 @@ from scipy.special import erf
 from mlp_core.errors import UserError
 from mlp_core.parameters import count, unflatten
 from mlp_vision.mixer import Mixer
-from mlp_vision.models import MIXER_SIZES, create_model
+from mlp_vision.mixer_spec import MIXER_SIZES
+from mlp_vision.models import create_model
 from tests.conftest import ROOT
 
 # Without head, with 1000 classes, with 21843, with 10; at 224 pixels. MLP-Mixer, tables 1 and 3,

@@ -54,6 +54,9 @@ def get_config() -> ConfigDict:
     # The same of every picture's pixels: none, patches or pixels (MLP-Mixer, section 3.4). None: as
     # in the weights, else none.
     config.data.permutation = placeholder(str)
+    # real.json of google-research/reassessed-imagenet, a file or a URL: ImageNet's validation
+    # pictures are then judged by it, too, as top1_real.
+    config.data.real_labels = placeholder(str)
 
     config.augment = ConfigDict()
     config.augment.crop = "none"  # "inception", "pad" or "none".

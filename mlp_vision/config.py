@@ -66,6 +66,7 @@ class ImageDataConfig(DataConfig):
     eval_preset: EvalPresetName | None
     value_range: ValueRange | None
     permutation: Permutation | None
+    real_labels: str | None
 
 
 @frozen_settings

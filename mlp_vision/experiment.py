@@ -17,10 +17,12 @@ from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
 from mlp_core.run import check_evaluation, check_parameters, run_task
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
+from mlp_core.source import Source
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
+from mlp_vision.datasets.real_labels import RealLabels, open_real_labels
 from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.models import TENSOR_PARALLEL
@@ -47,6 +49,7 @@ class Prepared:
     dataset: ImageDataset
     spec: ModelSpec
     weights: Weights | None  # None: random, or a checkpoint is there to go on with.
+    real_labels: RealLabels | None = None
 
 
 def prepare(config: ConfigDict, workdir: Path) -> Prepared:
@@ -78,7 +81,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
         check_fit(weights, spec, init.head)
         for line in departures(settings, weights.spec):
             say(line)
-    return Prepared(settings, dataset, spec, weights)
+    return Prepared(settings, dataset, spec, weights, fetch_real_labels(settings, dataset))
 
 
 def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
@@ -99,7 +102,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
     settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
-    task = build_task(settings, dataset, spec, prepared.weights)
+    task = build_task(settings, dataset, spec, prepared.weights, prepared.real_labels)
     files = {RunFiles.of(workdir).model.name: spec.to_json() + "\n"}
     results = run_task(task, settings, config, workdir, files, NEXT_STEPS)
     if not dataset.in_memory and (summary := task.train_source.bad_pictures()):
@@ -112,6 +115,7 @@ def build_task(
     dataset: ImageDataset,
     spec: ModelSpec,
     weights: Weights | None = None,
+    real_labels: RealLabels | None = None,
 ) -> ImageClassification:
     """The task that a run trains: model, augmentation, loss, and the data of all its splits.
 
@@ -125,14 +129,17 @@ def build_task(
     )
     eval_view = EvalView(spec.image_size, spec.eval_preset)
     on_host = policy is not None or not dataset.in_memory
+
+    def eval_source(split: str) -> Source:
+        source = open_source(dataset, split, eval_view)
+        return real_labels.beside(source, dataset, split) if real_labels else source
+
     return ImageClassification(
         spec=spec,
         model=build_model(settings, spec),
         train_views=augment,
         train_source=open_source(dataset, data.train_split, train_view, settings.seed, on_host),
-        eval_sources={
-            name: open_source(dataset, split, eval_view) for name, split in data.eval_splits.items()
-        },
+        eval_sources={name: eval_source(split) for name, split in data.eval_splits.items()},
         train_views_on_host=on_host,
         eval_views_on_host=not dataset.in_memory,
         label_smoothing=settings.loss.label_smoothing,
@@ -196,6 +203,21 @@ def fetch(
         raise MissingError("\n".join(missing))
     check_splits(dataset, settings.data.train_split, settings.data.eval_splits)
     return dataset, weights
+
+
+def fetch_real_labels(
+    settings: ImageClassificationConfig, dataset: ImageDataset
+) -> RealLabels | None:
+    """The labels of ReaL, where evaluation uses them.
+
+    Raises:
+        UserError: they cannot be had, or are not for this data set.
+    """
+    if not settings.data.real_labels:
+        return None
+    labels = open_real_labels(settings.data.real_labels)
+    labels.check(dataset, settings.data.eval_splits.values())
+    return labels
 
 
 def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> int:

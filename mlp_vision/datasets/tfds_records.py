@@ -46,6 +46,20 @@ class TfdsRecords:
         file_name = self._example(index).get("file_name")
         return f"example {index}" + (f" ({file_name.decode()})" if file_name else "")
 
+    def file_name(self, index: int) -> str:
+        """The file's name as the data set keeps it.
+
+        Raises:
+            UserError: it keeps none.
+        """
+        file_name = self._example(index).get("file_name")
+        if file_name is None:
+            raise UserError(
+                f"{self._name}: its examples have no feature `file_name`, which tells one picture "
+                "from another."
+            )
+        return file_name.decode()
+
     def _example(self, index: int) -> dict:
         with damage_told(f"data set {self._name!r}"):
             return self._features.deserialize_example_np(

@@ -59,6 +59,7 @@ class ImageDataConfig(DataConfig):
     """Which pictures, and how the model sees them."""
 
     name: str
+    label: str | None
     data_dir: str | None
     train_split: str
     eval_splits: dict[str, str]

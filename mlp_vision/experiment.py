@@ -192,16 +192,16 @@ def fetch(
         MissingError: tells all that is missing at once.
         UserError: the data set has not the splits that the configuration names.
     """
-    dataset, weights, missing = None, None, []
+    data, dataset, weights, missing = settings.data, None, None, []
     with noted(missing):
-        dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
+        dataset = open_image_dataset(data.name, data.data_dir, data.label)
     with noted(missing):
         if settings.init.weights and needs_weights:
             weights = locate_weights(settings.init.weights, settings.init.mirror)
     if missing:
         missing.append("(configs/mixer_digits.py needs no download.)")
         raise MissingError("\n".join(missing))
-    check_splits(dataset, settings.data.train_split, settings.data.eval_splits)
+    check_splits(dataset, data.train_split, data.eval_splits)
     return dataset, weights
 
 

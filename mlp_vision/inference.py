@@ -64,17 +64,18 @@ def open_inference(
         UserError: weights or data cannot be had, or do not suit.
     """
     settings = parse_config(ImageClassificationConfig, config)
+    data = settings.data
     batch_size, mesh = settings.evaluation.global_batch_size, make_mesh()
     check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
     known = spec_before_fetching(source, settings.init.mirror)
     spec = adapt(known) if known else None
     with first_host_first("preparation of data and weights"):
-        dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
+        dataset = open_image_dataset(data.name, data.data_dir, data.label)
         for split in splits:
             check_split("split", dataset, split)
         real_labels = None
-        if settings.data.real_labels:
-            real_labels = open_real_labels(settings.data.real_labels)
+        if data.real_labels:
+            real_labels = open_real_labels(data.real_labels)
             real_labels.check(dataset, splits)
         if spec:
             check(spec, dataset)

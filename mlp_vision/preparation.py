@@ -61,13 +61,13 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
 
 def _prepare_dataset(data: ImageDataConfig, directory: Path | None) -> list[str]:
     if is_folder_of_pictures(data.name):
-        dataset = open_image_dataset(data.name, None)
+        dataset = open_image_dataset(data.name, None, data.label)
         check_splits(dataset, data.train_split, data.eval_splits)
         say(f"Data set {data.name}: {THERE}, a folder of pictures")
         return []
     data_dir = data_dir_of(data.data_dir, directory)
     folder = prepare_dataset(data.name, data_dir, OWN_BUILDERS)
-    dataset = open_image_dataset(data.name, data_dir)
+    dataset = open_image_dataset(data.name, data_dir, data.label)
     check_splits(dataset, data.train_split, data.eval_splits)
     return data_dir_flags(directory, [folder])
 

@@ -4,7 +4,9 @@ import jax
 import pytest
 
 from configs import common
+from configs.vtab_tasks import TASKS
 from mlp_core.config import parse_config
+from mlp_core.datasets.splits import parts_of
 from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
 from mlp_core.plan import Plan
 from mlp_vision import experiment
@@ -106,6 +108,46 @@ def test_at_448_pixels_only_resolution_crop_and_memory_differ():
     large.data.image_size, large.data.eval_preset = 224, "resmall_crop"
     large.train.grad_accum_steps = small.train.grad_accum_steps
     assert large == small
+
+
+def vtab(arg):
+    return parse_config(
+        ImageClassificationConfig, load(ROOT / "configs" / "mixer_b16_vtab.py", arg)
+    )
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_of_vtab_has_800_200_and_disjoint_test_pictures(name):
+    settings = vtab(name)
+    assert settings.data.name == TASKS[name].dataset and settings.data.label == TASKS[name].label
+    sizes = dict.fromkeys(("train", "validation", "test"), 800_000)
+    parts = {
+        split: {(where, i) for where, cut in parts_of(text, sizes, sizes.get)
+                for i in range(800_000)[cut]}
+        for split, text in (
+            ("train", settings.data.train_split), *settings.data.eval_splits.items(),
+            ("all", settings.sweep.train_split),
+        )
+    }  # fmt: skip
+    assert len(parts["train"]) == 800 and len(parts["validation"]) == 200
+    assert parts["all"] == parts["train"] | parts["validation"] and len(parts["all"]) == 1000
+    assert parts["test"] and not parts["test"] & parts["all"]
+
+
+def test_vtab_is_19_tasks_by_the_published_recipe():
+    groups = [task.group for task in TASKS.values()]
+    assert [groups.count(g) for g in ("natural", "specialized", "structured")] == [7, 4, 8]
+    for name, task in TASKS.items():
+        settings = vtab(name)
+        assert Plan.of(settings, 1000).total == 2500 and settings.train.global_batch_size == 512
+        assert settings.sweep.grid == ("schedule.peak_learning_rate=0.003,0.01,0.03",)
+        assert settings.optimizer.name == "sgd" and settings.optimizer.weight_decay == 0
+        assert settings.data.image_size == task.image_size and task.image_size in (224, 448)
+        assert settings.augment.flip == (task.group == "natural" and name != "svhn")
+    smoke = vtab("clevr_count,smoke")
+    assert (smoke.data.name, smoke.data.label) == ("synthetic", None)
+    with pytest.raises(ValueError, match="no task 'clever'; choose from caltech101"):
+        vtab("clever")
 
 
 # Table 4 of MLP-Mixer: magnitude, mixup; and big_vision's for what the paper leaves open.

@@ -65,7 +65,10 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     if init.weights and not resumes:
         start = spec_before_fetching(init.weights, init.mirror)
     check_before_fetching(settings, start, saved)
+    real_labels = open_real_labels(settings.data.real_labels)
     dataset, weights_path = fetch(settings, needs_weights=not resumes)
+    if real_labels:
+        real_labels.check(dataset, settings.data.eval_splits.values())
     plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
     make_schedule(settings.schedule, plan.total, plan.warmup)
     weights = open_weights(weights_path) if weights_path else None
@@ -81,7 +84,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
         check_fit(weights, spec, init.head)
         for line in departures(settings, weights.spec):
             say(line)
-    return Prepared(settings, dataset, spec, weights, fetch_real_labels(settings, dataset))
+    return Prepared(settings, dataset, spec, weights, real_labels)
 
 
 def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
@@ -203,21 +206,6 @@ def fetch(
         raise MissingError("\n".join(missing))
     check_splits(dataset, data.train_split, data.eval_splits)
     return dataset, weights
-
-
-def fetch_real_labels(
-    settings: ImageClassificationConfig, dataset: ImageDataset
-) -> RealLabels | None:
-    """The labels of ReaL, where evaluation uses them.
-
-    Raises:
-        UserError: they cannot be had, or are not for this data set.
-    """
-    if not settings.data.real_labels:
-        return None
-    labels = open_real_labels(settings.data.real_labels)
-    labels.check(dataset, settings.data.eval_splits.values())
-    return labels
 
 
 def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> int:

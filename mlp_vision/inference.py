@@ -70,12 +70,11 @@ def open_inference(
     known = spec_before_fetching(source, settings.init.mirror)
     spec = adapt(known) if known else None
     with first_host_first("preparation of data and weights"):
+        real_labels = open_real_labels(data.real_labels)
         dataset = open_image_dataset(data.name, data.data_dir, data.label)
         for split in splits:
             check_split("split", dataset, split)
-        real_labels = None
-        if data.real_labels:
-            real_labels = open_real_labels(data.real_labels)
+        if real_labels:
             real_labels.check(dataset, splits)
         if spec:
             check(spec, dataset)

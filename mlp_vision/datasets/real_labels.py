@@ -112,19 +112,15 @@ class ReallyLabelled:
         return number - 1
 
 
-def open_real_labels(source: str) -> RealLabels:
-    """Reads `real.json`, a file or an https or gs URL, which is fetched once.
+def open_real_labels(source: str | None) -> RealLabels | None:
+    """Reads `real.json`, a file or an https or gs URL, which is fetched once; None for None.
 
     Raises:
         UserError: it cannot be had, or holds something else.
     """
-    is_remote = "://" in source
-    if is_remote:
-        url = https_url(source)
-        place = place_in(cache_dir() / "labels", url)
-        path = fetch(RemoteFile(url, most_bytes=SMALL_FILE_BYTES), place)
-    else:
-        path = Path(source).expanduser()
+    if source is None:
+        return None
+    path = locate_real_labels(source)
     try:
         return RealLabels(_parse(read_json(path)))
     except OSError as error:
@@ -133,9 +129,26 @@ def open_real_labels(source: str) -> RealLabels:
             "real.json of google-research/reassessed-imagenet on GitHub."
         ) from error
     except ValueError as error:
-        if is_remote:
+        if _is_remote(source):
             path.unlink()  # So that it is fetched again when the server is mended.
         raise UserError(f"{FIELD}: {source}: {EXPECTED} ({error}).") from error
+
+
+def locate_real_labels(source: str, folder: Path | None = None) -> Path:
+    """Where the file lies; one of a URL in `folder`, or this project's cache, fetched if need be.
+
+    Raises:
+        DownloadError: it cannot be fetched.
+    """
+    if not _is_remote(source):
+        return Path(source).expanduser()
+    url = https_url(source)
+    place = place_in(folder or cache_dir() / "labels", url)
+    return fetch(RemoteFile(url, most_bytes=SMALL_FILE_BYTES), place)
+
+
+def _is_remote(source: str) -> bool:
+    return "://" in source
 
 
 def _parse(lists: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from mlp_vision.classifier import view_logits
 from mlp_vision.datasets.image_dataset import open_image_dataset, open_source
 from mlp_vision.datasets.real_labels import NUM_CLASSES, open_real_labels
 from mlp_vision.host_views import EvalView
+from mlp_vision.preparation import prepare
 from mlp_vision.pretrained import load_params
 from mlp_vision.scoring import score
 from mlp_vision.weights import open_weights
@@ -186,7 +187,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
         open_real_labels(str(tmp_path / "none.json"))
 
 
-def test_the_file_is_fetched_once_from_a_url_and_again_if_it_was_another(real_json, tmp_path):
+@pytest.fixture
+def server(tmp_path):
+    """The address of a server, and its folder."""
+
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *args):
             super().__init__(*args, directory=tmp_path)
@@ -196,16 +200,40 @@ def test_the_file_is_fetched_once_from_a_url_and_again_if_it_was_another(real_js
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/real.json"
-    (tmp_path / "real.json").write_text("[]")
-    with pytest.raises(UserError, match="must be 50,000 lists"):
-        open_real_labels(url)
-    (tmp_path / "real.json").write_bytes(real_json.read_bytes())
-    right = open_real_labels(url).right
+    yield server, f"http://127.0.0.1:{server.server_port}", tmp_path
     server.shutdown()
     server.server_close()
-    assert np.array_equal(open_real_labels(url).right, right)
+
+
+def test_the_file_is_fetched_once_from_a_url_and_again_if_it_was_another(real_json, server):
+    server, address, folder = server
+    (folder / "real.json").write_text("[]")
+    with pytest.raises(UserError, match="must be 50,000 lists"):
+        open_real_labels(f"{address}/real.json")
+    (folder / "real.json").write_bytes(real_json.read_bytes())
+    right = open_real_labels(f"{address}/real.json").right
+    server.shutdown()
+    assert np.array_equal(open_real_labels(f"{address}/real.json").right, right)
     assert list(np.flatnonzero(right[1])) == LISTS[1]
+
+
+def test_preparing_fetches_them_into_the_folder_of_all_hosts(
+    real_json, server, tfds_directory, tmp_path_factory
+):
+    _, address, folder = server
+    (folder / "real.json").write_bytes(real_json.read_bytes())
+    shared = tmp_path_factory.mktemp("shared")
+    (flag,) = prepare(small_run(tfds_directory, f"{address}/real.json"), shared)
+    name, _, path = flag.partition("=")
+    assert name == "--config.data.real_labels" and path.startswith(str(shared / "labels"))
+    assert np.array_equal(open_real_labels(path).right, open_real_labels(str(real_json)).right)
+    assert prepare(small_run(tfds_directory, real_json), shared) == []
+
+
+def test_a_file_that_is_not_there_is_told_before_the_data_are_looked_for(tmp_path):
+    config = small_run(str(tmp_path / "no_data"), tmp_path / "none.json")
+    with pytest.raises(UserError, match="none.json cannot be read"):
+        experiment.train(config, tmp_path / "run")
 
 
 def test_data_that_these_labels_are_not_for_are_refused(real_json, tfds_directory, data_dir):

@@ -41,7 +41,7 @@ class Label:
 
 @dataclasses.dataclass(frozen=True)
 class MadeLabel:
-    """How a label is made of others."""
+    """How a label is made of others, "objects/size" being a feature of each object."""
 
     features: tuple[str, ...]
     num_classes: int
@@ -90,9 +90,11 @@ def _of_dsprites(feature: str, num_values: int) -> MadeLabel:
 
 
 MADE = {
-    "clevr_count": MadeLabel(("objects",), 8, _number_of_objects),
-    "clevr_distance": MadeLabel(("objects",), len(CLEVR_EDGES) + 1, _closest_object),
-    "kitti_distance": MadeLabel(("objects",), len(KITTI_EDGES) + 1, _closest_vehicle),
+    "clevr_count": MadeLabel(("objects/size",), 8, _number_of_objects),
+    "clevr_distance": MadeLabel(("objects/pixel_coords",), len(CLEVR_EDGES) + 1, _closest_object),
+    "kitti_distance": MadeLabel(
+        ("objects/type", "objects/location"), len(KITTI_EDGES) + 1, _closest_vehicle
+    ),
     "dsprites_location": _of_dsprites("label_x_position", 32),
     "dsprites_orientation": _of_dsprites("label_orientation", 40),
 }
@@ -111,12 +113,14 @@ def find_label(dataset: str, features: tfds.features.FeaturesDict, name: str | N
     """
     if name in MADE and name not in features:
         made = MADE[name]
-        if missing := set(made.features) - set(features):
+        missing = [feature for feature in made.features if not _has(features, feature)]
+        if missing:
             raise UserError(
                 f"config.data.label: {name!r} is made of {', '.join(made.features)}, and {dataset} "
-                f"has no {min(missing)}; it has {', '.join(sorted(features))}."
+                f"has no {missing[0]}; it has {', '.join(sorted(features))}."
             )
-        return Label(made.features, tuple(map(str, range(made.num_classes))), made.of)
+        whole = dict.fromkeys(feature.split("/")[0] for feature in made.features)
+        return Label(tuple(whole), tuple(map(str, range(made.num_classes))), made.of)
     feature = name or FEATURE
     if feature not in features or not isinstance(features[feature], tfds.features.ClassLabel):
         found = f"it is {features[feature]}" if feature in features else "there is none"
@@ -128,3 +132,12 @@ def find_label(dataset: str, features: tfds.features.FeaturesDict, name: str | N
         )
     of = functools.partial(_value, feature=feature)
     return Label((feature,), tuple(features[feature].names), of)
+
+
+def _has(features: tfds.features.FeaturesDict, name: str) -> bool:
+    """Whether there is a feature, or one such as "objects/size" of each of a sequence."""
+    outer, _, inner = name.partition("/")
+    if outer not in features:
+        return False
+    of_each = getattr(features[outer], "feature", None)
+    return not inner or (isinstance(of_each, tfds.features.FeaturesDict) and inner in of_each)

@@ -192,8 +192,13 @@ def test_a_label_of_another_name_is_read_with_its_class_names(tmp_path):
 
 
 def test_labels_that_cannot_be_had_are_refused_in_a_sentence(dsprites, tmp_path):
-    with pytest.raises(UserError, match="'clevr_count' is made of objects, and .* has no objects"):
+    with pytest.raises(
+        UserError, match="'clevr_count' is made of objects/size, and .* has no objects"
+    ):
         open_image_dataset(dsprites, None, "clevr_count")
+    scenes = clevr(tmp_path, [[9, 9, 9]])
+    with pytest.raises(UserError, match="'kitti_distance' is made of .* has no objects/type; it"):
+        open_image_dataset(scenes, None, "kitti_distance")
     with pytest.raises(UserError, match=r"no class label 'image' \(it is Image.*can be made of"):
         open_image_dataset(dsprites, None, "image")
     folder = write_folder(tmp_path / "animals", pictures=1)

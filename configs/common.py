@@ -49,6 +49,9 @@ def get_config() -> ConfigDict:
     config.init.head = "reset"  # reset: zeros; keep: the file's; auto: keep if class counts agree.
 
     config.data.name = "cifar10"  # A TFDS name, or a path: see open_image_dataset.
+    # What to classify by: another feature, or a label that is made of some, clevr_count,
+    # clevr_distance, kitti_distance, dsprites_location or dsprites_orientation. None: `label`.
+    config.data.label = placeholder(str)
     config.data.data_dir = placeholder(str)  # None: $TFDS_DATA_DIR or ~/tensorflow_datasets.
     config.data.train_split = "train"
     config.data.eval_splits = ConfigDict({"test": "test"})  # Name in the metrics: TFDS split.
@@ -62,6 +65,9 @@ def get_config() -> ConfigDict:
     config.data.permutation = placeholder(str)
     # Pixels a side of the patches. None: as in the weights, else those of the model, else 16.
     config.data.permuted_patch = placeholder(int)
+    # real.json of google-research/reassessed-imagenet, a file or a URL: ImageNet's validation
+    # pictures are then judged by it, too, as top1_real.
+    config.data.real_labels = placeholder(str)
 
     config.augment = ConfigDict()
     config.augment.crop = "none"  # "inception", "pad" or "none".
@@ -108,6 +114,7 @@ def _smoke(config: ConfigDict) -> None:
         config.model.num_blocks = 2
     config.init.weights = None
     config.data.name = "synthetic"
+    config.data.label = None
     config.data.train_split = "train[:98%]"
     config.data.eval_splits = ConfigDict({"validation": "train[98%:]", "test": "test"})
     config.evaluation.best_metric = "validation/top1"

@@ -74,6 +74,19 @@ def on_imagenet() -> ConfigDict:
     return config
 
 
+def on_few_pictures() -> ConfigDict:
+    """The thousand pictures of a task of VTAB-1k, which configs/vtab_tasks.py names."""
+    config = _recipe(steps="2500 steps", warmup="100 steps")
+    config.data.eval_preset = "squash"
+    config.augment.crop = "none"
+    config.schedule.peak_learning_rate = 0.01
+    config.evaluation.every = "2500 steps"  # Test sets are large beside 1,000 pictures.
+    config.evaluation.global_batch_size = 256
+    config.checkpoint.every = "500 steps"
+    config.sweep.grid = ("schedule.peak_learning_rate=0.003,0.01,0.03",)
+    return config
+
+
 ON = {
     "cifar10": on_cifar10,
     "cifar100": on_cifar100,
@@ -105,7 +118,7 @@ def split_arg(arg: str, sizes: list[str]) -> tuple[str, str, str]:
 
 
 def _recipe(steps: str, warmup: str) -> ConfigDict:
-    """What all five have in common."""
+    """What all have in common."""
     config = common.get_config()
     config.init.head = "reset"
     config.data.image_size = 224

@@ -3,6 +3,8 @@
 python launch/evaluate.py --config=configs/mixer_digits.py
 python launch/evaluate.py --config=configs/mixer_b16_imagenet.py --weights=imagenet1k/Mixer-B_16
 python launch/evaluate.py --config=configs/mixer_b16_pets.py --weights=pets.npz --split=test
+python launch/evaluate.py --config=configs/mixer_b16_imagenet.py --weights=sam/Mixer-B_16 \
+    --config.data.real_labels=/data/real.json
 python launch/evaluate.py --config=configs/sst2_small.py
 
 With several hosts, as launch/main.py.

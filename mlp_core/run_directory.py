@@ -21,9 +21,10 @@ from mlp_core.parameters import flatten
 from mlp_core.small_files import read_json
 
 # Fields that do not make another run: a sweep's member is the run that it is by itself, batches
-# are the same whoever makes them, and updates are however devices share the work.
+# are the same whoever makes them, updates are however devices share the work, and ReaL's labels are
+# for evaluation only.
 NOT_OF_THE_RUN = (
-    *("sweep/", "sharding/", "data/num_workers"),
+    *("sweep/", "sharding/", "data/num_workers", "data/real_labels"),
     *(f"train/{name}" for name in ("grad_accum_steps", "scan_layers", "remat", "stall_limit")),
 )
 

@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -238,7 +239,14 @@ def _in_order(runs: list[Run]) -> list[Run]:
         dataclasses.replace(run, point={field: value_at(run.config, field) for field in fields})
         for run in runs
     ]
-    return sorted(whole, key=lambda run: [(value is None, value) for value in run.point.values()])
+    return sorted(whole, key=lambda run: [_place(value) for value in run.point.values()])
+
+
+def _place(value: Any) -> tuple:
+    """Sorts None last, and texts by the numbers in them: train[:5%] before train[:10%]."""
+    if isinstance(value, str):
+        value = [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", value)]
+    return value is None, value
 
 
 def _outcomes(runs: list[Run], failures: dict[Path, str]) -> list[Outcome]:

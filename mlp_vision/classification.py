@@ -34,6 +34,21 @@ class ClassificationMetrics(metrics.Collection):
     top5: metrics.Average.from_output("top5")
 
 
+def _is_really_right(right: jax.Array, real: jax.Array, mask: jax.Array, **_) -> dict:
+    """Of pictures that have one of ReaL's labels at all."""
+    return {"values": right, "mask": mask & real.any(-1)}
+
+
+@flax.struct.dataclass
+class ReassessedMetrics(metrics.Collection):
+    """The same, and `top1_real`: whether the likeliest class is one of ReaL's labels."""
+
+    loss: metrics.Average.from_output("loss")  # A collection does not inherit its metrics.
+    top1: metrics.Average.from_output("top1")
+    top5: metrics.Average.from_output("top5")
+    top1_real: metrics.Average.from_fun(_is_really_right)
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageClassification:
     """Pictures with one label each: cross-entropy, top-1 and top-5 accuracy.
@@ -107,26 +122,34 @@ class ImageClassification:
         right = logits.argmax(-1) == shares.argmax(-1)
         return losses.mean(), {"top1": right.mean()}
 
-    def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics:
-        """Loss, top-1 and top-5 of a host batch under the configured eval preset."""
+    def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics | ReassessedMetrics:
+        """Loss and accuracies of a host batch under the configured eval preset."""
         return score_batch(self.spec, self.model, self.eval_views_on_host, params, batch)
 
 
 def score_batch(
     spec: ModelSpec, model: nn.Module, views_on_host: bool, params: Params, batch: Batch
-) -> ClassificationMetrics:
+) -> ClassificationMetrics | ReassessedMetrics:
     """Loss, top-1 and top-5 of a host batch; the loss is that of `spec.output`.
 
-    With `views_on_host` its pictures are N x N already, as the eval preset cuts them.
+    With `views_on_host` its pictures are N x N already, as the eval preset cuts them. With `real`,
+    bool [B, K], in the batch, accuracy by ReaL's labels comes besides; see `real_labels`.
     """
     images, labels = batch["image"], batch["label"]
     if not views_on_host:
         images = eval_view(spec, images)
     logits = view_logits(spec, model, params, images)
     _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
-    return ClassificationMetrics.single_from_model_output(
-        loss=cross_entropies(spec.output, logits, class_shares(labels, spec.num_classes)),
-        top1=(logits.argmax(-1) == labels).astype(jnp.float32),
-        top5=(best == labels[:, None]).any(-1).astype(jnp.float32),
-        mask=batch["mask"].astype(bool),
+    outputs = {
+        "loss": cross_entropies(spec.output, logits, class_shares(labels, spec.num_classes)),
+        "top1": (logits.argmax(-1) == labels).astype(jnp.float32),
+        "top5": (best == labels[:, None]).any(-1).astype(jnp.float32),
+        "mask": batch["mask"].astype(bool),
+    }
+    if "real" not in batch:
+        return ClassificationMetrics.single_from_model_output(**outputs)
+    real = batch["real"]
+    right = jnp.take_along_axis(real, logits.argmax(-1)[:, None], axis=-1)[:, 0]
+    return ReassessedMetrics.single_from_model_output(
+        **outputs, right=right.astype(jnp.float32), real=real
     )

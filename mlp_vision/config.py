@@ -65,6 +65,7 @@ class ImageDataConfig(DataConfig):
     """Which pictures, and how the model sees them."""
 
     name: str
+    label: str | None
     data_dir: str | None
     train_split: str
     eval_splits: dict[str, str]
@@ -73,6 +74,7 @@ class ImageDataConfig(DataConfig):
     value_range: ValueRange | None
     permutation: Permutation | None
     permuted_patch: PositiveInt | None
+    real_labels: str | None
 
 
 @frozen_settings

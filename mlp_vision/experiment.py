@@ -18,10 +18,12 @@ from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
 from mlp_core.run import check_evaluation, check_parameters, run_task
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
+from mlp_core.source import Source
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
+from mlp_vision.datasets.real_labels import RealLabels, open_real_labels
 from mlp_vision.host_views import EvalView, TrainView
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.models import TENSOR_PARALLEL
@@ -48,6 +50,7 @@ class Prepared:
     dataset: ImageDataset
     spec: ModelSpec
     weights: Weights | None  # None: random, or a checkpoint is there to go on with.
+    real_labels: RealLabels | None = None
 
 
 def prepare(config: ConfigDict, workdir: Path) -> Prepared:
@@ -63,7 +66,10 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     if init.weights and not resumes:
         start = spec_before_fetching(init.weights, init.mirror)
     check_before_fetching(settings, start, saved)
+    real_labels = open_real_labels(settings.data.real_labels)
     dataset, weights_path = fetch(settings, needs_weights=not resumes)
+    if real_labels:
+        real_labels.check(dataset, settings.data.eval_splits.values())
     plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
     make_schedule(settings.schedule, plan.total, plan.warmup)
     weights = open_weights(weights_path) if weights_path else None
@@ -79,7 +85,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
         check_fit(weights, spec, init.head)
         for line in departures(settings, weights.spec):
             say(line)
-    return Prepared(settings, dataset, spec, weights)
+    return Prepared(settings, dataset, spec, weights, real_labels)
 
 
 def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
@@ -100,7 +106,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         say("Dry run: configuration, data and weights are in order; nothing was trained.")
         return {}
     settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
-    task = build_task(settings, dataset, spec, prepared.weights)
+    task = build_task(settings, dataset, spec, prepared.weights, prepared.real_labels)
     files = {RunFiles.of(workdir).model.name: spec.to_json() + "\n"}
     results = run_task(task, settings, config, workdir, files, NEXT_STEPS)
     if not dataset.in_memory and (summary := task.train_source.bad_pictures()):
@@ -113,6 +119,7 @@ def build_task(
     dataset: ImageDataset,
     spec: ModelSpec,
     weights: Weights | None = None,
+    real_labels: RealLabels | None = None,
 ) -> ImageClassification:
     """The task that a run trains: model, augmentation, loss, and the data of all its splits.
 
@@ -126,14 +133,17 @@ def build_task(
     )
     eval_view = EvalView(spec.image_size, spec.eval_preset)
     on_host = policy is not None or not dataset.in_memory
+
+    def eval_source(split: str) -> Source:
+        source = open_source(dataset, split, eval_view)
+        return real_labels.beside(source, dataset, split) if real_labels else source
+
     return ImageClassification(
         spec=spec,
         model=build_model(settings, spec),
         train_views=augment,
         train_source=open_source(dataset, data.train_split, train_view, settings.seed, on_host),
-        eval_sources={
-            name: open_source(dataset, split, eval_view) for name, split in data.eval_splits.items()
-        },
+        eval_sources={name: eval_source(split) for name, split in data.eval_splits.items()},
         train_views_on_host=on_host,
         eval_views_on_host=not dataset.in_memory,
         label_smoothing=settings.loss.label_smoothing,
@@ -186,16 +196,16 @@ def fetch(
         MissingError: tells all that is missing at once.
         UserError: the data set has not the splits that the configuration names.
     """
-    dataset, weights, missing = None, None, []
+    data, dataset, weights, missing = settings.data, None, None, []
     with noted(missing):
-        dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
+        dataset = open_image_dataset(data.name, data.data_dir, data.label)
     with noted(missing):
         if settings.init.weights and needs_weights:
             weights = locate_weights(settings.init.weights, settings.init.mirror)
     if missing:
         missing.append("(configs/mixer_digits.py needs no download.)")
         raise MissingError("\n".join(missing))
-    check_splits(dataset, settings.data.train_split, settings.data.eval_splits)
+    check_splits(dataset, data.train_split, data.eval_splits)
     return dataset, weights
 
 

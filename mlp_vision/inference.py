@@ -1,7 +1,7 @@
 """Weights and a data set made ready to go through it: what scoring and feature extraction share."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,7 @@ from mlp_core.source import Source
 from mlp_core.task import Params
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
+from mlp_vision.datasets.real_labels import RealLabels, open_real_labels
 from mlp_vision.host_views import EvalView
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.pretrained import load_params
@@ -34,6 +35,7 @@ class Inference:
     dataset: ImageDataset
     batch_size: int  # Over all devices.
     mesh: Mesh
+    real_labels: RealLabels | None
 
     def source(self, split: str) -> Source:
         """A split's examples; the eval preset is applied to them where they are read, or later."""
@@ -45,7 +47,7 @@ class Inference:
 def open_inference(
     config: ConfigDict,
     source: str,
-    splits: Iterable[str],
+    splits: Collection[str],
     adapt: Callable[[ModelSpec], ModelSpec],
     check: Callable[[ModelSpec, ImageDataset], None],
 ) -> Inference:
@@ -62,14 +64,18 @@ def open_inference(
         UserError: weights or data cannot be had, or do not suit.
     """
     settings = parse_config(ImageClassificationConfig, config)
+    data = settings.data
     batch_size, mesh = settings.evaluation.global_batch_size, make_mesh()
     check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
     known = spec_before_fetching(source, settings.init.mirror)
     spec = adapt(known) if known else None
     with first_host_first("preparation of data and weights"):
-        dataset = open_image_dataset(settings.data.name, settings.data.data_dir)
+        real_labels = open_real_labels(data.real_labels)
+        dataset = open_image_dataset(data.name, data.data_dir, data.label)
         for split in splits:
             check_split("split", dataset, split)
+        if real_labels:
+            real_labels.check(dataset, splits)
         if spec:
             check(spec, dataset)
         weights = open_weights(locate_weights(source, settings.init.mirror))
@@ -77,4 +83,4 @@ def open_inference(
     check(spec, dataset)
     params = jax.device_put(load_params(weights, spec, "auto"), replicated(mesh))
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
-    return Inference(spec, model, params, dataset, batch_size, mesh)
+    return Inference(spec, model, params, dataset, batch_size, mesh, real_labels)

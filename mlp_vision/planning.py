@@ -31,7 +31,9 @@ def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> 
     """
     settings = on_platform(parse_config(ImageClassificationConfig, config), platform)
     data = settings.data
-    dataset = find_dataset(data.name, data.data_dir) or _told_dataset(settings, num_examples)
+    dataset = find_dataset(data.name, data.data_dir, data.label) or _told_dataset(
+        settings, num_examples
+    )
     spec = wanted_spec(settings, None, num_classes(settings, dataset), tuple(dataset.class_names))
     task = build_task(settings, dataset, spec)
     picture = (spec.image_size, spec.image_size)

@@ -17,6 +17,7 @@ from mlp_core.preparation import (
     prepare_dataset,
     prepare_weights,
     say_flags,
+    size_in_words,
 )
 from mlp_core.weight_sources import CONFIG_FILE
 from mlp_vision.config import ImageClassificationConfig, ImageDataConfig, InitConfig
@@ -25,6 +26,7 @@ from mlp_vision.datasets.image_dataset import (
     is_folder_of_pictures,
     open_image_dataset,
 )
+from mlp_vision.datasets.real_labels import locate_real_labels, open_real_labels
 from mlp_vision.published_weights import PUBLISHED, locate_weights
 
 
@@ -34,8 +36,9 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
     Args:
       config: the experiment.
       directory: a folder that all hosts of a pod see; a data set by name goes into
-        `directory`/tfds, weights from the web into `directory`/weights; what the configuration
-        names by its path stays there. None: where a run on this machine looks.
+        `directory`/tfds, weights from the web into `directory`/weights, ReaL's labels from there
+        into `directory`/labels; what the configuration names by its path stays there. None: where a
+        run on this machine looks.
 
     Returns:
         The flags with which a run finds everything; none are needed without `directory`.
@@ -53,6 +56,8 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
         flags += _prepare_dataset(settings.data, directory)
     with noted(missing):
         flags += _prepare_weights(settings.init, directory)
+    with noted(missing):
+        flags += _prepare_real_labels(settings.data.real_labels, directory)
     if missing:
         raise MissingError("\n".join(missing))
     say_flags(flags)
@@ -61,13 +66,13 @@ def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
 
 def _prepare_dataset(data: ImageDataConfig, directory: Path | None) -> list[str]:
     if is_folder_of_pictures(data.name):
-        dataset = open_image_dataset(data.name, None)
+        dataset = open_image_dataset(data.name, None, data.label)
         check_splits(dataset, data.train_split, data.eval_splits)
         say(f"Data set {data.name}: {THERE}, a folder of pictures")
         return []
     data_dir = data_dir_of(data.data_dir, directory)
     folder = prepare_dataset(data.name, data_dir, OWN_BUILDERS)
-    dataset = open_image_dataset(data.name, data_dir)
+    dataset = open_image_dataset(data.name, data_dir, data.label)
     check_splits(dataset, data.train_split, data.eval_splits)
     return data_dir_flags(directory, [folder])
 
@@ -83,6 +88,16 @@ def _prepare_weights(init: InitConfig, directory: Path | None) -> list[str]:
     if source in PUBLISHED:
         return [f"--config.init.mirror={directory / 'weights'}"]
     return [f"--config.init.weights={place}"]
+
+
+def _prepare_real_labels(source: str | None, directory: Path | None) -> list[str]:
+    if source is None:
+        return []
+    path = locate_real_labels(source, directory and directory / "labels")
+    open_real_labels(str(path))
+    say(f"ReaL's labels {source}: {size_in_words(path)}")
+    is_moved = directory is not None and path.is_relative_to(directory)
+    return [f"--config.data.real_labels={path}"] if is_moved else []
 
 
 def _place_in(folder: Path, source: str) -> Path | None:

@@ -31,7 +31,8 @@ def score(
       fields_set: fields that hold whatever the weights say, such as {"data.image_size": 448}.
       splits: TFDS splits by the name under which they are told.
 
-    Returns metrics by name, such as `test/top1`.
+    Returns metrics by name, such as `test/top1`; with `config.data.real_labels` also
+    `test/top1_real`, for a split of ImageNet's validation pictures.
 
     Raises:
         UserError: weights or data cannot be had, or are not for the same classes.
@@ -54,6 +55,8 @@ def score(
     results = {}
     for name, split in splits.items():
         examples = inference.source(split)
+        if inference.real_labels:
+            examples = inference.real_labels.beside(examples, dataset, split)
         with limited(60 * config.train.stall_limit):
             metrics = evaluate(
                 step, inference.params, name, examples, inference.batch_size, inference.mesh
@@ -61,7 +64,14 @@ def score(
         results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
         say(
             f"{dataset.name} {name} ({split}, {len(examples):,} pictures): "
-            f"top-1 {100 * metrics['top1']:.2f} %, top-5 {100 * metrics['top5']:.2f} %, "
-            f"loss {metrics['loss']:.4f}; {spec.preprocessing()}"
+            f"{_in_words(metrics)}, loss {metrics['loss']:.4f}; {spec.preprocessing()}"
         )
     return results
+
+
+def _in_words(metrics: Mapping[str, float]) -> str:
+    """The accuracies of a split: "top-1 76.44 %, top-5 92.23 %"."""
+    words = {"top1": "top-1", "top5": "top-5", "top1_real": "ReaL top-1"}
+    return ", ".join(
+        f"{word} {100 * metrics[name]:.2f} %" for name, word in words.items() if name in metrics
+    )

@@ -9,7 +9,6 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
-from mlp_core.grid import at_point, parse_grid
 from mlp_core.report.benchmark_lines import read_benchmarks
 from mlp_core.report.filled_tables import fill, other_runs
 from mlp_core.report.html_page import html_page
@@ -61,11 +60,7 @@ def write_report(
 
     @functools.cache
     def open_recipe(name: str) -> Recipe:
-        file, *changes = name.split(" ")
-        config = open_config(*file.partition(":")[::2])
-        if changes:
-            config = at_point(config, parse_grid(config, changes)[0])
-        return Recipe(name, config)
+        return Recipe.of(name, open_config)
 
     tables = []
     for package in packages:

@@ -5,13 +5,14 @@ that the config's own sweep chooses from. All else counts, the duration first of
 """
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from mlp_core.grid import parse_grid
+from mlp_core.grid import at_point, parse_grid
 from mlp_core.parameters import flatten
 from mlp_core.run_directory import NOT_OF_THE_RUN, by_field, lines_of_differences
 
@@ -29,24 +30,39 @@ class Recipe:
     name: str
     config: ConfigDict
 
+    @classmethod
+    def of(cls, name: str, open_config: Callable[[str, str], ConfigDict]) -> "Recipe":
+        """The recipe that a table names: "gmlp_mlm_c4:l36 model.gating=linear".
+
+        `open_config` gives the experiment of a config file's name and the text behind its colon.
+        """
+        file, *changes = name.split(" ")
+        config = open_config(*file.partition(":")[::2])
+        if changes:
+            config = at_point(config, parse_grid(config, changes)[0])
+        return cls(name, config)
+
     def differences(self, config: Mapping[str, Any], metric: str) -> list[str]:
         """How a run's configuration departs from it, in lines; none for a run of the recipe.
 
         Of evaluations only the split of `metric` counts.
         """
-        there, here = _values(config, metric), _values(self._final(), metric)
-        for name, values in self._swept().items():
+        there = _values(flatten(dict(config)), metric)
+        here = _values(self._final, metric)
+        for name, values in self._swept.items():
             if name in here and there.get(name) in values:
                 here[name] = there[name]
         return lines_of_differences(by_field(there), by_field(here), "in the recipe")
 
+    @functools.cached_property  # A report sets it beside every run.
     def _final(self) -> dict[str, Any]:
-        """Its values, of the final run where its sweep ends with one."""
+        """Its values by slash-separated names, of the final run where its sweep ends with one."""
         values = json.loads(json.dumps(self.config.to_dict()))
         if train_split := values["sweep"]["train_split"]:
             values["data"]["train_split"] = train_split
-        return values
+        return flatten(values)
 
+    @functools.cached_property
     def _swept(self) -> dict[str, list[Any]]:
         if not self.config.sweep.grid:
             return {}
@@ -58,7 +74,7 @@ def _values(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
     split = f"data/eval_splits/{metric.split('/')[0]}"
     return {
         name: value
-        for name, value in flatten(dict(config)).items()
+        for name, value in config.items()
         if value not in (None, [])
         and not name.startswith(FREE)
         and (not name.startswith("data/eval_splits/") or name == split)

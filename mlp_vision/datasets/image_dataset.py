@@ -1,5 +1,6 @@
 """Image data sets: by name, prepared on disk by TFDS, or folders of pictures."""
 
+import dataclasses
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -22,15 +23,17 @@ from mlp_core.datasets.tfrecord import TfrecordSource
 from mlp_core.errors import UserError
 from mlp_core.source import Source
 from mlp_vision.datasets.array_views import ArrayViews
+from mlp_vision.datasets.binary_pictures import in_full_brightness
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.digits import Digits
 from mlp_vision.datasets.flowers import Flowers102
 from mlp_vision.datasets.image_codec import BadPictureError, decode_rgb
 from mlp_vision.datasets.image_folder import FolderDataset
+from mlp_vision.datasets.labels import Label, find_label
 from mlp_vision.datasets.pets import Pets
 from mlp_vision.datasets.photos import PhotoSource
 from mlp_vision.datasets.synthetic import Synthetic
-from mlp_vision.datasets.tfds_records import TfdsRecords
+from mlp_vision.datasets.tfds_records import TfdsRecords, skipped_pictures
 from mlp_vision.host_views import View
 
 OWN_BUILDERS = {
@@ -66,8 +69,21 @@ def open_source(
     return PhotoSource(f"{dataset.name}, {split}", dataset.records(split), view, seed)
 
 
+@dataclasses.dataclass(frozen=True)
 class TfdsDataset(LabelledDataset):
     """Pictures that TFDS has prepared."""
+
+    label: Label
+
+    @property
+    def num_classes(self) -> int:
+        """How many different labels there are."""
+        return len(self.label.class_names)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the labels, in order; numbers where the data set has none."""
+        return list(self.label.class_names)
 
     @property
     def in_memory(self) -> bool:
@@ -101,10 +117,10 @@ class TfdsDataset(LabelledDataset):
             UserError: a file cannot be read.
         """
         with damage_told(f"data set {self.name!r}"):
-            return TfdsRecords(self.name, self.builder, split)
+            return TfdsRecords(self.name, self.builder, split, self.label)
 
     def _read(self, split: str) -> dict[str, np.ndarray]:
-        decoders = {"image": tfds.decode.SkipDecoding()}
+        decoders = skipped_pictures(self.builder.info.features)
         if self.builder.info.file_format == tfds.core.FileFormat.TFRECORD:
             records = TfrecordSource(self.builder, split, decoders)
         else:
@@ -117,7 +133,7 @@ class TfdsDataset(LabelledDataset):
             block = range(first, min(first + DECODE_BLOCK, len(records)))
             for i, record in zip(block, records.__getitems__(list(block)), strict=True):
                 try:
-                    picture = decode_rgb(record["image"])
+                    picture = decode_rgb(in_full_brightness(self.builder.name, record["image"]))
                     if picture.shape != images.shape[1:]:
                         raise BadPictureError(f"not of {height} x {width} pixels")
                 except BadPictureError as error:
@@ -125,7 +141,7 @@ class TfdsDataset(LabelledDataset):
                         f"{self.name}, split {split}, example {i}: the picture is {error}."
                     ) from error
                 images[i] = picture
-                labels[i] = record["label"]
+                labels[i] = self.label.of(record)
 
         starts = range(0, len(records), DECODE_BLOCK)
         with ThreadPoolExecutor() as pool:
@@ -142,21 +158,29 @@ class TfdsDataset(LabelledDataset):
         return {"image": images, "label": labels}
 
 
-def open_image_dataset(name: str, data_dir: str | None) -> ImageDataset:
+def open_image_dataset(name: str, data_dir: str | None, label: str | None = None) -> ImageDataset:
     """Finds a data set on disk, or downloads and prepares it where a builder of ours can.
 
     Args:
       name: a TFDS name, or the path of a directory that TFDS prepared or of a folder of pictures
         (see `image_folder`).
       data_dir: where TFDS data lie; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+      label: what to classify by, see `labels.find_label`; None for the feature `label`.
 
     Raises:
         UserError: it is nowhere and cannot be had, or is not of the kind that can be trained on.
     """
     if is_folder_of_pictures(name):
+        if label is not None:
+            raise UserError(
+                f"config.data.label: {name} is a folder of pictures, whose labels are the names of "
+                f"their folders, and not {label!r}; leave it unset."
+            )
         return FolderDataset(Path(name).expanduser())
-    dataset = TfdsDataset(name, open_prepared(name, data_dir, OWN_BUILDERS))
-    _check_kind(dataset)
+    builder = open_prepared(name, data_dir, OWN_BUILDERS)
+    _check_pictures(name, builder)
+    dataset = TfdsDataset(name, builder, find_label(name, builder.info.features, label))
+    _check_format(dataset)
     return dataset
 
 
@@ -165,23 +189,22 @@ def is_folder_of_pictures(name: str) -> bool:
     return is_own_folder(name, OWN_BUILDERS)
 
 
-def _check_kind(dataset: TfdsDataset) -> None:
-    name, builder = dataset.name, dataset.builder
+def _check_pictures(name: str, builder: tfds.core.DatasetBuilder) -> None:
     features = builder.info.features
-    if not {"image", "label"} <= set(features):
+    if "image" not in features:
         raise UserError(
-            f"config.data.name: {name} has no features `image` and `label` to classify by; it has "
+            f"config.data.name: {name} has no feature `image` to classify; it has "
             f"{', '.join(features)}."
-        )
-    if not isinstance(features["label"], tfds.features.ClassLabel):
-        raise UserError(
-            f"config.data.name: `label` of {name} is no class label; it is {features['label']}."
         )
     if features["image"].np_dtype != np.uint8:
         raise UserError(
             f"config.data.name: the pictures of {name} are {features['image'].np_dtype}; only "
             "8 bits a channel are read."
         )
+
+
+def _check_format(dataset: TfdsDataset) -> None:
+    name, builder = dataset.name, dataset.builder
     if not dataset.in_memory and builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise UserError(
             f"config.data.name: the pictures of {name} lie in {builder.info.file_format.value} "

@@ -71,6 +71,10 @@ class FolderRecords:
         """The file's path below the data set's folder."""
         return self._paths[index]
 
+    def file_name(self, index: int) -> str:
+        """The file's name."""
+        return os.path.basename(self._paths[index])
+
 
 class FolderDataset:
     """A folder of pictures of any size; splits are scanned when they are first asked for.

@@ -4,7 +4,6 @@ Nothing is fetched and no picture is read.
 """
 
 import dataclasses
-from pathlib import Path
 
 from mlp_core.datasets.prepared import find_prepared
 from mlp_core.planning.known_dataset import CountedExamples, KnownDataset
@@ -13,7 +12,6 @@ from mlp_vision.datasets.image_dataset import (
     is_folder_of_pictures,
     open_image_dataset,
 )
-from mlp_vision.datasets.image_folder import FolderDataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +52,17 @@ KNOWN = {
 }
 
 
-def find_dataset(name: str, data_dir: str | None) -> ImageDataset | None:
-    """What is known of a data set, or None.
+def find_dataset(name: str, data_dir: str | None, label: str | None = None) -> ImageDataset | None:
+    """What is known of a data set, or None; see `open_image_dataset`.
 
     Raises:
         UserError: it lies on this machine and is damaged, or is no data set of pictures.
     """
     if is_folder_of_pictures(name):
-        return FolderDataset(Path(name).expanduser())
+        return open_image_dataset(name, data_dir, label)
     if find_prepared(name, data_dir) is None:
         return KNOWN.get(name)
-    dataset = open_image_dataset(name, data_dir)
+    dataset = open_image_dataset(name, data_dir, label)
     shape = dataset.builder.info.features["image"].shape[:2] if dataset.in_memory else None
     sizes = {split: dataset.num_examples(split) for split in dataset.splits}
     return KnownPictures(name, dataset.num_classes, sizes, shape)

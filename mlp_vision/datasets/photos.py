@@ -39,6 +39,13 @@ class PhotoRecords(Protocol):
     def name(self, index: int) -> str:
         """What to call an example when it is bad."""
 
+    def file_name(self, index: int) -> str:
+        """The name under which its picture was published, without folders.
+
+        Raises:
+            UserError: the data set does not tell it.
+        """
+
 
 class PhotoSource:
     """A split of photographs as a `Source` of `image`, uint8 [B, N, N, 3], and `label`, int32 [B].

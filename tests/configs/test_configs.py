@@ -37,7 +37,8 @@ def test_the_grid_of_a_config_can_be_swept_also_in_its_smoke_version(path):
         points = parse_grid(config, config.sweep.grid)
         members = [Run(point, at_point(config, point), path) for point in points]
         runs = list(members)
-        if config.sweep.train_split and not differ_in_seed_only(points):  # Something to choose.
+        # Else there is nothing to choose for a final run, or nothing more to train it on.
+        if not differ_in_seed_only(points) and config.sweep.train_split:
             runs += [final_run(member, path) for member in members]
         for run in runs:
             parse_config(settings_class, run.config)

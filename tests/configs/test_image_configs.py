@@ -4,7 +4,10 @@ import jax
 import pytest
 
 from configs import common
+from configs.vtab_tasks import TASKS
 from mlp_core.config import parse_config
+from mlp_core.datasets.splits import parts_of
+from mlp_core.grid import at_point, parse_grid
 from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
 from mlp_core.plan import Plan
 from mlp_vision import experiment
@@ -136,6 +139,46 @@ def test_at_448_pixels_only_resolution_crop_and_memory_differ():
     assert large == small
 
 
+def vtab(arg):
+    return parse_config(
+        ImageClassificationConfig, load(ROOT / "configs" / "mixer_b16_vtab.py", arg)
+    )
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_of_vtab_has_800_200_and_disjoint_test_pictures(name):
+    settings = vtab(name)
+    assert settings.data.name == TASKS[name].dataset and settings.data.label == TASKS[name].label
+    sizes = dict.fromkeys(("train", "validation", "test"), 800_000)
+    parts = {
+        split: {(where, i) for where, cut in parts_of(text, sizes, sizes.get)
+                for i in range(800_000)[cut]}
+        for split, text in (
+            ("train", settings.data.train_split), *settings.data.eval_splits.items(),
+            ("all", settings.sweep.train_split),
+        )
+    }  # fmt: skip
+    assert len(parts["train"]) == 800 and len(parts["validation"]) == 200
+    assert parts["all"] == parts["train"] | parts["validation"] and len(parts["all"]) == 1000
+    assert parts["test"] and not parts["test"] & parts["all"]
+
+
+def test_vtab_is_19_tasks_by_the_published_recipe():
+    groups = [task.group for task in TASKS.values()]
+    assert [groups.count(g) for g in ("natural", "specialized", "structured")] == [7, 4, 8]
+    for name, task in TASKS.items():
+        settings = vtab(name)
+        assert Plan.of(settings, 1000).total == 2500 and settings.train.global_batch_size == 512
+        assert settings.sweep.grid == ("schedule.peak_learning_rate=0.003,0.01,0.03",)
+        assert settings.optimizer.name == "sgd" and settings.optimizer.weight_decay == 0
+        assert settings.data.image_size == task.image_size and task.image_size in (224, 448)
+        assert settings.augment.flip == (task.group == "natural" and name != "svhn")
+    smoke = vtab("clevr_count,smoke")
+    assert (smoke.data.name, smoke.data.label) == ("synthetic", None)
+    with pytest.raises(ValueError, match="no task 'clever'; choose from caltech101"):
+        vtab("clever")
+
+
 # Table 4 of MLP-Mixer: magnitude, mixup; and big_vision's for what the paper leaves open.
 IMAGENET_SCRATCH = {
     "mixer_b16_imagenet_scratch": (15.0, 0.5, -6.9),
@@ -188,6 +231,42 @@ def test_the_settings_for_large_data_are_the_papers(size, epochs, rate):
 def test_a_size_for_large_data_that_there_is_not_is_told(arg, message):
     with pytest.raises(ValueError, match=message):
         load(ROOT / "configs" / "mixer_large_data.py", arg)
+
+
+def data_sizes(arg):
+    config = load(ROOT / "configs" / "mixer_data_sizes.py", arg)
+    points = parse_grid(config, config.sweep.grid)
+    return [parse_config(ImageClassificationConfig, at_point(config, point)) for point in points]
+
+
+def test_sizes_of_data_are_compared_after_the_same_number_of_pictures():
+    sizes = {"full": 14_197_122}
+    large = data_sizes("large")
+    shares = [
+        sum(len(range(sizes[s])[cut]) for s, cut in parts_of(m.data.train_split, sizes, sizes.get))
+        for m in large
+    ]
+    whole = 14_197_122 - 51_200
+    assert shares == [round(part * whole) for part in (0.03, 0.1, 0.3, 1)] * 2
+    assert [m.model.name for m in large] == ["mixer_b32"] * 4 + ["mixer_l32"] * 4
+    assert {Plan.of(m, n).total for m, n in zip(large, shares, strict=True)} == {
+        round(7 * whole / 4096)
+    }
+    held_out = set(large[0].data.eval_splits.values())
+    assert held_out == {"full[25600:51200]", "full[:25600]"}  # None of it is trained on.
+
+
+def test_the_trial_of_data_sizes_holds_out_what_it_judges_by_and_trains_no_final_run():
+    members = data_sizes("")
+    assert len(members) == 6 and {m.sweep.train_split for m in members} == {None}
+    assert {m.data.eval_splits["validation"] for m in members} == {"train[98%:]"}
+    assert {Plan.of(m, n).total for m in members for n in (500, 49_000)} == {300}
+    for arg in ("smoke", "large,smoke"):
+        assert {m.data.name for m in data_sizes(arg)} == {"synthetic"}
+        assert all(m.data.train_split.startswith("train[:") for m in data_sizes(arg))
+        assert {m.sweep.train_split for m in data_sizes(arg)} == {None}
+    with pytest.raises(ValueError, match="no sweep 'huge'; choose from cifar10, large"):
+        data_sizes("huge")
 
 
 @pytest.mark.parametrize("size, survival", [("ti16", 1.0), ("s16", 0.95), ("b16", 0.8)])

@@ -95,3 +95,22 @@ def test_among_seeds_nothing_is_chosen_and_median_and_spread_are_told(tmp_path, 
     ) in text
     assert "best" not in text.lower() and not (tmp_path / "best").exists()
     assert "no final run: among seeds" in capsys.readouterr().out
+
+
+def test_parts_of_a_training_set_stand_in_the_order_of_their_sizes(tmp_path):
+    config = held_out()
+    config.sweep.train_split = None
+    splits = ["train[:5%]", "train[:10%]", "train[:80%]"]
+    for i, split in enumerate(splits):
+        member = copy.deepcopy(config)
+        member.data.train_split = split
+        folder = tmp_path / f"data.train_split={split}"
+        (folder / "checkpoints" / "5").mkdir(parents=True)
+        save_config(folder, member)
+        save_results(folder, {"validation/top1": 0.5 + 0.1 * i, "test/top1": 0.4})
+    # As texts, 10 comes before 5.
+    grid = ["data.train_split=train[:80%],train[:10%],train[:5%]"]
+    assert run_sweep(experiment, config, grid, tmp_path)
+    rows = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if "train[" in line]
+    assert [row.split(" | ")[0] for row in rows[:3]] == [f"| {split}" for split in splits]
+    assert not (tmp_path / "best").exists()

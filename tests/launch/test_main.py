@@ -152,7 +152,7 @@ MISTAKES = {
     "patch": ([DIGITS, "--config.model.patch_size=3"], "patches of 3 pixels do not divide"),
     "batch": ([DIGITS, "--config.train.grad_accum_steps=3"], "config.train.global_batch_size: 128"),
     "classes": ([DIGITS, "--config.model.num_classes=5"], "config.model.num_classes: 5 is too few"),
-    "model": ([DIGITS, "--config.model.name=vit"], "no model 'vit'"),
+    "model": ([DIGITS, "--config.model.name=resmlp"], "no model 'resmlp'"),
     "split": ([DIGITS, "--config.data.train_split=dev"], "no split 'dev'"),
     "metric": ([DIGITS, "--config.evaluation.best_metric=dev/top1"], "is not measured"),
     "range": (

@@ -15,13 +15,13 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 import jax
@@ -36,7 +36,27 @@ MakeRows = Callable[[int, slice], tuple[Batch, Any]]
 
 PATIENCE = 5  # Seconds until it is known how a process ended.
 SLOTS = 3  # Batches that are made at the same time or wait.
-SPAWN = multiprocessing.get_context("spawn")  # A fork would copy the threads' locks.
+
+
+class DeafProcess(SpawnProcess):
+    """A process that SIGTERM does not reach, see `ctrl_c_waits`, so that only SIGKILL ends it.
+
+    When a worker has ended, its pool terminates the others and waits for them; from Python 3.12 on
+    whoever uses the pool meanwhile waits, too.
+    """
+
+    def terminate(self) -> None:
+        """Ends it."""
+        self.kill()
+
+
+class DeafContext(SpawnContext):
+    """Starts such processes anew: a fork would copy the threads' locks."""
+
+    Process = DeafProcess
+
+
+SPAWN = DeafContext()
 
 
 def available_cores() -> int:
@@ -140,12 +160,9 @@ def ctrl_c_waits() -> Iterator[None]:
 def end_pool(pool: ProcessPoolExecutor, workers: set[multiprocessing.Process]) -> None:
     """Ends a pool whose workers are deaf to SIGTERM, when they are done with what they are at.
 
-    If one has been killed the others are, too: it may have held a lock that they wait for, and the
-    pool, which asks them to end by SIGTERM, would wait for them. So would `shutdown`, in its turn
-    for the pool (Python 3.12 and later), hence the thread.
+    If one has been killed the others are, too: it may have held a lock that they wait for.
     """
-    shutdown = functools.partial(pool.shutdown, wait=False, cancel_futures=True)
-    threading.Thread(target=shutdown, daemon=True).start()
+    pool.shutdown(wait=False, cancel_futures=True)
     while any(worker.is_alive() for worker in workers):
         if any(worker.exitcode for worker in workers):
             for worker in workers:

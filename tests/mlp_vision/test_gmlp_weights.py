@@ -121,7 +121,7 @@ def test_a_description_without_an_architecture_is_that_of_a_mixer():
     spec = MixerSpec(**sizes, **GOOGLE_NUMERICS)
     older = {n: value for n, value in json.loads(spec.to_json()).items() if n != "architecture"}
     assert spec_from_json(json.dumps(older), Path("model.json")) == spec
-    for text in ("[]", "1", '{"architecture": "vit"}', '{"architecture": []}'):
+    for text in ("[]", "1", '{"architecture": "resmlp"}', '{"architecture": []}'):
         with pytest.raises(UserError, match="does not describe a model of this project"):
             spec_from_json(text, Path("model.json"))
 

@@ -177,6 +177,6 @@ def test_the_command_measures_both_steps_at_another_size(tmp_path):
 
 
 def test_the_command_refuses_an_unknown_model():
-    run = command("--models=mixer_s32,vit_b16")
-    assert run.returncode == 2 and "there is no model 'vit_b16'" in run.stderr
+    run = command("--models=mixer_s32,resmlp_s12")
+    assert run.returncode == 2 and "there is no model 'resmlp_s12'" in run.stderr
     assert "Traceback" not in run.stderr and "|" not in run.stdout

@@ -163,7 +163,7 @@ def break_not_arrays(path):
         (break_flip_a_byte, "damaged"),
         (break_pickle, "damaged|object"),
         (break_integers, "head/bias holds int64"),
-        (break_foreign, "no weights of an MLP-Mixer"),
+        (break_foreign, "no weights of a model"),
         (break_not_arrays, "not a file of arrays"),
     ],
 )

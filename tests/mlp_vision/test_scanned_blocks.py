@@ -29,6 +29,9 @@ def config_of(data_dir, start, scanned):
     config.train.update(duration="4 steps", ema_decay=0.5, scan_layers=scanned)
     config.train.remat = "blocks" if scanned else "none"
     config.model.update(dropout_rate=0.0, stochastic_depth=0.0)  # Layouts draw differently.
+    # Adam's steps are as large where a gradient is nothing but rounding errors.
+    config.optimizer.update(name="sgd", weight_decay=0.0)
+    config.schedule.peak_learning_rate = 0.1
     config.evaluation.every = config.checkpoint.every = "2 steps"
     return config
 

@@ -77,6 +77,7 @@ def end(process):
     return process.returncode, stdout, stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_fails_in_part_is_interrupted_goes_on_and_changes_its_mind(start):
     # 1e-9 learns nothing and 1e30 is not finite.
     workdir = start.workdir

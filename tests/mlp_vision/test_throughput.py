@@ -141,6 +141,7 @@ def command(*flags):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_measures_the_smallest_mixer_beside_the_paper(tmp_path):
     file = tmp_path / "speed.jsonl"
     run = command("--models=mixer_s32", "--batch_size=1", "--steps=forward", f"--json={file}")

@@ -66,6 +66,7 @@ def assert_both_refuse(processes, sentence):
     assert all(sentence in end.err and len(end.errors) == 1 for end in ends), ends
 
 
+@pytest.mark.slow
 def test_hosts_with_another_config_or_folder_are_refused_on_all(tmp_path):
     here, there = (f"--workdir={tmp_path / name}" for name in ("here", "there"))
     other_seed = start_pair([*DIGITS, here], ["--config.seed=1"])

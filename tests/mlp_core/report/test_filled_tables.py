@@ -13,6 +13,8 @@ from mlp_core.report.runs import read_runs
 from mlp_core.report.sections import sections
 from tests.mlp_core.report.tiny_runs import model_costs, open_recipe, recipe_config, table
 
+pytestmark = pytest.mark.slow  # Three runs are trained for it.
+
 
 def scores(folder, *names):
     return [json.loads((folder / n / "results.json").read_text())["test/top1"] for n in names]

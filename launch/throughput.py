@@ -31,7 +31,12 @@ COMPUTE_DTYPE = flags.DEFINE_enum(
 STEPS = flags.DEFINE_list("steps", ["forward", "training"], "Which steps to measure.")
 JSON = flags.DEFINE_string("json", None, "File to write a line of JSON a model to.")
 
-RECIPES = {"mixer": "mixer_b16_imagenet_scratch", "gmlp": "gmlp_s16_imagenet"}
+RECIPES = {  # By architecture.
+    "mixer": "mixer_b16_imagenet_scratch",
+    "gmlp": "gmlp_s16_imagenet",
+    "vit": "vit_imagenet_scratch",
+    "resnet": "resnet_imagenet_scratch",
+}
 
 
 def main() -> None:
@@ -49,12 +54,14 @@ def main() -> None:
 
 
 def open_recipe(model: str) -> ConfigDict:
-    """The recipe on ImageNet of a model's family, with the sizes of the flags."""
+    """The recipe on ImageNet of a model's architecture, with the sizes of the flags."""
     import jax  # Here so that --help and a wrong flag are answered at once.
 
+    from mlp_vision.models import find_model
+
     global_batch_size = BATCH_SIZE.value * jax.device_count()
-    family = "mixer" if model.startswith("mixer") else "gmlp"  # As are tMLP and aMLP.
-    config = importlib.import_module(f"configs.{RECIPES[family]}").get_config()
+    recipe = RECIPES[find_model(model)[0].architecture]
+    config = importlib.import_module(f"configs.{recipe}").get_config()
     config.model.name = model
     config.data.image_size = IMAGE_SIZE.value
     config.train.compute_dtype = COMPUTE_DTYPE.value

@@ -177,6 +177,19 @@ def test_the_command_measures_both_steps_at_another_size(tmp_path):
     assert told["training"]["seconds"] > told["forward"]["seconds"] > 0
 
 
+@pytest.mark.slow
+def test_the_command_measures_every_architecture(tmp_path):
+    file = tmp_path / "speed.jsonl"
+    run = command(
+        "--models=gmlp_ti16,vit_ti16,resnet_50x1", "--batch_size=1", "--image_size=32",
+        "--steps=forward", f"--json={file}",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    told = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [each["model"] for each in told] == ["gmlp_ti16", "vit_ti16", "resnet_50x1"]
+    assert all(each["forward"]["images_per_second"] > 0 for each in told)
+
+
 def test_the_command_refuses_an_unknown_model():
     run = command("--models=mixer_s32,resmlp_s12")
     assert run.returncode == 2 and "there is no model 'resmlp_s12'" in run.stderr

@@ -62,6 +62,10 @@ def published(tmp_path):
     return tmp_path / "bit.npz"
 
 
+def logits_of(model, params):
+    return jax.jit(model.apply)({"params": params}, pictures())
+
+
 def test_every_size_has_a_published_count():
     assert PARAMETER_COUNTS.keys() == RESNET_SIZES.keys()
 
@@ -80,7 +84,7 @@ def test_parameter_counts_are_the_published_ones(size):
 def test_published_arrays_give_the_logits_that_timm_gives(published):
     model, params = mlp_vision.load_pretrained(published, model="resnet")
     assert (model.units, model.width_factor) == ((2, 1), 1)
-    logits = model.apply({"params": params}, pictures())
+    logits = logits_of(model, params)
     np.testing.assert_allclose(logits, TIMMS_LOGITS, atol=1e-5)
 
 
@@ -88,7 +92,7 @@ def test_published_arrays_give_the_logits_that_timm_gives(published):
 def test_other_numbers_miss_them(published, monkeypatch, constant, value):
     model, params = mlp_vision.load_pretrained(published)
     monkeypatch.setattr(resnet, constant, value)
-    logits = model.apply({"params": params}, pictures())
+    logits = logits_of(model, params)
     assert np.abs(logits - TIMMS_LOGITS).max() > 1e-4
 
 
@@ -97,7 +101,7 @@ def test_the_scale_of_a_kernel_makes_no_difference(published):
     scaled = jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf * 3 + 1 if path[-2].key in ("stem", "conv_b") else leaf, params
     )
-    before, after = (model.apply({"params": each}, pictures()) for each in (params, scaled))
+    before, after = (logits_of(model, each) for each in (params, scaled))
     np.testing.assert_allclose(after, before, atol=1e-4)
 
 
@@ -113,9 +117,10 @@ def test_a_model_comes_back_from_npz_as_it_went_out(published, tmp_path):
 def test_layers_have_the_shapes_that_are_told(published):
     spec = open_weights(published).spec.adapted(image_size=48, num_classes=0)
     model = spec.create_model()
-    params = model.init(jax.random.key(0), jnp.zeros((1, 48, 48, 3)))["params"]
+    images = jnp.zeros((1, 48, 48, 3))
+    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
     modules = {name: layer.module for name, layer in spec.layers.items()}
-    given = activations(model, params, jnp.zeros((1, 48, 48, 3)), modules)
+    given = jax.eval_shape(lambda params: activations(model, params, images, modules), params)
     assert list(spec.layers) == ["stage_1", "stage_2"]
     for name, layer in spec.layers.items():
         assert given[name].shape[1:] == layer.shape
@@ -132,7 +137,7 @@ def test_a_file_of_half_a_unit_is_refused(tmp_path):
 
 def test_every_kernel_learns():
     model = create_model("resnet", 2, units=(1, 1), width_factor=1)
-    params = model.init(jax.random.key(0), pictures())["params"]
+    params = jax.jit(model.init)(jax.random.key(0), pictures())["params"]
     params["head"]["kernel"] = jax.random.normal(jax.random.key(1), (512, 2))
     loss = jax.jit(lambda params: model.apply({"params": params}, pictures())[:, 0].sum())
     gradients = jax.grad(loss)(params)

@@ -1,6 +1,7 @@
 """ViT: published counts, the logits that timm gives to published arrays, and positions resized."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,10 @@ def published(tmp_path):
     return tmp_path / "vit.npz"
 
 
+def logits_of(model, params):
+    return jax.jit(model.apply)({"params": params}, pictures())
+
+
 def test_every_size_has_its_published_count():
     assert PARAMETER_COUNTS.keys() == VIT_SIZES.keys()
     for size, expected in PARAMETER_COUNTS.items():
@@ -76,14 +81,14 @@ def test_every_size_has_its_published_count():
 def test_published_arrays_give_the_logits_that_timm_gives(published):
     model, params = mlp_vision.load_pretrained(published, model="vit")
     assert (model.num_heads, model.pre_logits) == (4, False)
-    logits = model.apply({"params": params}, pictures())
+    logits = logits_of(model, params)
     np.testing.assert_allclose(logits, TIMMS_LOGITS, atol=1e-5)
 
 
 @pytest.mark.parametrize("numerics", [dict(gelu="erf"), dict(layer_norm_epsilon=1e-3)], ids=str)
 def test_other_numerics_miss_them(published, numerics):
     model, params = mlp_vision.load_pretrained(published)
-    logits = model.clone(**numerics).apply({"params": params}, pictures())
+    logits = logits_of(model.clone(**numerics), params)
     assert np.abs(logits - TIMMS_LOGITS).max() > 2e-5
 
 
@@ -116,19 +121,18 @@ def test_a_layer_before_the_head_is_told_by_its_arrays(tmp_path):
     weights = open_weights(tmp_path / "vit.npz")
     assert weights.spec.pre_logits
     model, params = mlp_vision.load_pretrained(tmp_path / "vit.npz", num_classes=0)
-    features = model.apply({"params": params}, pictures())
+    features = logits_of(model, params)
     assert np.abs(features).max() <= 1
 
 
 def test_dropout_and_stochastic_depth_act_in_training_only(published):
     model, params = mlp_vision.load_pretrained(published)
-    plain = model.apply({"params": params}, pictures())
+    plain = logits_of(model, params)
     for rate in (dict(dropout_rate=0.5), dict(stochastic_depth=0.9)):
         other = model.clone(**rate)
-        assert np.array_equal(other.apply({"params": params}, pictures()), plain)
-        trained = other.apply(
-            {"params": params}, pictures(), train=True, rngs={"dropout": jax.random.key(0)}
-        )
+        assert np.array_equal(logits_of(other, params), plain)
+        apply = jax.jit(functools.partial(other.apply, train=True))
+        trained = apply({"params": params}, pictures(), rngs={"dropout": jax.random.key(0)})
         assert not np.allclose(trained, plain, atol=1e-3)
 
 

@@ -60,6 +60,7 @@ def launch(data_dir, *args):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_batch_and_overwrites_nothing(data_dir, tmp_path):
     output = tmp_path / "deep" / "batch.png"
     args = (f"--output={output}", "--rows=2", "--columns=4", "--config.augment.mixup_alpha=1.0")

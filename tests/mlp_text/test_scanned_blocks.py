@@ -20,6 +20,8 @@ from tests.mlp_text.test_experiment import on_bert, with_vocabulary
 from tests.mlp_text.tiny_bert import IDS, MASK, params_of
 from tests.mlp_text.tiny_bert import TINY as TINY_BERT
 
+pytestmark = pytest.mark.slow  # Two runs on a BERT are trained for it.
+
 
 def config_of(bert, scanned):
     """Four steps of a gMLP of two blocks on a frozen BERT; can be gone on with from the second."""

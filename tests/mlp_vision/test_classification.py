@@ -48,6 +48,7 @@ def a_batch(task, size=16):
     return task.train_source.gather(np.arange(size))
 
 
+@pytest.mark.slow
 def test_a_run_with_everything_on_goes_on_bit_for_bit(config, tmp_path):
     config.update_from_flattened_dict(EVERYTHING)
     results = experiment.train(config, tmp_path / "whole")
@@ -128,6 +129,7 @@ def test_training_loss_is_that_of_smoothed_shares():
     assert scalars["top1"] == (logits.argmax(-1) == batch["label"]).mean()
 
 
+@pytest.mark.slow
 def test_a_sigmoid_run_is_evaluated_and_used_as_one(config, tmp_path):
     config.loss.name = "sigmoid"
     results = experiment.train(config, tmp_path)

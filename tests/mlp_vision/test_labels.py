@@ -206,6 +206,7 @@ def test_labels_that_cannot_be_had_are_refused_in_a_sentence(dsprites, tmp_path)
         open_image_dataset(str(folder), None, "label_azimuth")
 
 
+@pytest.mark.slow
 def test_a_run_learns_a_made_label(dsprites, tmp_path):
     config = load(ROOT / "configs" / "mixer_b16_vtab.py", "smoke")
     config.data.name, config.data.label, config.data.image_size = dsprites, "dsprites_location", 32

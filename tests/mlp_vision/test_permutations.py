@@ -88,6 +88,7 @@ def test_so_does_a_gmlp(images):
     assert np.allclose(before, after, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_permutation_for_whoever_uses_its_weights(tmp_path, data_dir, capsys):
     config = load(ROOT / "configs" / "mixer_digits.py", "smoke")
     config.data.data_dir, config.data.permutation = data_dir, "pixels"

@@ -56,6 +56,7 @@ def mixer(tmp_path_factory):
     return throughput(recipe(MIXER, "mixer_s32", tmp_path_factory.mktemp("empty"), **NARROW))
 
 
+@pytest.mark.slow
 def test_parameters_and_products_are_those_of_a_count_by_hand(mixer):
     assert mixer.parameters == mixer_parameters(**NARROW)
     products, stem = mixer_products(**NARROW)
@@ -64,6 +65,7 @@ def test_parameters_and_products_are_those_of_a_count_by_hand(mixer):
     assert mixer.steps[TRAINING].cost.flops == IMAGES_A_DEVICE * (3 * products - stem)
 
 
+@pytest.mark.slow
 def test_the_compiler_counts_the_products_and_little_else(mixer):
     for step in mixer.steps.values():
         assert step.cost.flops < step.compiler_flops
@@ -74,6 +76,7 @@ def test_the_compiler_counts_the_products_and_little_else(mixer):
     assert training.compiler_flops < 1.05 * training.cost.flops + of_adam
 
 
+@pytest.mark.slow
 def test_arguments_are_the_parameters_two_moments_and_the_batch(mixer):
     size = 4 * mixer.parameters
     batch = IMAGES_A_DEVICE * (224 * 224 * 3 + 4)  # Pixels and the label.
@@ -83,6 +86,7 @@ def test_arguments_are_the_parameters_two_moments_and_the_batch(mixer):
     assert of_training.temporary_bytes > of_forward.temporary_bytes > 0
 
 
+@pytest.mark.slow
 def test_images_a_second_are_those_of_the_median_turn(mixer):
     for step in mixer.steps.values():
         seconds = sorted(step.turns.seconds)[len(step.turns.seconds) // 2]

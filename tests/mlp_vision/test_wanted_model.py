@@ -66,6 +66,7 @@ def test_token_mlps_grow_with_a_whole_factor_and_stay_otherwise(start, width):
         assert wanted_spec(asked, start, num_classes=3).tokens_mlp_dim == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image_size, kind", [(64, "by the paper's"), (24, "resampled")])
 def test_fine_tuning_at_another_size_trains_and_resumes(
     tmp_path, data_dir, capsys, image_size, kind

@@ -25,17 +25,13 @@ and Pets with TensorFlow; RESISC45 and the retinopathy pictures are fetched by h
 
 from ml_collections import ConfigDict
 
-from configs import common, fine_tuning
+from configs import common, fine_tuning, run_fields
 from configs.vtab_tasks import TASKS
-
-DEFAULT = "cifar100"
 
 
 def get_config(arg: str = ""):
     """The experiment; `arg` may be a task, "smoke", or both with a comma between them."""
-    name, _, rest = (DEFAULT, "", arg) if arg in ("", "smoke") else arg.partition(",")
-    if name not in TASKS:
-        raise ValueError(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
+    name, rest = run_fields.choice_and_variant(arg, TASKS, default="cifar100", kind="task")
     task = TASKS[name]
     config = fine_tuning.on_few_pictures()
     config.model.name = "mixer_b16"

@@ -25,7 +25,7 @@ EFLOP in all.
 
 from ml_collections import ConfigDict
 
-from configs import common, mixer_pretraining, small_images
+from configs import common, mixer_pretraining, run_fields, small_images
 
 LARGE_EPOCHS = 7  # Of the whole training set.
 LARGE_EXAMPLES = 14_197_122 - 51_200  # ImageNet-21k without what is held out.
@@ -35,10 +35,8 @@ LARGE_SPLITS = "full[51200:475578],full[51200:1465792],full[51200:4294977],full[
 
 def get_config(arg: str = ""):
     """The experiment; `arg` may be "cifar10", "large", "smoke", or one of the two and "smoke"."""
-    name, _, rest = ("cifar10", "", arg) if arg in ("", "smoke") else arg.partition(",")
     makers = {"cifar10": _on_cifar10, "large": _on_large_data}
-    if name not in makers:
-        raise ValueError(f"there is no sweep {name!r}; choose from {', '.join(makers)}")
+    name, rest = run_fields.choice_and_variant(arg, makers, default="cifar10", kind="sweep")
     config = common.variant(makers[name](), rest)
     if rest == "smoke":
         config.sweep.grid = (config.sweep.grid[0], "data.train_split=train[:50%],train[:98%]")

@@ -16,7 +16,7 @@ Cost in the paper, in core-days of a TPU v3: 10, 30, 50, 80, 120, 450 and 1,010.
 A head bias of -ln(classes), -8.5 for 5,000, makes all classes equally unlikely at first.
 """
 
-from configs import common, mixer_pretraining
+from configs import common, mixer_pretraining, run_fields
 
 # Epochs and peak learning rate. L/16 was trained for 7 epochs, too (84.05 %), L/32 for 7 alone.
 SETTINGS = {
@@ -32,9 +32,7 @@ SETTINGS = {
 
 def get_config(arg: str = ""):
     """The experiment; `arg` may be a size, "smoke", or both with a comma between them."""
-    size, _, rest = ("b16", "", arg) if arg in ("", "smoke") else arg.partition(",")
-    if size not in SETTINGS:
-        raise ValueError(f"there is no size {size!r}; choose from {', '.join(SETTINGS)}")
+    size, rest = run_fields.choice_and_variant(arg, SETTINGS, default="b16", kind="size")
     epochs, peak_learning_rate = SETTINGS[size]
     config = mixer_pretraining.large_data(f"mixer_{size}", epochs, peak_learning_rate)
     return common.variant(config, rest)

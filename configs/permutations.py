@@ -15,23 +15,22 @@ Cost: a few minutes of two CPU cores a run.
     python launch/main.py --config=configs/permutations.py:resnet
 """
 
-from configs import common, small_images
+from configs import common, run_fields, small_images
+
+MODELS = {
+    "mixer": dict(
+        patch_size=4, hidden_dim=128, num_blocks=4, tokens_mlp_dim=128, channels_mlp_dim=512
+    ),
+    "resnet": dict(units=(1, 1, 1), width_factor=1),
+}
 
 
 def get_config(arg: str = ""):
     """The experiment; `arg` may be a model, "smoke", or both with a comma between them."""
-    model, _, rest = ("mixer", "", arg) if arg in ("", "smoke") else arg.partition(",")
+    model, rest = run_fields.choice_and_variant(arg, MODELS, default="mixer", kind="model")
     config = small_images.cifar("cifar10")
-    if model == "mixer":
-        config.model.name = "mixer"
-        config.model.update(
-            patch_size=4, hidden_dim=128, num_blocks=4, tokens_mlp_dim=128, channels_mlp_dim=512
-        )
-    elif model == "resnet":
-        config.model.name = "resnet"
-        config.model.update(units=(1, 1, 1), width_factor=1)
-    else:
-        raise ValueError(f"there is no model {model!r}; choose from mixer, resnet")
+    config.model.name = model
+    config.model.update(MODELS[model])
     config.data.permutation = "none"
     config.data.permuted_patch = 4
     config.augment.crop = "none"

@@ -11,16 +11,14 @@ with TFDS.
     python launch/main.py --config=configs/resnet_imagenet_scratch.py:50x1
 """
 
-from configs import common, mixer_pretraining
+from configs import common, mixer_pretraining, run_fields
 
 SIZES = ["50x1", "50x3", "101x1", "101x3", "152x2", "152x4"]
 
 
 def get_config(arg: str = ""):
     """The experiment; `arg` may be a size, "smoke", or both with a comma between them."""
-    size, _, rest = ("50x1", "", arg) if arg in ("", "smoke") else arg.partition(",")
-    if size not in SIZES:
-        raise ValueError(f"there is no size {size!r}; choose from {', '.join(SIZES)}")
+    size, rest = run_fields.choice_and_variant(arg, SIZES, default="50x1", kind="size")
     config = mixer_pretraining.imagenet(f"resnet_{size}")
     config.model.stochastic_depth = 0.0
     return common.variant(config, rest)

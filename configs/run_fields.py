@@ -3,7 +3,7 @@
 A duration is written "10000 steps", "30 epochs" or "50000 examples".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -86,6 +86,22 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     config.sweep.grid = ()  # Such as ("optimizer.momentum=0.8,0.9",); several: their product.
     config.sweep.train_split = placeholder(str)  # All of training, for the final run; None: none.
     return config
+
+
+def choice_and_variant(
+    arg: str, choices: Collection[str], default: str, kind: str
+) -> tuple[str, str]:
+    """What the text behind a config's colon chooses, `default` if nothing, and its variant.
+
+    Raises:
+        ValueError: it chooses something else; names the `choices` of this `kind`.
+    """
+    if arg in ("", "smoke"):
+        return default, arg
+    choice, _, rest = arg.partition(",")
+    if choice not in choices:
+        raise ValueError(f"there is no {kind} {choice!r}; choose from {', '.join(choices)}")
+    return choice, rest
 
 
 def variant(config: ConfigDict, arg: str, shrink: Callable[[ConfigDict], None]) -> ConfigDict:

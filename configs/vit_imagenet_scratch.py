@@ -11,15 +11,13 @@ with TFDS.
     python launch/main.py --config=configs/vit_imagenet_scratch.py:b16
 """
 
-from configs import common, mixer_pretraining
+from configs import common, mixer_pretraining, run_fields
 
 SIZES = ["ti16", "s32", "s16", "b32", "b16", "l32", "l16", "h14"]
 
 
 def get_config(arg: str = ""):
     """The experiment; `arg` may be a size, "smoke", or both with a comma between them."""
-    size, _, rest = ("b16", "", arg) if arg in ("", "smoke") else arg.partition(",")
-    if size not in SIZES:
-        raise ValueError(f"there is no size {size!r}; choose from {', '.join(SIZES)}")
+    size, rest = run_fields.choice_and_variant(arg, SIZES, default="b16", kind="size")
     config = mixer_pretraining.imagenet(f"vit_{size}")
     return common.variant(config, rest)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlp_core.markdown_table import markdown_table
 from mlp_core.scores import median_and_range, value_in_words
 
 SEED = "seed"  # The field whose values are so many draws of the same run.
@@ -38,8 +39,7 @@ def table(outcomes: Sequence[Outcome], metric: str) -> str:
     best = best_of(outcomes)
     if differ_in_seed_only([outcome.point for outcome in outcomes]):
         best = None
-    rows = [[*outcomes[0].point, metric, "remark"]]
-    rows.append(["---"] * len(rows[0]))
+    rows = []
     for outcome in outcomes:
         score = "" if outcome.score is None else value_in_words(metric, outcome.score)
         remark = "**best**" if outcome is best else " ".join(outcome.remark.split())
@@ -48,7 +48,7 @@ def table(outcomes: Sequence[Outcome], metric: str) -> str:
         scores = [outcome.score for outcome in group if outcome.score is not None]
         point = dict(group[0].point) | {SEED: f"median of {len(scores)}"}
         rows.append([*map(str, point.values()), *median_and_range(metric, scores)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_table([*outcomes[0].point, metric, "remark"], rows)
 
 
 def _seed_groups(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:

@@ -19,7 +19,7 @@ def eval_view(spec: ModelSpec, images: jax.Array) -> jax.Array:
 
 def model_input(spec: ModelSpec, model: nn.Module, views: jax.Array) -> jax.Array:
     """Views [B, N, N, 3], 0 to 255, in the value range, order and type that the model sees."""
-    views = permute(views, spec.permutation, spec.permuted_patch or spec.own_patch)
+    views = permute(views, spec.permutation, spec.moved_patch)
     return augmentation.to_value_range(views, spec.value_range).astype(model.dtype)
 
 

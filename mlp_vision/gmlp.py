@@ -10,11 +10,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.block_stack import Remat, block_stack
+from mlp_core.block_stack import Remat
 from mlp_core.errors import UserError
 from mlp_core.gmlp_block import GmlpBlock
 from mlp_vision.heads import linear_head
-from mlp_vision.patches import patch_tokens
+from mlp_vision.patches import patch_tokens, with_class_token
+from mlp_vision.token_blocks import through_blocks
 
 # Not zero as in ViT: LayerNorm leaves zeros what they are, and gates only multiply them, so that
 # nothing of a picture would reach the token, and no gradient anything but the bias of the head.
@@ -63,34 +64,15 @@ class Gmlp(nn.Module):
             raise UserError(f"ffn_dim={self.ffn_dim} cannot be split in halves; make it even.")
         x = patch_tokens(images, self.patch_size, self.hidden_dim, self.dtype)  # [B, S, C]
         if self.pooling == "class_token":
-            token = self.param("class_token", class_token_init, (1, 1, self.hidden_dim))
-            token = jnp.broadcast_to(token, (x.shape[0], 1, self.hidden_dim))
-            x = jnp.concatenate([token.astype(x.dtype), x], axis=1)  # [B, 1 + S, C]
+            x = with_class_token(self, x, class_token_init)  # [B, 1 + S, C]
         fields = dict(
             ffn_dim=self.ffn_dim,
             gating=self.gating,
             spatial_matrix=self.spatial_matrix,
             tiny_attention_dim=self.tiny_attention_dim,
-            gelu=self.gelu,
-            layer_norm_epsilon=self.layer_norm_epsilon,
             gate_layer_norm_epsilon=self.gate_layer_norm_epsilon,
-            dropout_rate=self.dropout_rate,
-            drop_path_rescaled=self.stochastic_depth_rescaled,
-            dtype=self.dtype,
         )
-        x = block_stack(
-            GmlpBlock,
-            fields,
-            x,
-            num_blocks=self.num_blocks,
-            train=train,
-            stochastic_depth=self.stochastic_depth,
-            scan_layers=self.scan_layers,
-            remat=self.remat,
-        )
-        x = nn.LayerNorm(
-            epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="pre_head_layer_norm"
-        )(x)
+        x = through_blocks(self, GmlpBlock, fields, x, train)
         if self.pooling == "class_token":
             x = x[:, 0].astype(jnp.float32)  # [B, C]
             x = jnp.tanh(nn.Dense(self.hidden_dim, name="pre_logits")(x))

@@ -1,6 +1,5 @@
 """What must be known to use a gMLP, tMLP or aMLP: its sizes and its form."""
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 
@@ -63,22 +62,17 @@ class GmlpSpec(MlpModelSpec):
     @classmethod
     def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
         """See `ModelSpec.sizes_in`; which of the gatings that do not split cannot be told."""
-        patch_size, _, _, hidden_dim = shapes["stem/kernel"]
         _, ffn_dim = shapes["GmlpBlock_0/project_in/kernel"]
         gate_dim, _ = shapes["GmlpBlock_0/project_out/kernel"]
         (tokens,) = shapes["GmlpBlock_0/gating/spatial/bias"]
         matrix = shapes["GmlpBlock_0/gating/spatial/kernel"]
         _, qkv_dim = shapes.get("GmlpBlock_0/tiny_attention/qkv/kernel", (0, 0))
         has_class_token = "class_token" in shapes
-        sizes = dict(
-            patch_size=patch_size,
-            hidden_dim=hidden_dim,
-            num_blocks=cls.count_blocks(shapes),
+        sizes = cls.common_sizes_in(shapes, num_patches=tokens - has_class_token) | dict(
             ffn_dim=ffn_dim,
             spatial_matrix="toeplitz" if len(matrix) == 1 else "full",
             tiny_attention_dim=qkv_dim // 3,
             pooling="class_token" if has_class_token else "mean",
-            image_size=patch_size * math.isqrt(tokens - has_class_token),
         )
         return sizes if gate_dim == ffn_dim else sizes | {"gating": "split"}
 

@@ -11,10 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.block_stack import Remat, block_stack
+from mlp_core.block_stack import Remat
 from mlp_core.mlp_block import MlpBlock, StochasticDepth
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
+from mlp_vision.token_blocks import through_blocks
 
 # See `mlp_core.sharding`; each MLP is split by its hidden units.
 TENSOR_PARALLEL = (
@@ -101,24 +102,7 @@ class Mixer(nn.Module):
         fields = dict(
             tokens_mlp_dim=self.tokens_mlp_dim,
             channels_mlp_dim=self.channels_mlp_dim,
-            gelu=self.gelu,
-            layer_norm_epsilon=self.layer_norm_epsilon,
-            dropout_rate=self.dropout_rate,
-            drop_path_rescaled=self.stochastic_depth_rescaled,
-            dtype=self.dtype,
         )
-        x = block_stack(
-            MixerBlock,
-            fields,
-            x,
-            num_blocks=self.num_blocks,
-            train=train,
-            stochastic_depth=self.stochastic_depth,
-            scan_layers=self.scan_layers,
-            remat=self.remat,
-        )
-        x = nn.LayerNorm(
-            epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="pre_head_layer_norm"
-        )(x)
+        x = through_blocks(self, MixerBlock, fields, x, train)
         x = jnp.mean(x, axis=1, dtype=jnp.float32)  # [B, C]
         return linear_head(x, self.num_classes)  # [B, K]

@@ -64,16 +64,10 @@ class MixerSpec(MlpModelSpec):
     @classmethod
     def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
         """See `ModelSpec.sizes_in`."""
-        patch_size, _, _, hidden_dim = shapes["stem/kernel"]
         tokens, tokens_mlp_dim = shapes["MixerBlock_0/token_mixing/Dense_0/kernel"]
         _, channels_mlp_dim = shapes["MixerBlock_0/channel_mixing/Dense_0/kernel"]
-        return dict(
-            patch_size=patch_size,
-            hidden_dim=hidden_dim,
-            num_blocks=cls.count_blocks(shapes),
-            tokens_mlp_dim=tokens_mlp_dim,
-            channels_mlp_dim=channels_mlp_dim,
-            image_size=patch_size * math.isqrt(tokens),
+        return cls.common_sizes_in(shapes, num_patches=tokens) | dict(
+            tokens_mlp_dim=tokens_mlp_dim, channels_mlp_dim=channels_mlp_dim
         )
 
     def at_image_size(self, image_size: int) -> Self:

@@ -40,10 +40,20 @@ class PatchModelSpec(ModelSpec):
     layer_norm_epsilon: PositiveFloat
 
     @classmethod
-    def count_blocks(cls, shapes: Shapes) -> int:
-        """Blocks that have parameters of these names."""
+    def common_sizes_in(cls, shapes: Shapes, num_patches: int) -> dict[str, int]:
+        """The sizes that all models of patches have, and the image size.
+
+        Raises:
+            KeyError, ValueError: see `ModelSpec.sizes_in`.
+        """
+        patch_size, _, _, hidden_dim = shapes["stem/kernel"]
         names = {name.split("/")[0] for name in shapes}
-        return sum(name.startswith(cls.BLOCK) for name in names)
+        return dict(
+            patch_size=patch_size,
+            hidden_dim=hidden_dim,
+            num_blocks=sum(name.startswith(cls.BLOCK) for name in names),
+            image_size=patch_size * math.isqrt(num_patches),
+        )
 
     @property
     def grid(self) -> int:

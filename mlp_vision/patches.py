@@ -3,10 +3,12 @@
 Shapes: B batch, H and W pixels, S = (H / P) * (W / P) tokens in row-major order, C channels.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from mlp_core.errors import UserError
 
@@ -21,6 +23,14 @@ def patch_tokens(images: jax.Array, patch_size: int, hidden_dim: int, dtype: Any
     patch = (patch_size, patch_size)
     x = nn.Conv(hidden_dim, patch, strides=patch, dtype=dtype, name="stem")(images)
     return x.reshape(x.shape[0], -1, hidden_dim)
+
+
+def with_class_token(model: nn.Module, x: jax.Array, init: Callable) -> jax.Array:
+    """Maps tokens [B, S, C] to [B, 1 + S, C]: a learned one, `class_token` of `model`, before."""
+    batch, _, channels = x.shape
+    token = model.param("class_token", init, (1, 1, channels))
+    token = jnp.broadcast_to(token.astype(x.dtype), (batch, 1, channels))
+    return jnp.concatenate([token, x], axis=1)
 
 
 def check_patch_size(patch_size: int, image_shape: tuple[int, int]) -> None:

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.markdown_table import markdown_table
 from mlp_core.ridge import RidgePath, fit_ridge
 from mlp_core.watchdog import limited
 from mlp_vision.class_draws import check_shots, held_out, shots_of_each_class
@@ -185,7 +186,7 @@ def accuracy(path: RidgePath, l2: float, examples: Features) -> float:
 def table(results: Sequence[ProbeResult]) -> str:
     """The results in Markdown."""
     head = ["probe", "fitted on", "l2", "held out, %", "test, %", f"lowest to highest of {DRAWS}"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for result in results:
         lowest, highest = min(result.test_accuracies), max(result.test_accuracies)
         rows.append(
@@ -198,7 +199,7 @@ def table(results: Sequence[ProbeResult]) -> str:
                 f"{100 * lowest:.2f} to {100 * highest:.2f}" if lowest < highest else "",
             ]
         )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_table(head, rows)
 
 
 def _pooled_features(inference: Inference, split: str) -> Features:

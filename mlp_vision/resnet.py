@@ -6,8 +6,8 @@ normalisation, so that a ResNet trains and evaluates like every other model here
 Shapes: B batch, H and W pixels or places, C channels, K classes.
 """
 
-import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -27,6 +27,7 @@ EXPANSION = 4  # Channels behind a unit over those inside it.
 NUM_GROUPS = 32
 EPSILON = 1e-5  # Of group normalisation, as released.
 WEIGHT_EPSILON = 1e-10  # Of the standardised weights' variance, as released.
+UNIT = re.compile(r"stage_(\d+)_unit_\d+")  # See `unit_name`.
 OWN_PATCH = 16
 
 NumUnits = Annotated[tuple[PositiveInt, ...], pydantic.Field(min_length=1, max_length=9)]
@@ -180,14 +181,11 @@ class ResNetSpec(ModelSpec):
         width_factor, rest = divmod(stem_width, STEM_WIDTH)
         if rest:
             raise ValueError(f"a stem of {stem_width} channels")
-        units = []
-        for stage in itertools.count():
-            there = [unit_name(stage, i) in _parts(shapes) for i in range(len(shapes))]
-            if not there[0]:
-                break
-            units.append(there.index(False))
-        if not units:
+        parts = {name.split("/")[0] for name in shapes}
+        stages = Counter(int(match[1]) for match in map(UNIT.fullmatch, parts) if match)
+        if not stages:
             raise KeyError(unit_name(0, 0))
+        units = (stages[number] for number in range(1, len(stages) + 1))
         return dict(units=tuple(units), width_factor=width_factor)
 
     @property
@@ -217,7 +215,3 @@ class ResNetSpec(ModelSpec):
     def resolution_change(self, wanted: Self) -> str:
         """See `ModelSpec.resolution_change`."""
         return ", to which convolutions are indifferent"
-
-
-def _parts(shapes: Shapes) -> set[str]:
-    return {name.split("/")[0] for name in shapes}

@@ -141,7 +141,7 @@ def _evaluation_views(
     batch = open_source(dataset, split, view).gather(indices)
     images = jax.numpy.asarray(batch["image"])
     views = eval_view(spec, images) if dataset.in_memory else images
-    views = permute(views, spec.permutation, spec.permuted_patch or spec.own_patch)
+    views = permute(views, spec.permutation, spec.moved_patch)
     return np.asarray(views) / 255, batch["label"]
 
 

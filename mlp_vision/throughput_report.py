@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.markdown_table import markdown_head, markdown_row
 from mlp_core.planning.chips import MIB
 from mlp_vision.throughput import FORWARD, STEPS, ModelThroughput, StepThroughput, throughput
 
@@ -46,7 +47,7 @@ def tell_throughput(
     if not models or not step_names:
         raise UserError(f"name some --models, and some --steps of {', '.join(STEPS)}.")
     say(heading())
-    say(_row(HEAD) + "\n" + _row(["---"] * len(HEAD)))
+    say(markdown_head(HEAD))
     told = []
     if output:
         output.write_text("")
@@ -110,7 +111,7 @@ def rows(measured: ModelThroughput) -> list[str]:
     """A row of the table for each step."""
     name, paper = measured.run.settings.model.name, measured.run.paper.examples_per_core_second
     return [
-        _row(
+        markdown_row(
             [
                 *(name, f"{measured.parameters:,}", step_name),
                 *_speed(step),
@@ -135,7 +136,3 @@ def _arithmetic(step: StepThroughput) -> list[str]:
     flops = step.compiler_flops or step.cost.flops
     a_second = f"{flops / step.turns.median / 1e12:,.2f}" if step.turns else ""
     return [f"{flops / step.images / 1e9:,.2f}", a_second]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -4,7 +4,6 @@ Shapes: B batch, H and W pixels, S tokens behind the class token, C channels of 
 (`hidden_dim`), K classes.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -14,14 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.block_stack import Remat, block_stack
+from mlp_core.block_stack import Remat
 from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import MlpBlock, StochasticDepth
 from mlp_vision.heads import linear_head
 from mlp_vision.model_spec import Shapes
 from mlp_vision.patch_model_spec import PatchModelSpec
-from mlp_vision.patches import patch_tokens
+from mlp_vision.patches import patch_tokens, with_class_token
+from mlp_vision.token_blocks import through_blocks
 from mlp_vision.token_grids import interpolation
 from mlp_vision.weight_layouts import Layout
 
@@ -114,9 +114,7 @@ class Vit(nn.Module):
                 "same size."
             )
         x = patch_tokens(images, self.patch_size, self.hidden_dim, self.dtype)  # [B, S, C]
-        token = self.param("class_token", nn.initializers.zeros, (1, 1, self.hidden_dim))
-        token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], 1, self.hidden_dim))
-        x = jnp.concatenate([token, x], axis=1)  # [B, 1 + S, C]
+        x = with_class_token(self, x, nn.initializers.zeros)  # [B, 1 + S, C]
         positions = self.param(
             "position_embedding", nn.initializers.normal(0.02), (1, *x.shape[1:])
         )
@@ -125,25 +123,8 @@ class Vit(nn.Module):
         fields = dict(
             num_heads=self.num_heads,
             mlp_dim=self.mlp_dim,
-            gelu=self.gelu,
-            layer_norm_epsilon=self.layer_norm_epsilon,
-            dropout_rate=self.dropout_rate,
-            drop_path_rescaled=self.stochastic_depth_rescaled,
-            dtype=self.dtype,
         )
-        x = block_stack(
-            VitBlock,
-            fields,
-            x,
-            num_blocks=self.num_blocks,
-            train=train,
-            stochastic_depth=self.stochastic_depth,
-            scan_layers=self.scan_layers,
-            remat=self.remat,
-        )
-        x = nn.LayerNorm(
-            epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="pre_head_layer_norm"
-        )(x)
+        x = through_blocks(self, VitBlock, fields, x, train)
         x = x[:, 0].astype(jnp.float32)  # [B, C]
         if self.pre_logits:
             x = jnp.tanh(nn.Dense(self.hidden_dim, name="pre_logits")(x))
@@ -209,18 +190,11 @@ class VitSpec(PatchModelSpec):
     @classmethod
     def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
         """See `ModelSpec.sizes_in`."""
-        patch_size, _, _, hidden_dim = shapes["stem/kernel"]
         _, num_heads, _ = shapes["VitBlock_0/attention/query/kernel"]
         _, mlp_dim = shapes["VitBlock_0/mlp/Dense_0/kernel"]
         _, tokens, _ = shapes["position_embedding"]
-        return dict(
-            patch_size=patch_size,
-            hidden_dim=hidden_dim,
-            num_blocks=cls.count_blocks(shapes),
-            num_heads=num_heads,
-            mlp_dim=mlp_dim,
-            pre_logits="pre_logits/kernel" in shapes,
-            image_size=patch_size * math.isqrt(tokens - 1),
+        return cls.common_sizes_in(shapes, num_patches=tokens - 1) | dict(
+            num_heads=num_heads, mlp_dim=mlp_dim, pre_logits="pre_logits/kernel" in shapes
         )
 
     @property

@@ -13,7 +13,8 @@ OTHER, LOOP = "other", "arrays that a loop carries"
 
 _WRAPPED = re.compile(r"(\w+)\((.*)\)")
 _STRUCTURE = re.compile(
-    r"|while|body|cond|closed_call|core_call|eval_jaxpr|remat\d*|checkpoint|rematted_computation|shard_map|"
+    r"|while|body|cond|closed_call|core_call|eval_jaxpr|remat\d*|checkpoint|"
+    r"rematted_computation|shard_map|"
     r"branch_\d+_fun|custom_[jv][jv]p_call\w*|"
     r"\w+\.\w+|"  # A method of a module: Flax's transforms.
     r".*->.*"  # An einsum.

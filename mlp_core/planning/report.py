@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from mlp_core.grid import describe as describe_point
+from mlp_core.markdown_table import markdown_head, markdown_row
 from mlp_core.parameters import count
 from mlp_core.planning.chips import GIB, MIB, Chip
 from mlp_core.planning.model_parts import cycles_by_part
@@ -135,7 +136,7 @@ def table_head(fields: Iterable[str], step: str, examples: str, target: Target) 
     if target.chip:
         titles += ["ms", f"{examples}/s a {target.unit}", "of peak", "sending, ms"]
         titles += ["paper, TPU v3"] if step == EVALUATION else [f"{target.unit}-days"]
-    return _row(titles) + "\n" + _row(["---"] * len(titles))
+    return markdown_head(titles)
 
 
 def table_row(trial: Trial, step: str, target: Target) -> str:
@@ -144,7 +145,7 @@ def table_row(trial: Trial, step: str, target: Target) -> str:
     cells = [str(value) for value in trial.changes.values()]
     nothing = [""] * 5 if target.chip else []
     if trial.problem:
-        return _row([*cells, "", f"no: {trial.problem}", *nothing])
+        return markdown_row([*cells, "", f"no: {trial.problem}", *nothing])
     of_step = told[step]
     total = of_step["memory_total"]
     cells += [_gib(total), "yes" if of_step["fits"] else "no"]
@@ -163,7 +164,7 @@ def table_row(trial: Trial, step: str, target: Target) -> str:
             cells.append(f"{paper:,}" if paper else "")
     else:
         cells += nothing
-    return _row(cells)
+    return markdown_row(cells)
 
 
 def _step_lines(
@@ -211,10 +212,6 @@ def _run_lines(told: Mapping[str, Any], examples: str, target: Target) -> Iterab
 
 def _num_parameters(run: PlannedRun) -> int:
     return count(jax.eval_shape(run.task.init_params, jax.random.key(0)))
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _gib(size: float) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mlp_core.markdown_table import markdown_table
 from mlp_core.report import words
 from mlp_core.report.sections import TITLE, Entry, Section
 
@@ -12,13 +13,12 @@ def markdown(sections: Sequence[Section]) -> str:
 
 
 def _section(section: Section) -> str:
-    lines = [section.columns, ["---"] * len(section.columns)]
-    lines += [[_entry(entry) for entry in row] for row in section.rows]
+    rows = ([_entry(entry) for entry in row] for row in section.rows)
     parts = [f"## {section.title}", _plain(section.note)]
     if section.source:
         source = _plain(section.source)
         parts.append(f"Source: [{source}]({section.url})" if section.url else f"Source: {source}")
-    parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    parts.append(markdown_table(section.columns, rows))
     if section.details:
         parts.append("\n".join(f"- {_plain(detail)}" for detail in section.details))
     return "\n\n".join(parts)

@@ -9,6 +9,7 @@ timm's own loaders of such files:
              conv_layer=partial(StdConv2d, eps=1e-10))
 """
 
+import jax
 import numpy as np
 
 PICTURE_SIZE = 32
@@ -76,6 +77,11 @@ def pictures() -> np.ndarray:
     """Two in the value range."""
     shape = (2, PICTURE_SIZE, PICTURE_SIZE, 3)
     return np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
+
+
+def logits_of(model, params):
+    """Those of the pictures."""
+    return jax.jit(model.apply)({"params": params}, pictures())
 
 
 def _filled(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

@@ -14,32 +14,10 @@ from mlp_vision.host_views import EvalView
 from mlp_vision.weights import open_weights
 from tests.configs.config_files import load
 from tests.conftest import ROOT
+from tests.made_tfds import write_tfds
 from tests.mlp_vision.made_photos import encoded, photo, write_folder
 
 IMAGE, CLASS, XYZ = tfds.features.Image, tfds.features.ClassLabel, (3,)
-
-
-def write_tfds(folder, name, features, rows):
-    """A directory that TFDS prepared in array_record, of one split."""
-
-    class Made(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples()}
-
-        def _generate_examples(self):
-            yield from enumerate(rows)
-
-    Made.name = name
-    builder = Made(data_dir=folder, file_format="array_record")
-    builder.download_and_prepare()
-    return str(builder.data_path)
 
 
 def labels_of(directory, label):
@@ -75,7 +53,7 @@ def clevr(folder, distances):
         }
         for i, zs in enumerate(distances)
     ]
-    return write_tfds(folder, "clevr", features, rows)
+    return str(write_tfds(folder, features, rows, "clevr"))
 
 
 def test_clevr_counts_objects_and_bins_the_distance_of_the_closest(tmp_path):
@@ -123,7 +101,7 @@ def test_kitti_bins_the_distance_of_the_closest_vehicle(tmp_path):
         }
         for i, (name, (zs, types, _)) in enumerate(scenes.items())
     ]
-    directory = write_tfds(tmp_path, "kitti", features, rows)
+    directory = str(write_tfds(tmp_path, features, rows, "kitti"))
     found, dataset = labels_of(directory, "kitti_distance")
     assert dataset.num_classes == 4 and sorted(found) == [0, 1, 2, 3, 3]
 
@@ -142,7 +120,7 @@ def dsprites(tmp_path_factory):
         {"image": encode_png(square), "label_orientation": turn, "label_x_position": x}
         for turn, x in [(0, 0), (2, 1), (3, 2), (5, 16), (37, 30), (39, 31)]
     ]
-    return write_tfds(tmp_path_factory.mktemp("dsprites"), "dsprites", features, rows)
+    return str(write_tfds(tmp_path_factory.mktemp("dsprites"), features, rows, "dsprites"))
 
 
 def test_dsprites_are_told_apart_in_16_bins(dsprites):
@@ -179,7 +157,7 @@ def test_a_label_of_another_name_is_read_with_its_class_names(tmp_path):
         {"image": picture, "image2": picture, "label_category": 1, "label_azimuth": azimuth}
         for azimuth, picture in enumerate([encode_png(np.zeros((8, 8), np.uint8))] * 18)
     ]
-    directory = write_tfds(tmp_path, "smallnorb", features, rows)
+    directory = str(write_tfds(tmp_path, features, rows, "smallnorb"))
     found, dataset = labels_of(directory, "label_azimuth")
     assert sorted(found) == list(range(18)) and dataset.num_classes == 18
     _, dataset = labels_of(directory, "label_category")

@@ -15,7 +15,7 @@ from mlp_vision.features import activations
 from mlp_vision.models import create_model
 from mlp_vision.resnet import RESNET_SIZES
 from mlp_vision.weights import expected_params, open_weights
-from tests.mlp_vision.published_baselines import bit_arrays, pictures
+from tests.mlp_vision.published_baselines import bit_arrays, logits_of, pictures
 
 # At 1,000 classes, as timm counts them.
 PARAMETER_COUNTS = {
@@ -60,10 +60,6 @@ TIMMS_LOGITS = np.array(
 def published(tmp_path):
     write_weight_file(tmp_path / "bit.npz", bit_arrays())
     return tmp_path / "bit.npz"
-
-
-def logits_of(model, params):
-    return jax.jit(model.apply)({"params": params}, pictures())
 
 
 def test_every_size_has_a_published_count():

@@ -145,19 +145,23 @@ def command(*flags):
     )  # fmt: skip
 
 
+def measured(folder, *flags):
+    """What the command prints, and what it writes of each model, a picture at a time."""
+    file = folder / "speed.jsonl"
+    run = command("--batch_size=1", f"--json={file}", *flags)
+    assert run.returncode == 0, run.stderr
+    return run.stdout, [json.loads(line) for line in file.read_text().splitlines()]
+
+
 @pytest.mark.slow
 def test_the_command_measures_the_smallest_mixer_beside_the_paper(tmp_path):
-    file = tmp_path / "speed.jsonl"
-    run = command("--models=mixer_s32", "--batch_size=1", "--steps=forward", f"--json={file}")
-    assert run.returncode == 0, run.stderr
-    [line] = file.read_text().splitlines()
-    told = json.loads(line)
+    printed, [told] = measured(tmp_path, "--models=mixer_s32", "--steps=forward")
     assert told["parameters"] == mixer_parameters(*S32) == 19_104_624
     forward = told["forward"]
     assert forward["compiler_flops"] == pytest.approx(mixer_products(*S32)[0], rel=0.03)
     assert forward["images_per_second"] == pytest.approx(1 / forward["seconds"])
     assert told["paper_images_per_core_second"] == 11489 and told["num_devices"] == 1
-    heading, *table = run.stdout.splitlines()
+    heading, *table = printed.splitlines()
     assert heading == f"1 device of cpu; jax {jax.__version__}, jaxlib {told['jaxlib']}, " + (
         f"flax {told['flax']}"
     )
@@ -169,13 +173,8 @@ def test_the_command_measures_the_smallest_mixer_beside_the_paper(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_measures_both_steps_at_another_size(tmp_path):
-    file = tmp_path / "speed.jsonl"
-    run = command(
-        "--models=mixer_s32", "--batch_size=1", "--image_size=64",
-        "--compute_dtype=bfloat16", f"--json={file}",
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    told = json.loads(file.read_text())
+    flags = ["--models=mixer_s32", "--image_size=64", "--compute_dtype=bfloat16"]
+    _, [told] = measured(tmp_path, *flags)
     assert told["image_size"] == 64 and told["compute_dtype"] == "bfloat16"
     assert told["paper_images_per_core_second"] is None
     assert told["training"]["seconds"] > told["forward"]["seconds"] > 0
@@ -183,14 +182,10 @@ def test_the_command_measures_both_steps_at_another_size(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_measures_every_architecture(tmp_path):
-    file = tmp_path / "speed.jsonl"
-    run = command(
-        "--models=gmlp_ti16,vit_ti16,resnet_50x1", "--batch_size=1", "--image_size=32",
-        "--steps=forward", f"--json={file}",
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    told = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [each["model"] for each in told] == ["gmlp_ti16", "vit_ti16", "resnet_50x1"]
+    models = ["gmlp_ti16", "vit_ti16", "resnet_50x1"]
+    flags = [f"--models={','.join(models)}", "--image_size=32", "--steps=forward"]
+    _, told = measured(tmp_path, *flags)
+    assert [each["model"] for each in told] == models
     assert all(each["forward"]["images_per_second"] > 0 for each in told)
 
 

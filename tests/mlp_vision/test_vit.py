@@ -17,7 +17,7 @@ from mlp_vision.models import create_model
 from mlp_vision.vit import VIT_SIZES
 from mlp_vision.weights import expected_params, open_weights
 from tests.mlp_vision.made_weights import made_arrays
-from tests.mlp_vision.published_baselines import pictures, vit_arrays
+from tests.mlp_vision.published_baselines import logits_of, pictures, vit_arrays
 
 # At 1,000 classes and 224 pixels, as timm counts them.
 PARAMETER_COUNTS = {
@@ -65,10 +65,6 @@ TIMMS_LOGITS = np.array(
 def published(tmp_path):
     write_weight_file(tmp_path / "vit.npz", vit_arrays())
     return tmp_path / "vit.npz"
-
-
-def logits_of(model, params):
-    return jax.jit(model.apply)({"params": params}, pictures())
 
 
 def test_every_size_has_its_published_count():

@@ -1,7 +1,5 @@
 """Labelled texts from TFDS directories, from tables of one's own, and made ones."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -9,33 +7,11 @@ import tensorflow_datasets as tfds
 from mlp_core.datasets.splits import check_split
 from mlp_core.errors import MissingError, UserError
 from mlp_text.datasets.text_dataset import open_text_dataset
+from tests.made_tfds import write_tfds
 from tests.mlp_core.datasets.made_tfrecord import as_tfrecord
 
 TEXT = tfds.features.Text()
 SENTENCE = {"sentence": TEXT, "label": tfds.features.ClassLabel(names=["no", "yes"])}
-
-
-def write_tfds(folder, features, rows):
-    """A data set `made/1.0.0` in `folder` as TFDS prepares it; returns its directory."""
-
-    class Made(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        name = "made"
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples()}
-
-        def _generate_examples(self):
-            yield from enumerate(rows)
-
-    builder = Made(data_dir=str(folder), file_format="array_record")
-    builder.download_and_prepare()
-    return Path(builder.data_path)
 
 
 def sentences(count, empty=()):

@@ -18,19 +18,19 @@ import numpy as np
 from absl import flags
 from orbax.checkpoint import v1 as ocp
 
+from mlp_core.checkpoint_reading import (
+    SUMS,
+    UNREPORTED,
+    read_arrays,
+    read_metadata,
+    reason_of,
+)
 from mlp_core.checkpoint_sums import array_sum, state_sums
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
 from mlp_core.parameters import flatten
-from mlp_core.saved_state import (
-    SUMS,
-    UNREPORTED,
-    load_newest,
-    read_metadata,
-    reason_of,
-    without_other_hosts,
-)
+from mlp_core.saved_state import load_newest
 from mlp_core.stacked_blocks import unstack_blocks
 from mlp_core.train_step import TrainState
 from mlp_core.watchdog import waits_for
@@ -250,8 +250,7 @@ class SavedParams:
             for field, tree in self._state.items()
         }
         try:
-            with without_other_hosts():
-                arrays = flatten(unstack_blocks(ocp.load(self._directory, wanted)[self._field]))
+            arrays = flatten(unstack_blocks(read_arrays(self._directory, wanted)[self._field]))
         except Exception as error:
             raise self._damaged(reason_of(error)) from error
         saved_sum = self._sums.get(self._field)

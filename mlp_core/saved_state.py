@@ -3,17 +3,14 @@
 Whatever happens on one host, all come to the same answer.
 """
 
-import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
-from orbax.checkpoint import v1 as ocp
 
 from mlp_core.checkpoint_folder import DamagedError, check_metrics, saved_steps, set_aside
+from mlp_core.checkpoint_reading import read_arrays, read_metadata, reason_of
 from mlp_core.checkpoint_sums import state_sums
 from mlp_core.collectives import of_first_host, on_all_hosts
 from mlp_core.console import say
@@ -21,10 +18,7 @@ from mlp_core.errors import UserError
 from mlp_core.stacked_blocks import has_stacks, in_layout_of
 from mlp_core.train_step import TrainState
 
-SUMS = "bit_sums"  # Name in the metadata of a checkpoint; older ones have none.
-UNREPORTED = "unreported"  # Another; see `RunLog`.
 MOST_TOLD = 5
-MOST_CHARACTERS = 200
 
 
 def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -> TrainState | None:
@@ -73,8 +67,7 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
         check_metrics(path, best_metric)
         metadata = read_metadata(path)
         sums, saved_layout = metadata.sums, in_layout_of(metadata.tree["params"], abstract_state)
-        with without_other_hosts():
-            state = ocp.load(path, saved_layout)
+        state = read_arrays(path, saved_layout)
     except Exception as error:  # Orbax raises what it meets.
         problem = reason_of(error)
     if not on_all_hosts(not problem):
@@ -95,48 +88,6 @@ def _in_layout_of(abstract_state: TrainState, state: TrainState) -> TrainState:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
     convert = functools.partial(in_layout_of, abstract_state)
     return jax.jit(convert, out_shardings=shardings)(state)
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """What a checkpoint tells of itself."""
-
-    tree: Mapping[str, Any]  # Shapes and types of the parts of the state.
-    sums: Mapping[str, int]  # Of bits, by part; none where it is older than they are.
-    unreported: dict[str, Any]
-
-
-def read_metadata(path: Path) -> Metadata:
-    """What the checkpoint in `path` holds; reads no array.
-
-    Raises:
-        DamagedError: its metadata are damaged.
-    """
-    with without_other_hosts():
-        metadata = ocp.metadata(path)
-    # Orbax lets pass what is no JSON, and what is not there.
-    if metadata.commit_timestamp_nsecs is None or metadata.metadata is None:
-        raise DamagedError(path, "its metadata are gone or not readable as JSON")
-    custom = metadata.custom_metadata or {}
-    return Metadata(metadata.metadata, dict(custom.get(SUMS, {})), custom.get(UNREPORTED, {}))
-
-
-@contextmanager
-def without_other_hosts() -> Iterator[None]:
-    """Has Orbax read without waiting for other hosts, which may have met damage and given up."""
-    context = ocp.Context()
-    context.multiprocessing_options.primary_host = jax.process_index()
-    context.multiprocessing_options.active_processes = {jax.process_index()}
-    with context:
-        yield
-
-
-def reason_of(error: Exception) -> str:
-    """Why a checkpoint is damaged, or the first sentence of what a library raised, cut short."""
-    if isinstance(error, DamagedError):
-        return error.reason
-    text = str(error) or type(error).__name__
-    return text.splitlines()[0].split(". ")[0][:MOST_CHARACTERS]
 
 
 def _with_damaged_metrics(paths: Iterable[Path], best_metric: str) -> list[DamagedError]:

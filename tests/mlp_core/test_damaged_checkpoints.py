@@ -13,10 +13,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mlp_core.checkpoint import Checkpoints, SavedParams
 from mlp_core.checkpoint_folder import saved_steps
+from mlp_core.checkpoint_reading import SUMS
 from mlp_core.checkpoint_sums import array_sum, state_sums
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
-from mlp_core.saved_state import SUMS
 from mlp_core.train_loop import train
 from mlp_core.train_step import TrainState
 from tests.mlp_core.quadratic import Quadratic

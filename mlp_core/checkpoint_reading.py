@@ -1,0 +1,86 @@
+"""What one checkpoint holds, read through Orbax by each host alone."""
+
+import dataclasses
+import gc
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from mlp_core.checkpoint_folder import DamagedError
+
+SUMS = "bit_sums"  # Name in the metadata of a checkpoint; older ones have none.
+UNREPORTED = "unreported"  # Another; see `RunLog`.
+MOST_CHARACTERS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a checkpoint tells of itself."""
+
+    tree: Mapping[str, Any]  # Shapes and types of the parts of the state.
+    sums: Mapping[str, int]  # Of bits, by part; none where it is older than they are.
+    unreported: dict[str, Any]
+
+
+def read_metadata(path: Path) -> Metadata:
+    """What the checkpoint in `path` holds; reads no array.
+
+    Raises:
+        DamagedError: its metadata are damaged.
+    """
+    with _without_other_hosts():
+        metadata = ocp.metadata(path)
+    # Orbax lets pass what is no JSON, and what is not there.
+    if metadata.commit_timestamp_nsecs is None or metadata.metadata is None:
+        raise DamagedError(path, "its metadata are gone or not readable as JSON")
+    custom = metadata.custom_metadata or {}
+    return Metadata(metadata.metadata, dict(custom.get(SUMS, {})), custom.get(UNREPORTED, {}))
+
+
+def read_arrays(path: Path, wanted: Any) -> Any:
+    """The arrays of the checkpoint in `path`, with the shapes, types and shardings of `wanted`.
+
+    Raises:
+        DamagedError: they cannot be read.
+    """
+    with _without_other_hosts(), _without_asyncio_telling():
+        try:
+            return ocp.load(path, wanted)
+        except Exception as error:  # Orbax raises what it meets.
+            reason = reason_of(error)
+        gc.collect()  # Other arrays may have failed, too; asyncio tells that as it forgets them.
+    raise DamagedError(path, reason)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a checkpoint is damaged, or the first sentence of what a library raised, cut short."""
+    if isinstance(error, DamagedError):
+        return error.reason
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0].split(". ")[0][:MOST_CHARACTERS]
+
+
+@contextmanager
+def _without_other_hosts() -> Iterator[None]:
+    """Has Orbax read without waiting for other hosts, which may have met damage and given up."""
+    context = ocp.Context()
+    context.multiprocessing_options.primary_host = jax.process_index()
+    context.multiprocessing_options.active_processes = {jax.process_index()}
+    with context:
+        yield
+
+
+@contextmanager
+def _without_asyncio_telling() -> Iterator[None]:
+    """Leaves it to whom an error is raised to tell it: asyncio has a traceback for each array."""
+    logger = logging.getLogger("asyncio")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled

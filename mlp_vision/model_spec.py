@@ -13,6 +13,7 @@ import pydantic
 
 from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.errors import UserError
+from mlp_vision.patches import check_patch_size
 from mlp_vision.permutations import Permutation
 from mlp_vision.weight_layouts import Arrays, Layout
 
@@ -95,7 +96,24 @@ class ModelSpec(abc.ABC):
     @property
     @abc.abstractmethod
     def own_patch(self) -> int:
-        """Pixels a side of the patches that `permutation` moves, where none is named."""
+        """What `moved_patch` is where the field `permuted_patch` names none."""
+
+    @property
+    def moved_patch(self) -> int:
+        """Pixels a side of the patches that `permutation` moves."""
+        return self.permuted_patch or self.own_patch
+
+    def check_permutation(self) -> None:
+        """Refuses patches that change places and do not divide the image size.
+
+        Raises:
+            UserError: they do not.
+        """
+        if self.permutation == "patches":
+            try:
+                check_patch_size(self.moved_patch, (self.image_size, self.image_size))
+            except UserError as error:
+                raise UserError(f"config.data.permuted_patch: {error}") from None
 
     @abc.abstractmethod
     def resized(self, arrays: Arrays, wanted: Self) -> dict[str, np.ndarray]:
@@ -147,11 +165,13 @@ class ModelSpec(abc.ABC):
         """The same model at another image size or with other numerics; None leaves things alone.
 
         Raises:
-            UserError: see `at_image_size`.
+            UserError: see `at_image_size` and `check_permutation`.
         """
         changes = {name: value for name, value in numerics.items() if value is not None}
         resized = self if image_size is None else self.at_image_size(image_size)
-        return dataclasses.replace(resized, **changes)
+        spec = dataclasses.replace(resized, **changes)
+        spec.check_permutation()
+        return spec
 
     def preprocessing(self) -> str:
         """How pictures become input, in a few words."""

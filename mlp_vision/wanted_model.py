@@ -27,13 +27,10 @@ def wanted_spec(
     """The model of a run that starts from weights of `start`, or at random.
 
     Raises:
-        UserError: there is no such model, a size is missing, or the patch size does not divide
-          the image size.
+        UserError: there is no such model, a size is missing, or patches do not divide the
+          image size.
     """
     architecture, sizes = _sizes(settings, start)
-    permuted_patch = settings.data.permuted_patch
-    if permuted_patch is not None:
-        _check_divides("config.data.permuted_patch", permuted_patch, settings.data.image_size)
     missing = [f"config.model.{name}" for name in missing_sizes(architecture, sizes)]
     if missing:
         raise UserError(f"the model {settings.model.name!r} needs {', '.join(missing)}.")
@@ -47,7 +44,9 @@ def wanted_spec(
         class_names=class_names,
     )
     chosen = _numerics_set(settings, architecture)
-    return architecture(**(defaults | theirs | chosen | sizes | settled))
+    spec = architecture(**(defaults | theirs | chosen | sizes | settled))
+    spec.check_permutation()
+    return spec
 
 
 def departures(settings: ImageClassificationConfig, start: ModelSpec) -> list[str]:
@@ -89,15 +88,12 @@ def _sizes(
     if isinstance(start, architecture):
         sizes = start.sizes_at(image_size, sizes)
     if "patch_size" in sizes:
-        _check_divides("config.model.patch_size", sizes["patch_size"], image_size)
+        try:
+            check_patch_size(sizes["patch_size"], (image_size, image_size))
+        except UserError as error:
+            place = "config.data.image_size, config.model.patch_size"
+            raise UserError(f"{place}: {error}") from None
     return architecture, sizes
-
-
-def _check_divides(field: str, patch_size: int, image_size: int) -> None:
-    try:
-        check_patch_size(patch_size, (image_size, image_size))
-    except UserError as error:
-        raise UserError(f"config.data.image_size, {field}: {error}") from None
 
 
 def _numerics_set(

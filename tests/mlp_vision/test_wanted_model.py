@@ -66,6 +66,20 @@ def test_token_mlps_grow_with_a_whole_factor_and_stay_otherwise(start, width):
         assert wanted_spec(asked, start, num_classes=3).tokens_mlp_dim == expected
 
 
+def test_patches_that_change_places_must_divide_the_pictures():
+    def resnet(permutation, permuted_patch=None):
+        config = common.get_config()
+        config.model.name, config.data.image_size = "resnet_50x1", 40
+        config.data.permutation, config.data.permuted_patch = permutation, permuted_patch
+        return wanted_spec(parse_config(ImageClassificationConfig, config), None, num_classes=3)
+
+    assert resnet("pixels") and resnet("patches", 8).moved_patch == 8
+    with pytest.raises(UserError, match="data.permuted_patch: .*patches of 16 pixels do not div"):
+        resnet("patches")
+    with pytest.raises(UserError, match="data.permuted_patch: .*patches of 16 pixels do not div"):
+        resnet("none").adapted(permutation="patches")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("image_size, kind", [(64, "by the paper's"), (24, "resampled")])
 def test_fine_tuning_at_another_size_trains_and_resumes(

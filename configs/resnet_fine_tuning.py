@@ -5,8 +5,8 @@ name); cifar10, cifar100, pets, flowers or imagenet (cifar100); as in 152x2,pets
 Recipe: that of the Mixers, configs/fine_tuning.py, at 224 pixels, so that models alone differ. Big
 Transfer's own rule (arXiv:1912.11370, section 3.3) has larger pictures, a rate of 0.003 that falls
 by steps, and mixup.
-Expected: rows named BiT in MLP-Mixer (arXiv:2105.01601), table 2, are of larger weights, trained on
-JFT-300M. Not run by this project.
+Expected: R152x4 85.39 % on ImageNet, and 94.04 % as the mean of the five, by Big Transfer's rule
+(MLP-Mixer, arXiv:2105.01601, table 2). Not run by this project.
 Cost: R50x1 4.1 GMAC forward, ten thousand steps of 512 pictures: 0.13 EFLOP.
 Downloads: the data, and the weights from gs://bit_models, once.
 

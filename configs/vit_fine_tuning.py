@@ -5,7 +5,8 @@ cifar100, pets, flowers or imagenet (cifar100); as in l16,pets.
 Recipe: that of the Mixers, configs/fine_tuning.py, at 224 pixels, with the learning rates of ViT
 (arXiv:2010.11929, appendix B.1.1). The layer that these weights have before their head stays; the
 paper takes it off.
-Expected: rows named ViT in MLP-Mixer (arXiv:2105.01601), table 3. Not run by this project.
+Expected: L/16 85.30 % on ImageNet, and 94.39 % as the mean of the five, at 512 pixels on ImageNet
+and 384 on the others (MLP-Mixer, arXiv:2105.01601, table 2). Not run by this project.
 Cost: B/16 17.6 GMAC forward, ten thousand steps of 512 pictures: 0.54 EFLOP.
 Downloads: the data, and the weights from gs://vit_models/imagenet21k, once.
 

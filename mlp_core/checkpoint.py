@@ -5,9 +5,7 @@ so a run that is killed while saving goes on from the one before. What is damage
 sums of bits, and the newest whole one is taken in its place.
 """
 
-import logging
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,18 +34,6 @@ from mlp_core.train_step import TrainState
 from mlp_core.watchdog import waits_for
 
 _preservation = ocp.training.preservation_policies
-
-# Orbax logs, with tracebacks, what it raises besides.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
-
-
-def _without_late_arrays(told: Any, tell=sys.unraisablehook) -> None:
-    """Once an array has failed, TensorStore ends the others where Orbax listens no more."""
-    if str(told.exc_value) != "Event loop is closed":
-        tell(told)
-
-
-sys.unraisablehook = _without_late_arrays
 
 
 class Checkpoints:

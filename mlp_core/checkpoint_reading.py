@@ -1,8 +1,8 @@
-"""What one checkpoint holds, read through Orbax by each host alone."""
+"""What one checkpoint holds, read through Orbax by each host alone; failures are told once."""
 
 import dataclasses
-import gc
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,19 @@ from mlp_core.checkpoint_folder import DamagedError
 SUMS = "bit_sums"  # Name in the metadata of a checkpoint; older ones have none.
 UNREPORTED = "unreported"  # Another; see `RunLog`.
 MOST_CHARACTERS = 200
+
+# Orbax logs, with tracebacks, what it raises besides. Once an array has failed, it listens to no
+# other: asyncio tells how those failed, or Python that there is nobody to tell.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
+logging.getLogger("asyncio").addFilter(lambda record: "tensorstore" not in record.getMessage())
+
+
+def _without_late_arrays(told: Any, tell=sys.unraisablehook) -> None:
+    if str(told.exc_value) != "Event loop is closed":
+        tell(told)
+
+
+sys.unraisablehook = _without_late_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +61,11 @@ def read_arrays(path: Path, wanted: Any) -> Any:
     Raises:
         DamagedError: they cannot be read.
     """
-    with _without_other_hosts(), _without_asyncio_telling():
+    with _without_other_hosts():
         try:
             return ocp.load(path, wanted)
         except Exception as error:  # Orbax raises what it meets.
-            reason = reason_of(error)
-        gc.collect()  # Other arrays may have failed, too; asyncio tells that as it forgets them.
-    raise DamagedError(path, reason)
+            raise DamagedError(path, reason_of(error)) from error
 
 
 def reason_of(error: Exception) -> str:
@@ -73,14 +84,3 @@ def _without_other_hosts() -> Iterator[None]:
     context.multiprocessing_options.active_processes = {jax.process_index()}
     with context:
         yield
-
-
-@contextmanager
-def _without_asyncio_telling() -> Iterator[None]:
-    """Leaves it to whom an error is raised to tell it: asyncio has a traceback for each array."""
-    logger = logging.getLogger("asyncio")
-    was_disabled, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = was_disabled

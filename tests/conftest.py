@@ -12,6 +12,9 @@ import pytest
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Programs run a few times here: to compile them well takes longer than it saves.
+jax.config.update("jax_disable_most_optimizations", True)
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # In the commands that tests start.
 
 ROOT = Path(__file__).parent.parent
 

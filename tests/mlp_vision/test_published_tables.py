@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -43,6 +44,11 @@ def cells_of(table, row, records):
     return {column.key: cell for column, cell in zip(table.columns, cells, strict=True)}
 
 
+def row_of(table, name, setting):
+    """The number of the first row of this name with this in its setting."""
+    return next(i for i, r in enumerate(table.rows) if r.name == name and setting in r.setting)
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_recipes_of_every_table_open(file):
     for row in read_table(file).rows:
@@ -53,17 +59,17 @@ def test_the_recipes_of_every_table_open(file):
 @pytest.mark.parametrize("name", ["mixer_table_2", "mixer_table_3"])
 def test_avg_5_is_over_the_five_data_sets_with_the_same_model_and_pre_training(name):
     rows = [row for row in table_of(name).rows if "avg5" in row.recipes]
-    assert len(rows) == {"mixer_table_2": 1, "mixer_table_3": 5}[name]
+    assert len(rows) == {"mixer_table_2": 2, "mixer_table_3": 5}[name]
     for row in rows:
         configs = [open_recipe(name).config for name in row.recipes["avg5"]]
         assert {config.data.name for config in configs} == FIVE and len(configs) == 5
-        assert {config.data.image_size for config in configs} == {
-            448 if "448" in row.setting else 224
-        }
+        sizes = set(re.findall(r"\b\d{3}\b(?= px|$)", row.setting))
+        assert {str(config.data.image_size) for config in configs} == sizes
         assert len({config.model.name for config in configs}) == 1
         starts = {config.init.weights for config in configs if config.init.weights}
         data = "imagenet21k" if "21k" in row.setting else "imagenet1k"
-        assert starts == {f"{data}/Mixer-{row.name[6]}_16"}
+        assert {Path(start).stem for start in starts} == {row.name.replace("/", "_")}
+        assert all(data in start for start in starts)
         assert row.recipes["imagenet"] == row.recipes["real"]
         assert row.recipes["imagenet"][0] in row.recipes["avg5"]
 
@@ -91,15 +97,17 @@ def test_real_accuracy_fills_its_cell_from_runs_that_were_judged_by_it():
     table = table_of("mixer_table_3")
     judged = run_of("mixer_b16_imagenet", **{"test/top1": 0.8, "test/top1_real": 0.85})
     judged.config["data"]["real_labels"] = "/data/real.json"
-    cells = cells_of(table, 2, [judged])
+    row = row_of(table, "Mixer-B/16", "21k")
+    cells = cells_of(table, row, [judged])
     assert cells["real"].here == pytest.approx(85) and cells["imagenet"].here == pytest.approx(80)
     assert cells["avg5"].here is None
     other = run_of("mixer_b16_imagenet", **{"test/top1": 0.8})
-    assert cells_of(table, 2, [other])["real"].here is None
+    assert cells_of(table, row, [other])["real"].here is None
 
 
 def test_avg_5_is_told_where_all_five_were_run():
     table = table_of("mixer_table_3")
-    runs = [run_of(name, **{"test/top1": 0.9}) for name in table.rows[2].recipes["avg5"]]
-    assert cells_of(table, 2, runs)["avg5"].here == pytest.approx(90)
-    assert cells_of(table, 2, runs[1:])["avg5"].here is None
+    row = row_of(table, "Mixer-B/16", "21k")
+    runs = [run_of(name, **{"test/top1": 0.9}) for name in table.rows[row].recipes["avg5"]]
+    assert cells_of(table, row, runs)["avg5"].here == pytest.approx(90)
+    assert cells_of(table, row, runs[1:])["avg5"].here is None

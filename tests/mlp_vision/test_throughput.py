@@ -121,6 +121,8 @@ def test_by_default_the_models_of_the_papers_tables_are_measured():
     assert published_models() == [
         *(f"mixer_{size}" for size in ("s32", "s16", "b32", "b16", "l32", "l16", "h14")),
         *(f"gmlp_{size}" for size in ("ti16", "s16", "b16")),
+        *(f"vit_{size}" for size in ("b16", "l16", "h14")),
+        *("resnet_50x1", "resnet_152x2"),
     ]
 
 

@@ -33,6 +33,9 @@ from mlp_core.stacked_blocks import unstack_blocks
 from mlp_core.train_step import TrainState
 from mlp_core.watchdog import waits_for
 
+# Bytes of a copy's part, where copies of an array are written in parts by those who have them.
+SMALLEST_PART = 2**20
+
 _preservation = ocp.training.preservation_policies
 
 
@@ -167,9 +170,12 @@ class Checkpoints:
         # Else hosts wait for each other through their devices, at times in a thread, where that
         # meets what training sends.
         flags.FLAGS["experimental_orbax_use_distributed_barrier"].value = True
+        context = ocp.Context()
+        context.array.saving.min_slice_bytes_for_replica_parallel = SMALLEST_PART
         with self._failure_told():
             return ocp.training.Checkpointer(
                 self.directory,
+                context=context,
                 save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
                 preservation_policy=_preservation.AnyPreservationPolicy(policies),
                 cleanup_tmp_directories=True,

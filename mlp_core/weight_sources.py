@@ -16,6 +16,8 @@ WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"  # As the hub has
 def fetch_from_hub(source: str, files: Sequence[str], optional: Sequence[str] = ()) -> Path:
     """Fetches files of a model into the Hugging Face hub's own cache, or finds them there.
 
+    The hub is not asked where all of them are there.
+
     Args:
       source: "hf://OWNER/NAME".
       files: what the model has to have, such as "model.safetensors".
@@ -27,10 +29,14 @@ def fetch_from_hub(source: str, files: Sequence[str], optional: Sequence[str] = 
         DownloadError: there is no such model or file, or the hub cannot be reached.
     """
     # Imported here: it takes long, and most runs do without.
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     repository = source.removeprefix(HUGGING_FACE)
+    there = {name: try_to_load_from_cache(repository, name) for name in (*files, *optional)}
+    # None where it is not known whether the model has such a file.
+    if None not in there.values() and all(isinstance(there[name], str) for name in files):
+        return Path(there[files[0]]).parent
     for name in files:
         try:
             path = Path(hf_hub_download(repository, name))

@@ -64,13 +64,6 @@ def test_digits_train_and_the_end_says_where_everything_lies(environment, tmp_pa
 
 
 @pytest.mark.slow
-def test_digits_reach_98_percent(environment, tmp_path):
-    run = launch(environment, DIGITS, f"--workdir={tmp_path}")
-    assert run.returncode == 0, run.stderr
-    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["test/top1"] >= 0.98
-
-
-@pytest.mark.slow
 def test_killed_runs_end_bit_for_bit_where_an_undisturbed_one_does(environment, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert launch(environment, DIGITS, *SHORT, f"--workdir={undisturbed}").returncode == 0

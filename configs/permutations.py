@@ -3,9 +3,9 @@
 Name the model behind the colon, mixer (without a name) or resnet. A sweep trains it on CIFAR-10 as
 it is, with patches and the pixels within them permuted alike, and with all pixels permuted; one
 permutation for all pictures.
-Recipe: ours, small enough for a CPU: 32 pixels, patches of 4, half an epoch without flips and crops,
-which would be done before pixels change places. The paper trains Mixer-B/16 and ResNet-50x1 on
-JFT-300M and tells linear 5-shot accuracy on ImageNet.
+Recipe: ours, small enough for a CPU: 32 pixels, patches of 4, half an epoch without flips and
+crops, which would be done before pixels change places. The paper trains Mixer-B/16 and ResNet-50x1
+on JFT-300M and tells linear 5-shot accuracy on ImageNet.
 Expected: as in the paper, the Mixer does as well on permuted patches and loses on permuted pixels;
 the ResNet loses much by either. Figures in docs/results.md.
 Cost: a few minutes of two CPU cores a run.

@@ -11,6 +11,7 @@ import numpy as np
 from mlp_core.errors import UserError
 from mlp_core.precision import compute_dtype
 from mlp_core.small_files import read_bytes
+from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import probabilities, view_logits
 from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES
 from mlp_vision.datasets.image_folder import SUFFIXES
@@ -19,6 +20,7 @@ from mlp_vision.host_views import EvalView
 from mlp_vision.model_spec import ModelSpec
 
 BATCH = 32  # Pictures at a time.
+STALL_LIMIT = 30.0  # Minutes for such a batch, as in configs/run_fields.py.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +60,13 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not is_hidden and path.is_file()
 
 
-def predict(spec: ModelSpec, params, paths: Sequence[Path], top: int) -> Iterator[Prediction]:
+def predict(
+    spec: ModelSpec, params, paths: Sequence[Path], top: int, stall_limit: float = STALL_LIMIT
+) -> Iterator[Prediction]:
     """The `top` likeliest classes of each picture, in the order of `paths`.
 
-    A picture that cannot be read comes with its problem instead.
+    A picture that cannot be read comes with its problem instead. The process ends where a batch of
+    them takes `stall_limit` minutes; see `mlp_core.watchdog`.
     """
     batch = min(BATCH, len(paths))
     view = EvalView(spec.image_size, spec.eval_preset)
@@ -76,11 +81,13 @@ def predict(spec: ModelSpec, params, paths: Sequence[Path], top: int) -> Iterato
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(paths), batch):
             block = paths[first : first + batch]
-            views = list(pool.map(lambda path: _view_or_problem(view, path), block))
-            pictures = np.zeros((batch, spec.image_size, spec.image_size, 3), np.uint8)
-            for row, read in zip(pictures, views, strict=False):
-                row[:] = 0 if isinstance(read, str) else read
-            shares, classes = jax.device_get(likeliest(params, pictures))
+            waits_for(f"the pictures from {block[0]} to {block[-1]}")
+            with limited(60 * stall_limit):
+                views = list(pool.map(lambda path: _view_or_problem(view, path), block))
+                pictures = np.zeros((batch, spec.image_size, spec.image_size, 3), np.uint8)
+                for row, read in zip(pictures, views, strict=False):
+                    row[:] = 0 if isinstance(read, str) else read
+                shares, classes = jax.device_get(likeliest(params, pictures))
             for path, read, *best in zip(block, views, classes, shares, strict=False):
                 if isinstance(read, str):
                     yield Prediction(path, [], read)

@@ -98,3 +98,24 @@ def test_the_command_names_bad_files_and_goes_on(trained_run, pictures):
     assert "page.jpg: a web page, not a picture" in run.stderr
     assert f"2 of {BATCH + 5} pictures cannot be read" in run.stderr
     assert run.stdout.count(" %  ") == 2 * (BATCH + 3)
+
+
+def test_pictures_that_do_not_come_end_the_process(trained_run, tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "late.png")
+    waits_in_vain = f"""
+import time
+from mlp_vision import prediction
+from mlp_vision.pretrained import load_params
+from mlp_vision.weights import open_weights
+weights = open_weights(prediction.Path({str(trained_run)!r}))
+prediction.open_picture = lambda *args: time.sleep(600)
+pictures = [prediction.Path({str(tmp_path / "late.png")!r})]
+params = load_params(weights, weights.spec, "keep")
+list(prediction.predict(weights.spec, params, pictures, 1, stall_limit=0.05))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", waits_in_vain], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 124, run.stderr
+    assert "error: nothing has moved for 0.05 minutes" in run.stderr
+    assert "late.png" in run.stderr and "Traceback" not in run.stderr

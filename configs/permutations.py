@@ -3,7 +3,7 @@
 Name the model behind the colon, mixer (without a name) or resnet. A sweep trains it on CIFAR-10 as
 it is, with patches and the pixels within them permuted alike, and with all pixels permuted; one
 permutation for all pictures.
-Recipe: ours, small enough for a CPU: 32 pixels, patches of 4, half an epoch without flips and
+Recipe: ours, small enough for a CPU: 32 pixels, patches of 4, one epoch without flips and
 crops, which would be done before pixels change places. The paper trains Mixer-B/16 and ResNet-50x1
 on JFT-300M and tells linear 5-shot accuracy on ImageNet.
 Expected: as in the paper, the Mixer does as well on permuted patches and loses on permuted pixels;
@@ -35,9 +35,10 @@ def get_config(arg: str = ""):
     config.data.permuted_patch = 4
     config.augment.crop = "none"
     config.augment.flip = False
-    config.train.duration = "0.5 epochs"
+    config.train.duration = "1 epoch"
     config.train.global_batch_size = 64
     config.schedule.warmup = "50 steps"
+    config.schedule.peak_learning_rate = 2e-3
     config.sweep.grid = ("data.permutation=none,patches,pixels",)
     config.sweep.train_split = None
     return common.variant(config, rest)

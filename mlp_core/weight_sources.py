@@ -29,14 +29,12 @@ def fetch_from_hub(source: str, files: Sequence[str], optional: Sequence[str] = 
         DownloadError: there is no such model or file, or the hub cannot be reached.
     """
     # Imported here: it takes long, and most runs do without.
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     repository = source.removeprefix(HUGGING_FACE)
-    there = {name: try_to_load_from_cache(repository, name) for name in (*files, *optional)}
-    # None where it is not known whether the model has such a file.
-    if None not in there.values() and all(isinstance(there[name], str) for name in files):
-        return Path(there[files[0]]).parent
+    if folder := _folder_in_hub_cache(repository, files, optional):
+        return folder
     for name in files:
         try:
             path = Path(hf_hub_download(repository, name))
@@ -50,6 +48,23 @@ def fetch_from_hub(source: str, files: Sequence[str], optional: Sequence[str] = 
         with contextlib.suppress(HfHubHTTPError, EntryNotFoundError, OSError):
             hf_hub_download(repository, name)
     return path.parent
+
+
+def _folder_in_hub_cache(
+    repository: str, files: Sequence[str], optional: Sequence[str]
+) -> Path | None:
+    """Where they lie, or None where one may have to be fetched."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        there = {name: try_to_load_from_cache(repository, name) for name in (*files, *optional)}
+    except HFValidationError:
+        return None
+    # None where it is not known whether the model has such a file.
+    if None in there.values() or not all(isinstance(there[name], str) for name in files):
+        return None
+    return Path(there[files[0]]).parent
 
 
 def fetch_weight_file(url: str, beside: Sequence[str] = ()) -> Path:

@@ -26,9 +26,9 @@ def published_costs(model: str, image_size: int, data: str, epochs: float | None
 
 def published_models() -> list[str]:
     """The models of MLP-Mixer's table 3 and of gMLP's tables 1 and 2, in the order of `MODELS`."""
-    mixers = {row.model_name for row in _rows()}
+    of_mixers_table = {row.model_name for row in _rows()}
     gmlps = {row.model["name"] for row in read_table(GMLP_MODELS).rows}
-    return [name for name in MODELS if name in mixers | gmlps]
+    return [name for name in MODELS if name in of_mixers_table | gmlps]
 
 
 @functools.cache

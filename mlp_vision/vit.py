@@ -120,10 +120,7 @@ class Vit(nn.Module):
         )
         x = x + positions.astype(x.dtype)
         x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
-        fields = dict(
-            num_heads=self.num_heads,
-            mlp_dim=self.mlp_dim,
-        )
+        fields = dict(num_heads=self.num_heads, mlp_dim=self.mlp_dim)
         x = through_blocks(self, VitBlock, fields, x, train)
         x = x[:, 0].astype(jnp.float32)  # [B, C]
         if self.pre_logits:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlp_core.downloads import DownloadError
 from mlp_core.weight_files import write_weight_file
-from mlp_core.weight_sources import fetch_weight_file, path_on_this_machine
+from mlp_core.weight_sources import fetch_from_hub, fetch_weight_file, path_on_this_machine
 from tests.conftest import ROOT
 from tests.mlp_core.made_hub import hub_environment, serve_hub
 
@@ -42,6 +43,12 @@ def test_a_file_that_the_model_has_to_have_is_missed(tmp_path):
         run = fetch(address, tmp_path, "hf://google-bert/tiny", "spiece.model")
     assert "DownloadError: hf://google-bert/tiny: spiece.model cannot be fetched" in run.stderr
     assert "Fetch model.safetensors, spiece.model, config.json" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["no name/x", "a/b/c", "../x"])
+def test_what_can_be_no_model_of_the_hub_is_told(name):
+    with pytest.raises(DownloadError, match="model.safetensors cannot be fetched .Repo id must"):
+        fetch_from_hub(f"hf://{name}", ["model.safetensors"], ["config.json"])
 
 
 def test_a_weight_file_is_fetched_with_what_lies_beside_it(mirror, tmp_path, monkeypatch):

@@ -56,6 +56,11 @@ class PublishedTable:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
+    def decimals(self, column: Column) -> int:
+        """Places after the point that a paper prints in a column: JSON drops zeros at the end."""
+        figures = [row.published[column.key] for row in self.rows if column.key in row.published]
+        return max((len(f"{figure:.6g}".partition(".")[2]) for figure in figures), default=0)
+
 
 def read_table(file: Path) -> PublishedTable:
     """The table in a file.

@@ -54,9 +54,13 @@ def sections(
 
 def _of_table(table: FilledTable) -> Section:
     published = table.published
+    decimals = [published.decimals(column) for column in published.columns]
     rows = []
     for row, cells in zip(published.rows, table.cells, strict=True):
-        figures = [Entry(words.published(cell), words.here(cell)) for cell in cells]
+        figures = [
+            Entry(words.published(cell, places), words.here(cell))
+            for cell, places in zip(cells, decimals, strict=True)
+        ]
         rows.append([Entry(row.name), Entry(row.setting), *figures])
     return Section(
         title=published.title,

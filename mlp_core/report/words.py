@@ -13,11 +13,11 @@ LEGEND = (
 MOST_DIFFERENCES = 6
 
 
-def published(cell: Cell) -> str:
-    """The published figure."""
+def published(cell: Cell, decimals: int) -> str:
+    """The published figure, with as many places as its column has."""
     if cell.published is None:
         return ""
-    return f"{cell.published:,.6g}" + (MEMORY if cell.from_memory else "")
+    return f"{cell.published:,.{decimals}f}" + (MEMORY if cell.from_memory else "")
 
 
 def here(cell: Cell) -> str:

@@ -15,6 +15,7 @@ from mlp_core.report.filled_tables import fill
 from mlp_core.report.published_tables import FOLDER, read_table
 from mlp_core.report.recipes import Recipe
 from mlp_core.report.runs import RunRecord
+from mlp_core.report.sections import sections
 from mlp_vision.model_costs import model_costs
 
 FILES = sorted((Path(mlp_vision.__file__).parent / FOLDER).glob("*.json"))
@@ -111,3 +112,10 @@ def test_avg_5_is_told_where_all_five_were_run():
     runs = [run_of(name, **{"test/top1": 0.9}) for name in table.rows[row].recipes["avg5"]]
     assert cells_of(table, row, runs)["avg5"].here == pytest.approx(90)
     assert cells_of(table, row, runs[1:])["avg5"].here is None
+
+
+def test_published_figures_keep_the_zeros_that_the_papers_print():
+    table = table_of("mixer_table_2")
+    (section,) = sections([fill(table, [], open_recipe, model_costs)], [], [], [])
+    shown = [entry.text for entry in section.rows[row_of(table, "ViT-L/16", "ImageNet-21k")]]
+    assert "85.30" in shown and "85.3" not in shown

@@ -99,6 +99,9 @@ def load_params(
         kernel, bias = (expected[name].shape for name in HEAD)
         new_head = np.zeros(kernel, np.float32), np.full(bias, head_bias, np.float32)
         arrays |= dict(zip(HEAD, new_head, strict=True))
+    parts, kept = ({name.split("/")[0] for name in names} for names in (arrays, expected))
+    for part in sorted(parts - kept - {"head"}):
+        fate += f", without its {part}"
     say(f"Weights: {weights.path} ({weights.origin}), {fate}")
     if line := resolution.announcement(weights.spec, spec):
         say(line)

@@ -4,6 +4,7 @@ Shapes: B batch, H and W pixels, S tokens behind the class token, C channels of 
 (`hidden_dim`), K classes.
 """
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -18,7 +19,7 @@ from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import MlpBlock, StochasticDepth
 from mlp_vision.heads import linear_head
-from mlp_vision.model_spec import Shapes
+from mlp_vision.model_spec import ModelSpec, Shapes
 from mlp_vision.patch_model_spec import PatchModelSpec
 from mlp_vision.patches import patch_tokens, with_class_token
 from mlp_vision.token_blocks import through_blocks
@@ -193,6 +194,13 @@ class VitSpec(PatchModelSpec):
         return cls.common_sizes_in(shapes, num_patches=tokens - 1) | dict(
             num_heads=num_heads, mlp_dim=mlp_dim, pre_logits="pre_logits/kernel" in shapes
         )
+
+    def fits(self, wanted: ModelSpec) -> bool:
+        """As the base class; a new head may do without the layer before it (section 3.1)."""
+        starts = [self]
+        if self.num_classes != wanted.num_classes:
+            starts.append(dataclasses.replace(self, pre_logits=False))
+        return any(super(VitSpec, start).fits(wanted) for start in starts)
 
     @property
     def num_tokens(self) -> int:

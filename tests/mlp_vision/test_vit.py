@@ -14,6 +14,7 @@ from mlp_core.parameters import count
 from mlp_core.weight_files import write_weight_file
 from mlp_vision.export import export
 from mlp_vision.models import create_model
+from mlp_vision.pretrained import load_params
 from mlp_vision.vit import VIT_SIZES
 from mlp_vision.weights import expected_params, open_weights
 from tests.mlp_vision.made_weights import made_arrays
@@ -119,6 +120,24 @@ def test_a_layer_before_the_head_is_told_by_its_arrays(tmp_path):
     model, params = mlp_vision.load_pretrained(tmp_path / "vit.npz", num_classes=0)
     features = logits_of(model, params)
     assert np.abs(features).max() <= 1
+
+
+def test_a_new_head_may_do_without_the_layer_before_the_old_one(tmp_path, capsys):
+    arrays = made_arrays("vit", 10, 32, **TINY_VIT, pre_logits=True)
+    write_weight_file(tmp_path / "vit.npz", arrays)
+    weights = open_weights(tmp_path / "vit.npz")
+    wanted = dataclasses.replace(weights.spec, pre_logits=False, num_classes=0)
+    features = logits_of(wanted.create_model(), load_params(weights, wanted, "auto"))
+    assert "without its head of 10 classes, without its pre_logits" in capsys.readouterr().out
+    with_layer, params = mlp_vision.load_pretrained(tmp_path / "vit.npz", num_classes=0)
+    layer = params["pre_logits"]
+    np.testing.assert_allclose(
+        np.tanh(np.asarray(features) @ layer["kernel"] + layer["bias"]),
+        logits_of(with_layer, params),
+        atol=1e-5,
+    )
+    with pytest.raises(UserError, match="it needs a model with pre_logits=True"):
+        load_params(weights, dataclasses.replace(wanted, num_classes=10), "auto")
 
 
 def test_dropout_and_stochastic_depth_act_in_training_only(published):

@@ -139,15 +139,17 @@ def _by_experiment(runs: Sequence[Curves], besides: Sequence[str] = ()) -> dict[
     for run in runs:
         label = ", ".join(f"{name.split('.')[-1]} {run.fields.get(name)}" for name in told)
         groups.setdefault(label, []).append(run)
-    return {
-        f"{label or group[0].folder.name}{_number_of_seeds(group)}": group
-        for label, group in groups.items()
-    }
+    return {_legend(label, group): group for label, group in groups.items()}
 
 
-def _number_of_seeds(runs: Sequence[Curves]) -> str:
+def _legend(told: str, runs: Sequence[Curves]) -> str:
+    """What tells these runs from others, or where nothing does the run, and how many seeds."""
     seeds = len({run.fields.get(SEED) for run in runs})
-    return f" ({seeds} seeds)" if seeds > 1 else ""
+    if told:
+        return f"{told} ({seeds} seeds)" if seeds > 1 else told
+    if len(runs) == 1:
+        return runs[0].folder.name
+    return f"median of {seeds} seeds" if seeds > 1 else "one seed"
 
 
 def _median_and_band(

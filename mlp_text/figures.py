@@ -32,7 +32,8 @@ SPATIAL_KERNEL = "GmlpBlock_{}/gating/spatial/kernel"
 def spatial_matrices(source: str | Path, blocks: Sequence[int] | None = None) -> Figure:
     """The spatial matrices W of gMLP blocks: how much token j (across) adds to position i (down).
 
-    Source: Pay Attention to MLPs, appendix C. White is zero, and each block has a scale of its own.
+    Source: Pay Attention to MLPs, appendix C. White is zero, and each block has a scale of its own,
+    whose end its title tells.
 
     Args:
       source: the folder of a run.
@@ -50,7 +51,7 @@ def spatial_matrices(source: str | Path, blocks: Sequence[int] | None = None) ->
         largest = np.abs(matrix).max()
         axes.imshow(matrix, cmap=WEIGHTS, vmin=-largest, vmax=largest)
 
-    return _panels(matrices, [f"block {block}" for block in blocks], draw)
+    return _panels(matrices, _titles(blocks, matrices), draw)
 
 
 def toeplitz_bands(source: str | Path) -> Figure:
@@ -77,7 +78,7 @@ def toeplitz_bands(source: str | Path) -> Figure:
         drawn = axes.imshow(bands, cmap=WEIGHTS, vmin=-1, vmax=1, aspect="auto", extent=extent)
         axes.set(xlabel="distance j - i, in tokens", ylabel="block")
         axes.yaxis.get_major_locator().set_params(integer=True)
-        figure.colorbar(drawn, label="part of the block's largest weight")
+        figure.colorbar(drawn, label="part of the block's\nlargest weight")
     return figure
 
 
@@ -85,7 +86,7 @@ def attention_maps(source: str | Path, text: str, blocks: Sequence[int] | None =
     """Where the tiny attention of an aMLP looks: the weights of each token (down) on all (across).
 
     Source: Pay Attention to MLPs, section 4.3. Weights on pads are left out, so that rows may have
-    a sum below one.
+    a sum below one. Each block has a scale of its own, from zero to what its title tells.
 
     Args:
       source: the folder of a run.
@@ -118,7 +119,7 @@ def attention_maps(source: str | Path, text: str, blocks: Sequence[int] | None =
         axes.set_xticks(range(length), words, rotation=90)
         axes.set_yticks(range(length), words)
 
-    return _panels(maps, [f"block {block}" for block in blocks], draw, inches_for_labels=0.5)
+    return _panels(maps, _titles(blocks, maps), draw, inches_for_labels=0.5)
 
 
 def _open(source: str | Path) -> TextWeights:
@@ -151,6 +152,14 @@ def _chosen(source: str | Path, spec: GmlpEncoderSpec, blocks: Sequence[int] | N
 def _attention(intermediates: Any, block: int) -> np.ndarray:
     """The weights [S, S] of the only text."""
     return np.asarray(intermediates[f"GmlpBlock_{block}"]["tiny_attention"]["weights"][0][0])
+
+
+def _titles(blocks: Sequence[int], arrays: Sequence[np.ndarray]) -> list[str]:
+    """Each block and what its full colour stands for, so that blocks can be compared."""
+    return [
+        f"block {block}, up to {np.abs(array).max():.2g}"
+        for block, array in zip(blocks, arrays, strict=True)
+    ]
 
 
 def _panels(arrays, titles: Sequence[str], draw, inches_for_labels: float = 0.2) -> Figure:

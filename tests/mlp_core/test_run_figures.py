@@ -57,6 +57,7 @@ def test_results_over_a_field_are_points_and_a_line_of_medians(runs):
     assert np.allclose(sorted(points.get_ydata()), [50, 60, 70, 90])
     assert np.allclose(sorted(points.get_xdata()), [0.1, 1, 1, 1])
     assert np.allclose(medians.get_data(), ([0.1, 1], [50, 70]))
+    assert medians.get_label() == "median of 3 seeds"
     assert axes.get_xscale() == "log"
 
 

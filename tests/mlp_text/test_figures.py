@@ -54,7 +54,7 @@ def test_attention_is_drawn_token_by_token(amlp_run):
     length = int(inputs["attention_mask"].sum())
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == tokens[:length]
-    assert axes.get_title() == "block 1"
+    assert axes.get_title() == f"block 1, up to {drawn(figure, 0).max():.2g}"
     model, params = load_pretrained(amlp_run, head="none")
     _, seen = model.apply(
         {"params": params}, **inputs, capture_intermediates=True, mutable=["intermediates"]

@@ -161,7 +161,7 @@ def table_row(trial: Trial, step: str, target: Target) -> str:
             cells.append(_days(told["run"][f"{target.unit}_days"]))
         else:
             paper = of_step["paper_examples_per_second"]
-            cells.append(f"{paper:,}" if paper else "")
+            cells.append(f"{paper:,g}" if paper else "")
     else:
         cells += nothing
     return markdown_row(cells)
@@ -187,7 +187,7 @@ def _step_lines(
             f"{told['share_of_peak']:.0%} of peak"
         )
         if paper := told.get("paper_examples_per_second"):
-            yield f"              the paper measured {paper:,} {examples}/s a core on TPU v3"
+            yield f"              the paper measured {paper:,g} {examples}/s a core on TPU v3"
         yield (
             f"  sending     {_size(sum(told['bytes_sent'].values()))} a {unit}: "
             f"{1e3 * told['sending_seconds']:,.1f} ms more, where arithmetic does not hide it"
@@ -207,7 +207,7 @@ def _run_lines(told: Mapping[str, Any], examples: str, target: Target) -> Iterab
         text += f"; {_duration(told['days'])}, {in_all} {target.unit}-days, without evaluations"
     yield text
     if told["paper_core_days"]:
-        yield f"  the paper's took {told['paper_core_days']:,} core-days of TPU v3"
+        yield f"  the paper's took {told['paper_core_days']:,g} core-days of TPU v3"
 
 
 def _num_parameters(run: PlannedRun) -> int:

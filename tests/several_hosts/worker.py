@@ -30,6 +30,19 @@ class Recorded:
         return self.source.gather(indices, draws)
 
 
+class StopsAtPlace(Recorded):
+    """The same up to a place; whichever thread reads on is interrupted."""
+
+    def __init__(self, source, place):
+        super().__init__(source)
+        self.place = place
+
+    def gather(self, indices, draws):
+        if draws.max() >= self.place:
+            raise Interrupt
+        return super().gather(indices, draws)
+
+
 class OneUnreadable:
     """An evaluation source that cannot read its example 3."""
 
@@ -84,16 +97,18 @@ def make_run(
     """
     from mlp_core.train_loop import train
 
-    recorded = Recorded(TwoLayers().train_source)
+    config, source = settings(**(changes or {})), TwoLayers().train_source
     evaluated = OneUnreadable(TwoLayers().eval_sources["test"])
+    if stops_at is None:
+        recorded = Recorded(source)
+    else:
+        recorded = StopsAtPlace(source, stops_at * config.train.global_batch_size)
     source = recorded
-    if stops_at is not None:
-        source = StopsAt(recorded, stops_at)
     if fails_at is not None and hosts.store().index == host:
         source = Fails(recorded, fails_at, way)
     task = TwoLayers(train_source=source, eval_sources={"test": evaluated})
     with contextlib.suppress(Interrupt):
-        train(task, settings(**(changes or {})), Path(workdir))
+        train(task, config, Path(workdir))
     return recorded.read, evaluated.read
 
 

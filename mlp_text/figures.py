@@ -51,7 +51,7 @@ def spatial_matrices(source: str | Path, blocks: Sequence[int] | None = None) ->
         largest = np.abs(matrix).max()
         axes.imshow(matrix, cmap=WEIGHTS, vmin=-largest, vmax=largest)
 
-    return _panels(matrices, _titles(blocks, matrices), draw)
+    return _panels(blocks, matrices, draw)
 
 
 def toeplitz_bands(source: str | Path) -> Figure:
@@ -119,7 +119,7 @@ def attention_maps(source: str | Path, text: str, blocks: Sequence[int] | None =
         axes.set_xticks(range(length), words, rotation=90)
         axes.set_yticks(range(length), words)
 
-    return _panels(maps, _titles(blocks, maps), draw, inches_for_labels=0.5)
+    return _panels(blocks, maps, draw, inches_for_labels=0.5)
 
 
 def _open(source: str | Path) -> TextWeights:
@@ -154,16 +154,11 @@ def _attention(intermediates: Any, block: int) -> np.ndarray:
     return np.asarray(intermediates[f"GmlpBlock_{block}"]["tiny_attention"]["weights"][0][0])
 
 
-def _titles(blocks: Sequence[int], arrays: Sequence[np.ndarray]) -> list[str]:
-    """Each block and what its full colour stands for, so that blocks can be compared."""
-    return [
-        f"block {block}, up to {np.abs(array).max():.2g}"
-        for block, array in zip(blocks, arrays, strict=True)
-    ]
+def _panels(blocks: Sequence[int], arrays, draw, inches_for_labels: float = 0.2) -> Figure:
+    """A figure with a square panel a block, which `draw(axes, array)` fills.
 
-
-def _panels(arrays, titles: Sequence[str], draw, inches_for_labels: float = 0.2) -> Figure:
-    """A figure with a square panel an array, which `draw(axes, array)` fills."""
+    Titles tell what full colour stands for, so that blocks can be compared.
+    """
     columns = min(len(arrays), MOST_COLUMNS)
     rows = -(-len(arrays) // columns)
     with styled():
@@ -172,7 +167,7 @@ def _panels(arrays, titles: Sequence[str], draw, inches_for_labels: float = 0.2)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in panels[len(arrays) :]:
             axes.set_axis_off()
-        for axes, array, title in zip(panels, arrays, titles, strict=False):
+        for axes, block, array in zip(panels, blocks, arrays, strict=False):
             draw(axes, array)
-            axes.set_title(title)
+            axes.set_title(f"block {block}, up to {np.abs(array).max():.2g}")
     return figure

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import jax
+from clu import metrics
 from jax.sharding import Mesh
 
 from mlp_core.console import say
@@ -47,9 +48,9 @@ def evaluate(
     for i, batch in enumerate(eval_batches(source, global_batch_size, rows)):
         waits_for(f"batch {i} of {split}, or the next")
         batch = put_batch(batch, mesh)
-        metrics = eval_step(params, batch)
+        more = eval_step(params, batch)
         jax.block_until_ready(total)  # One batch ahead of the device, not the whole split.
-        total = metrics if total is None else total.merge(metrics)
+        total = more if total is None else _merged(total, more)
         scored += batch["mask"].sum()
     left_out = len(source) - int(scored)
     if left_out == len(source):
@@ -60,3 +61,8 @@ def evaluate(
             "could not be read"
         )
     return {name: float(value) for name, value in total.compute().items()}
+
+
+@jax.jit
+def _merged(total: metrics.Collection, more: metrics.Collection) -> metrics.Collection:
+    return total.merge(more)

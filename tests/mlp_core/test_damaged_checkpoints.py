@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from mlp_core.checkpoint import Checkpoints, SavedParams
 from mlp_core.checkpoint_folder import saved_steps
 from mlp_core.checkpoint_reading import SUMS
-from mlp_core.checkpoint_sums import array_sum, state_sums
+from mlp_core.checkpoint_sums import array_sum, state_sums, sums_on_devices
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.train_loop import train
@@ -216,7 +216,10 @@ def test_sums_are_the_same_on_host_and_device_and_however_arrays_lie():
     }
 
     def sums(params):
-        return state_sums(TrainState(jnp.int32(3), params, (), None))
+        state = TrainState(jnp.int32(3), params, (), None)
+        found = state_sums(state)
+        assert sums_on_devices({"params": jax.tree.leaves(params)}) == {"params": found["params"]}
+        return found
 
     expected = {"step": 3, "params": array_sum(arrays.values()), "opt_state": 0, "ema_params": 0}
     assert sums(jax.tree.map(jnp.asarray, arrays)) == expected

@@ -15,14 +15,19 @@ attention: where aMLP's tiny attention looks. curves and sweep: runs, or all run
 that differ in their seeds only taken together.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
-from matplotlib.figure import Figure
 
 from launch import command, experiments
 from mlp_core.errors import UserError
+
+if TYPE_CHECKING:  # Matplotlib takes longer to import than a wrong flag to answer.
+    from matplotlib.figure import Figure
 
 flags.adopt_module_key_flags(command)
 OUTPUT = flags.DEFINE_string("output", None, "File to write, FILE.png or FILE.svg.")

@@ -21,7 +21,9 @@ TEXT_CONFIGS = [path for path in CONFIGS if load(path).task != "image_classifica
 BERT_BASE = find_model("bert_base")[0](**find_model("bert_base")[1], vocab_size=30_522)
 WEIGHTS = "hf://google-bert/bert-base-uncased"
 # One of each kind; the others are made of the same parts.
-TRAINED = ("gmlp_mlm_c4", "gmlp_sst2", "amlp_mnli_scratch", "gmlp_bert_mnli", "bert_sst2")
+TRAINED = ("gmlp_sst2", "bert_sst2")
+TRAINED_SLOWLY = ("gmlp_mlm_c4", "amlp_mnli_scratch", "gmlp_bert_mnli")
+DRY = [path.stem for path in TEXT_CONFIGS if path.stem not in TRAINED + TRAINED_SLOWLY]
 FAMILIES = ("gmlp", "tmlp", "amlp")
 GLUE = {  # Evaluations, and by which of them a checkpoint is the best.
     "sst2": ({"validation": "validation"}, "validation/accuracy"),
@@ -77,7 +79,9 @@ def tiny_smoke(name):
     return config
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "name", [*TRAINED, *(pytest.param(name, marks=pytest.mark.slow) for name in TRAINED_SLOWLY)]
+)
 def test_smoke_version_trains_two_steps_on_made_text(name, tmp_path):
     config = tiny_smoke(name)
     results = experiment.train(config, tmp_path)
@@ -90,7 +94,7 @@ def test_smoke_version_trains_two_steps_on_made_text(name, tmp_path):
     assert (tmp_path / "tokenizer.json").is_file()
 
 
-@pytest.mark.parametrize("name", [path.stem for path in TEXT_CONFIGS if path.stem not in TRAINED])
+@pytest.mark.parametrize("name", DRY)
 def test_other_smoke_versions_are_in_order_up_to_compilation(name, tmp_path, capsys):
     experiment.train(tiny_smoke(name), tmp_path, dry_run=True)
     assert "Dry run: configuration, data and weights are in order" in capsys.readouterr().out

@@ -42,6 +42,7 @@ def test_weight_files_of_a_run_hold_its_arrays_and_its_numerics(trained_run, tmp
         assert "act_layer=GELUTanh" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height, width", [(32, 32), (50, 37)])
 def test_stablehlo_takes_pictures_of_any_size_and_gives_the_models_answer(
     trained_run, tmp_path, height, width

@@ -61,6 +61,7 @@ def digits_run(environment, tmp_path_factory):
     return run, folder / "run"
 
 
+@pytest.mark.slow
 def test_digits_train_and_the_end_says_where_everything_lies(digits_run):
     run, folder = digits_run
     assert run.returncode == 0, run.stderr
@@ -73,6 +74,7 @@ def test_digits_train_and_the_end_says_where_everything_lies(digits_run):
     assert (folder / "config.json").exists() and (folder / "parameters.txt").exists()
 
 
+@pytest.mark.slow
 def test_training_imports_neither_tensorflow_nor_matplotlib(digits_run):
     run, _ = digits_run
     assert run.returncode == 0 and "imported" not in run.stdout + run.stderr
@@ -160,6 +162,7 @@ def test_weights_that_do_not_fit_are_refused_and_debug_shows_where(environment, 
     assert "Traceback" in launch(environment, *args, "--debug").stderr
 
 
+@pytest.mark.slow
 def test_another_config_in_the_same_folder_is_refused_with_the_difference(environment, digits_run):
     _, folder = digits_run
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}

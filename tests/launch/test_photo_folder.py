@@ -125,6 +125,7 @@ def test_a_run_on_photographs_goes_on_bit_for_bit(tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow
 def test_it_learns_what_tells_photographs_apart(tmp_path):
     """Classes by colour: crops, decoding and labels belong together."""
     for split, seeds in (("train", range(30)), ("test", range(30, 45))):
@@ -140,6 +141,7 @@ def test_it_learns_what_tells_photographs_apart(tmp_path):
     assert experiment.train(config, tmp_path / "run")["test/top1"] > 0.95
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_ends_the_run_in_a_sentence_and_another_goes_on(tmp_path):
     folder, workdir = write_folder(tmp_path / "animals"), tmp_path / "run"
     add_odd_and_bad_files(folder / "train" / "dog")
@@ -184,6 +186,7 @@ def is_worker(process):
     return "spawn_main" in " ".join(process.cmdline())
 
 
+@pytest.mark.slow
 def test_workers_train_what_threads_train(tmp_path):
     folder = write_folder(tmp_path / "animals")
     add_odd_and_bad_files(folder / "train" / "dog")

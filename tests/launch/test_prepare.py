@@ -69,6 +69,7 @@ MIXER_S32 = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_finds_data_and_weights_in_the_directory_with_the_flags_told(
     environment, mirror, tmp_path
 ):
@@ -99,6 +100,7 @@ def test_a_run_finds_data_and_weights_in_the_directory_with_the_flags_told(
     assert not (tmp_path / "default").exists()
 
 
+@pytest.mark.slow
 def test_weights_of_the_hub_go_there_with_their_configuration(environment, tmp_path):
     """From the hub's own cache, as a download leaves it."""
     model = tmp_path / "hub" / "models--timm--mixer_made"

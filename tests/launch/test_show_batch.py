@@ -30,6 +30,7 @@ class Witness(ImageClassification):
         return optax.tree.norm(params), {"seen": batch["image"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["none", "randaugment"])
 def test_what_is_drawn_is_what_the_training_step_sees(data_dir, policy):
     config = load(ROOT / "configs" / "mixer_digits.py", "smoke")

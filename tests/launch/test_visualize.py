@@ -16,6 +16,7 @@ def launch(*args):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_figures_of_weights_and_of_runs_are_written(trained_run, mlm_run, tmp_path):
     commands = {
         "tokens.png": ["tokens", f"--weights={trained_run}", "--blocks=0,1", "--units=8"],

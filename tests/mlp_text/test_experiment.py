@@ -141,6 +141,7 @@ def test_fine_tuning_keeps_the_encoder_and_the_tokenizer_of_a_masked_lm_run(
         assert text in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_factor", [0.0, 0.5])
 def test_a_gmlp_learns_on_a_bert_that_is_frozen_or_learns_too(bert, tmp_path, rate_factor):
     config = on_bert(bert, rate_factor)
@@ -170,6 +171,7 @@ def test_weights_of_a_gmlp_on_a_bert_bring_that_bert_which_stays_frozen(bert, tm
     assert factors == [("encoder/bert/.*", 0.0)]
 
 
+@pytest.mark.slow
 def test_a_bert_is_fine_tuned_on_fewer_tokens_than_it_has_positions(bert, tmp_path):
     config = on_sentences("bert")
     config.init.weights = str(bert)

@@ -63,6 +63,7 @@ def test_a_run_with_everything_on_goes_on_bit_for_bit(config, tmp_path):
     assert np.abs(whole["params"]["head"]["kernel"]).max() > 0
 
 
+@pytest.mark.slow
 def test_mixing_and_erasing_come_on_top_of_the_views():
     task = image_task()
     batch = a_batch(task)

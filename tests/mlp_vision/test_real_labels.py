@@ -119,6 +119,7 @@ def expected_accuracy(workdir, name, split):
     return sum(judged) / len(judged), len(judged)
 
 
+@pytest.mark.slow
 def test_training_tells_real_accuracy_of_imagenets_validation_pictures_only(
     trained, tfds_directory
 ):

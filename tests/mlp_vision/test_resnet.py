@@ -131,6 +131,7 @@ def test_a_file_of_half_a_unit_is_refused(tmp_path):
         open_weights(tmp_path / "bit.npz")
 
 
+@pytest.mark.slow
 def test_every_kernel_learns():
     model = create_model("resnet", 2, units=(1, 1), width_factor=1)
     params = jax.jit(model.init)(jax.random.key(0), pictures())["params"]

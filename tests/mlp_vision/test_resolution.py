@@ -58,6 +58,7 @@ def test_without_the_tile_permutation_they_are_not(weights, monkeypatch):
     assert np.abs(logits(spec, arrays, images) - expected).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_224_to_448_pixels_is_exact_at_the_size_of_s32(tmp_path):
     write_weight_file(tmp_path / "s32.npz", made_arrays("mixer_s32", 5, 224))
     start = open_weights(tmp_path / "s32.npz")

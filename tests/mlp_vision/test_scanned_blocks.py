@@ -51,6 +51,7 @@ def runs(tmp_path_factory, data_dir, trained_run):
     return folders, results
 
 
+@pytest.mark.slow
 def test_weights_start_a_scanned_run_that_ends_where_others_do(runs, trained_run):
     (single, scanned), results = runs
     assert results[1] == pytest.approx(results[0], rel=1e-4)
@@ -62,6 +63,7 @@ def test_weights_start_a_scanned_run_that_ends_where_others_do(runs, trained_run
     assert "MixerBlocks/channel_mixing" in (scanned / "parameters.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scanned", [False, True])
 def test_a_run_goes_on_in_the_other_layout(runs, trained_run, data_dir, tmp_path, scanned):
     folders, results = runs
@@ -74,6 +76,7 @@ def test_a_run_goes_on_in_the_other_layout(runs, trained_run, data_dir, tmp_path
         np.testing.assert_allclose(array, expected[name], atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_scanned_run_scores_what_training_told_and_is_exported(runs, data_dir, tmp_path):
     (_, run), (_, told) = runs
     config = load(ROOT / "configs" / "mixer_digits.py", "smoke")

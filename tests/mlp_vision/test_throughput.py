@@ -105,6 +105,7 @@ def test_gmlp_has_the_products_of_a_count_by_hand(tmp_path):
     assert forward.compiler_flops == pytest.approx(forward.cost.flops, rel=0.05)
 
 
+@pytest.mark.slow
 def test_what_has_no_room_is_not_run_and_told(tmp_path, monkeypatch):
     monkeypatch.setattr(throughput_module, "memory_limit", lambda device: 6e6)
     measured = throughput(recipe(MIXER, "mixer_s32", tmp_path, **NARROW))

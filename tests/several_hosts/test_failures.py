@@ -20,7 +20,8 @@ def assert_told_or_cut_off(end, status, sentence):
         assert len(end.errors) == 1 and end.errors[0].startswith(sentence), end
 
 
-@pytest.mark.parametrize("host", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("host", [0, 1])
 def test_an_error_in_mid_training_is_told_on_all_hosts(tmp_path, host):
     run = {"workdir": str(tmp_path), "fails_at": 6, "host": host}
     ends = ends_of(start_workers(2, 4, run))

@@ -12,6 +12,7 @@ from tests.mlp_core.quadratic import settings
 from tests.several_hosts.processes import ends_of, start_workers
 from tests.several_hosts.worker import make_run
 
+pytestmark = pytest.mark.slow
 FSDP = {"sharding.layout": "fsdp"}
 TENSOR = {"sharding.layout": "fsdp+tensor", "sharding.model_parallel": 2}
 STEPS, BATCH, EXAMPLES, EVALUATIONS = 12, 8, 56, 4

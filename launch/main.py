@@ -24,6 +24,9 @@ WORKDIR = flags.DEFINE_string(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Checks the config, fetches data and weights, and trains nothing."
 )
+PROFILE = flags.DEFINE_bool(
+    "profile", False, "Traces ten steps after the first ten, for XProf or ui.perfetto.dev."
+)
 
 
 def main() -> None:
@@ -37,7 +40,7 @@ def main() -> None:
 
     check_same_run(config, dry_run=DRY_RUN.value)
     check_shared_folder(workdir)
-    experiment.train(config, workdir, dry_run=DRY_RUN.value)
+    experiment.train(config, workdir, dry_run=DRY_RUN.value, profile=PROFILE.value)
 
 
 if __name__ == "__main__":

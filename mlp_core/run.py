@@ -36,6 +36,7 @@ def run_task(
     workdir: Path,
     files: Mapping[str, str],
     next_steps: str,
+    profile: bool = False,
 ) -> dict[str, float]:
     """Trains `task` in `workdir`, going on with what is there, and says where everything lies.
 
@@ -46,6 +47,7 @@ def run_task(
       workdir: the folder of the run.
       files: texts that the folder keeps besides, such as {"model.json": ...}.
       next_steps: what one might do after the run, in words.
+      profile: whether a trace of a few steps is written.
 
     Returns the last evaluation's metrics by name, such as `test/top1`.
 
@@ -58,7 +60,7 @@ def run_task(
         note_environment(workdir)
         for name, text in files.items():
             write_on_first_host(workdir / name, text)
-        results = train_loop.train(task, settings, workdir)
+        results = train_loop.train(task, settings, workdir, profile)
         save_results(workdir, results)
     places = RunFiles.of(workdir)
     say(

@@ -30,6 +30,7 @@ from mlp_core.preemption import SaveRequest
 from mlp_core.programs import Programs, make_programs
 from mlp_core.run_directory import RunFiles
 from mlp_core.run_log import RunLog
+from mlp_core.step_trace import StepTrace
 from mlp_core.task import Task
 from mlp_core.train_step import TrainState
 from mlp_core.watchdog import limited, waits_for
@@ -49,8 +50,10 @@ def check_batch_sizes(config: RunConfig, mesh: Mesh | None = None) -> None:
     check_batch_size(f"config.evaluation.{field}", config.evaluation.global_batch_size, mesh)
 
 
-def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
+def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -> dict[str, float]:
     """Trains `task` in `workdir`, going on from the newest checkpoint there.
+
+    With `profile`, a trace of a few steps is written beside the TensorBoard events.
 
     Returns the last evaluation's metrics by name, such as `test/top1`.
 
@@ -75,8 +78,15 @@ def train(task: Task, config: RunConfig, workdir: Path) -> dict[str, float]:
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done.")
             return _last_evaluation(files, task)
-        with _last_good_told(checkpoints), full_disk_told(workdir):
-            results = _loop(task, config, plan, programs, state, checkpoints, files, save_request)
+        traced = files.tensorboard if profile else None
+        with (
+            _last_good_told(checkpoints),
+            full_disk_told(workdir),
+            closing(StepTrace(traced, int(state.step), plan.total)) as trace,
+        ):
+            results = _loop(
+                task, config, plan, programs, state, checkpoints, files, save_request, trace
+            )
             checkpoints.wait()
         best = checkpoints.best_step()
         if best is not None:
@@ -105,6 +115,7 @@ def _loop(
     checkpoints: Checkpoints,
     files: RunFiles,
     save_request: SaveRequest,
+    trace: StepTrace,
 ) -> dict[str, float]:
     """Takes `state` to the end of the plan and returns the last evaluation."""
     mesh, first_step = programs.mesh, int(state.step)
@@ -160,7 +171,9 @@ def _loop(
                 with log.stopwatch.waiting():
                     batch = put_batch(next(batches), mesh)
             waits_for(f"step {step + 1:,}")
-            state, scalars = train_step(state, batch)
+            with trace.step(step):
+                state, scalars = train_step(state, batch)
+            trace.after(step, state)
             log.add(step + 1, scalars)
     return results
 

@@ -95,10 +95,13 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     return Prepared(with_rate_of_bert(settings, spec), spec, tokenizer, data, task, weights)
 
 
-def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
+def train(
+    config: ConfigDict, workdir: Path, dry_run: bool = False, profile: bool = False
+) -> dict[str, float]:
     """Runs the experiment in `workdir` and returns the last evaluation by metric name.
 
     Checks come before downloads, downloads before compilation. A dry run ends after them.
+    With `profile`, a trace of a few steps is written beside the TensorBoard events.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
@@ -115,7 +118,9 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
         TOKENIZER_FILE: prepared.tokenizer.to_json(),
         FINGERPRINT_FILE: fingerprint(prepared.data) + "\n",
     }
-    results = run_task(prepared.task, prepared.settings, config, workdir, files, NEXT_STEPS)
+    results = run_task(
+        prepared.task, prepared.settings, config, workdir, files, NEXT_STEPS, profile
+    )
     baselines = in_words(prepared.data.baselines(prepared.task))
     say(f"For comparison, {prepared.data.BASELINE}: {baselines}")
     return results

@@ -88,10 +88,13 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     return Prepared(settings, dataset, spec, weights, real_labels)
 
 
-def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str, float]:
+def train(
+    config: ConfigDict, workdir: Path, dry_run: bool = False, profile: bool = False
+) -> dict[str, float]:
     """Runs the experiment in `workdir` and returns the last evaluation by metric name.
 
     Checks come before downloads, downloads before compilation. A dry run ends after them.
+    With `profile`, a trace of a few steps is written beside the TensorBoard events.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
@@ -108,7 +111,7 @@ def train(config: ConfigDict, workdir: Path, dry_run: bool = False) -> dict[str,
     settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
     task = build_task(settings, dataset, spec, prepared.weights, prepared.real_labels)
     files = {RunFiles.of(workdir).model.name: spec.to_json() + "\n"}
-    results = run_task(task, settings, config, workdir, files, NEXT_STEPS)
+    results = run_task(task, settings, config, workdir, files, NEXT_STEPS, profile)
     if not dataset.in_memory and (summary := task.train_source.bad_pictures()):
         say(f"\n{summary}; others took their place")
     return results

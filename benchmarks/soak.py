@@ -74,7 +74,7 @@ def _parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.steps, options.interval, options.settling = 200, 0.1, 10**9
-        options.most_kills = 4
+        options.most_kills = 2
     return options
 
 

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from mlp_core.run_directory import NOT_OF_THE_RUN, RunFiles, read_config
 from mlp_core.scores import PLAIN
 
 HEIGHT = 3.2  # Inches.
+MOST_FIELDS = 4  # That a legend tells.
+LABEL_LETTERS = 80  # In a line of a legend, which has room for as many.
+LINE_INCHES = 0.14
 DECADE = 10
 SEED = "seed"
 PLACES = ("data/data_dir", "init/mirror")  # Where things lie makes no other experiment.
@@ -61,7 +65,7 @@ def training_curves(
             _median_and_band(axes, [run.values(metric) for run in runs], batch, label, look, metric)
         axes.set(xlabel="examples" if over_examples else "steps", ylabel=_axis_label(metric))
         axes.grid(alpha=0.3)
-        axes.legend()
+        _add_legend(figure, axes)
     return figure
 
 
@@ -96,8 +100,20 @@ def results_over(folders: Sequence[str | Path], field: str, metric: str) -> Figu
             axes.set_xscale("log")
         axes.set(xlabel=field, ylabel=_axis_label(metric))
         axes.grid(alpha=0.3)
-        axes.legend()
+        _add_legend(figure, axes)
     return figure
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Inside where every label is short, else below, where the figure grows by what it takes."""
+    handles, labels = axes.get_legend_handles_labels()
+    if max(map(len, labels)) <= LABEL_LETTERS // 2:
+        axes.legend()
+        return
+    labels = [textwrap.fill(label, LABEL_LETTERS) for label in labels]
+    lines = sum(label.count("\n") + 1 for label in labels)
+    figure.set_figheight(figure.get_figheight() + (lines + 1) * LINE_INCHES)
+    figure.legend(handles, labels, loc="outside lower center")
 
 
 def _open(folders: Sequence[str | Path], metric: str) -> list[Curves]:
@@ -132,13 +148,18 @@ def _run(folder: Path) -> Curves:
 
 
 def _by_experiment(runs: Sequence[Curves], besides: Sequence[str] = ()) -> dict[str, list[Curves]]:
-    """Runs that differ in their seeds and `besides` only, by what tells them from the others."""
+    """Runs that differ in their seeds and `besides` only, by what tells them from the others.
+
+    That is fields, or where they are many the folder of the first.
+    """
     names = {name for run in runs for name in run.fields} - {SEED, *besides}
     told = [n for n in sorted(names) if len({json.dumps(run.fields.get(n)) for run in runs}) > 1]
     groups: dict[str, list[Curves]] = {}
     for run in runs:
         label = ", ".join(f"{name.split('.')[-1]} {run.fields.get(name)}" for name in told)
         groups.setdefault(label, []).append(run)
+    if len(told) > MOST_FIELDS:
+        groups = {str(group[0].folder): group for group in groups.values()}
     return {_legend(label, group): group for label, group in groups.items()}
 
 

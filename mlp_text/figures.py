@@ -25,6 +25,8 @@ from mlp_text.pretrained import load_params
 from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights
 
 MOST_COLUMNS = 3  # Of blocks in a row.
+WORD_POINTS = 7  # A word at the edge of a map takes as much.
+WORDS_INCHES = 0.8  # Their length.
 TITLE_INCHES = 0.3
 SPATIAL_KERNEL = "GmlpBlock_{}/gating/spatial/kernel"
 
@@ -114,12 +116,16 @@ def attention_maps(source: str | Path, text: str, blocks: Sequence[int] | None =
     words = tokenizer.tokens(inputs["input_ids"][0, :length])
     maps = [_attention(state["intermediates"], block)[:length, :length] for block in blocks]
 
+    map_inches = length * WORD_POINTS / 72
+    columns = min(MOST_COLUMNS, max(1, int(TEXT_WIDTH / (map_inches + WORDS_INCHES))))
+    points = min(WORD_POINTS, 72 * (TEXT_WIDTH - WORDS_INCHES) / length)
+
     def draw(axes: Axes, shares: np.ndarray) -> None:
         axes.imshow(shares, cmap=SHARES, vmin=0)
-        axes.set_xticks(range(length), words, rotation=90)
-        axes.set_yticks(range(length), words)
+        axes.set_xticks(range(length), words, rotation=90, fontsize=points)
+        axes.set_yticks(range(length), words, fontsize=points)
 
-    return _panels(blocks, maps, draw, inches_for_labels=0.5)
+    return _panels(blocks, maps, draw, inches_for_labels=0.5, most_columns=columns)
 
 
 def _open(source: str | Path) -> TextWeights:
@@ -154,12 +160,18 @@ def _attention(intermediates: Any, block: int) -> np.ndarray:
     return np.asarray(intermediates[f"GmlpBlock_{block}"]["tiny_attention"]["weights"][0][0])
 
 
-def _panels(blocks: Sequence[int], arrays, draw, inches_for_labels: float = 0.2) -> Figure:
+def _panels(
+    blocks: Sequence[int],
+    arrays,
+    draw,
+    inches_for_labels: float = 0.2,
+    most_columns: int = MOST_COLUMNS,
+) -> Figure:
     """A figure with a square panel a block, which `draw(axes, array)` fills.
 
     Titles tell what full colour stands for, so that blocks can be compared.
     """
-    columns = min(len(arrays), MOST_COLUMNS)
+    columns = min(len(arrays), most_columns)
     rows = -(-len(arrays) // columns)
     with styled():
         height = TEXT_WIDTH / columns + TITLE_INCHES + inches_for_labels

@@ -74,3 +74,25 @@ MISTAKES = {
 def test_what_is_not_there_is_told(runs, draw, message):
     with pytest.raises(UserError, match=message):
         draw(runs)
+
+
+def test_runs_of_which_much_differs_are_told_by_their_folders(runs):
+    path = runs / "0.1,0" / "config.json"
+    config = json.loads(path.read_text())
+    config["optimizer"] |= {"name": "sgd", "beta1": 0.5, "weight_decay": 0.5, "epsilon": 0.5}
+    path.write_text(json.dumps(config))
+    (axes,) = training_curves([runs], "test/top1").axes
+    labels = [line.get_label() for line in axes.lines]
+    assert labels == [str(runs / "0.1,0"), f"{runs / '1.0,0'} (3 seeds)"]
+
+
+def test_long_labels_lie_below_what_they_tell(runs):
+    figure = training_curves([runs], "test/top1")
+    assert figure.axes[0].get_legend() and not figure.legends
+    path = runs / "0.1,0" / "config.json"
+    path.write_text(path.read_text().replace('"adamw"', '"an_optimizer_of_a_rather_long_name"'))
+    figure = training_curves([runs], "test/top1")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().y1 < figure.axes[0].get_window_extent().y0
+    assert legend.get_window_extent().x0 >= 0

@@ -66,6 +66,15 @@ def test_attention_is_drawn_token_by_token(amlp_run):
     assert np.allclose(drawn(figure, 0), wanted[:length, :length], atol=1e-5)
 
 
+def test_words_of_a_long_sentence_do_not_overlap(amlp_run):
+    figure = figures.attention_maps(amlp_run, "good " * 14)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
+        assert len(boxes) == 16
+        assert all(upper.y0 >= lower.y1 - 1 for upper, lower in zip(boxes, boxes[1:], strict=False))
+
+
 def test_what_is_not_there_is_told(text_run, amlp_run, tmp_path):
     with pytest.raises(UserError, match="no tiny attention"):
         figures.attention_maps(text_run, "good")

@@ -37,7 +37,11 @@ class Curves:
 
     def values(self, metric: str) -> dict[int, float]:
         """A metric by step."""
-        return {record["step"]: record[metric] for record in self.records if metric in record}
+        return {
+            record["step"]: record[metric]
+            for record in self.records
+            if metric in record and metric != "step"
+        }
 
 
 def training_curves(

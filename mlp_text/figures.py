@@ -25,7 +25,7 @@ from mlp_text.pretrained import load_params
 from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights
 
 MOST_COLUMNS = 3  # Of blocks in a row.
-WORD_POINTS = 7  # A word at the edge of a map takes as much.
+WORD_POINTS, LINE_POINTS = 7, 9  # Of letters at the edge of a map, and from word to word.
 WORDS_INCHES = 0.8  # Their length.
 TITLE_INCHES = 0.3
 SPATIAL_KERNEL = "GmlpBlock_{}/gating/spatial/kernel"
@@ -116,9 +116,9 @@ def attention_maps(source: str | Path, text: str, blocks: Sequence[int] | None =
     words = tokenizer.tokens(inputs["input_ids"][0, :length])
     maps = [_attention(state["intermediates"], block)[:length, :length] for block in blocks]
 
-    map_inches = length * WORD_POINTS / 72
+    map_inches = length * LINE_POINTS / 72
     columns = min(MOST_COLUMNS, max(1, int(TEXT_WIDTH / (map_inches + WORDS_INCHES))))
-    points = min(WORD_POINTS, 72 * (TEXT_WIDTH - WORDS_INCHES) / length)
+    points = WORD_POINTS * min(1, (TEXT_WIDTH - WORDS_INCHES) / map_inches)
 
     def draw(axes: Axes, shares: np.ndarray) -> None:
         axes.imshow(shares, cmap=SHARES, vmin=0)

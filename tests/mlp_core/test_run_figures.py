@@ -96,3 +96,8 @@ def test_long_labels_lie_below_what_they_tell(runs):
     (legend,) = figure.legends
     assert legend.get_window_extent().y1 < figure.axes[0].get_window_extent().y0
     assert legend.get_window_extent().x0 >= 0
+
+
+def test_steps_are_no_metric(runs):
+    with pytest.raises(UserError, match="'step' was not measured there; it has test/top1"):
+        training_curves([runs], "step")

@@ -67,7 +67,7 @@ def test_attention_is_drawn_token_by_token(amlp_run):
 
 
 def test_words_of_a_long_sentence_do_not_overlap(amlp_run):
-    figure = figures.attention_maps(amlp_run, "good " * 14)
+    figure = figures.attention_maps(amlp_run, "good " * 14, blocks=[0, 1, 0])
     figure.draw_without_rendering()
     for axes in figure.axes:
         boxes = [label.get_window_extent() for label in axes.get_yticklabels()]

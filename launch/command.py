@@ -83,13 +83,15 @@ def file_to_write(holder: flags.FlagHolder) -> Path | None:
     """The file that a flag names, or None where it is not given.
 
     Raises:
-        UserError: no file can be written there.
+        UserError: no file can be written there, or something lies there.
     """
     if not holder.value:
         return None
     file = Path(holder.value).expanduser()
     if file.is_dir() or not os.access(file.parent, os.W_OK):
         raise UserError(f"--{holder.name}={holder.value}: no file can be written there.")
+    if file.exists():
+        raise UserError(f"--{holder.name}={holder.value}: something lies there; name another.")
     return file
 
 

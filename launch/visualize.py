@@ -86,7 +86,7 @@ def draw_tokens(_: list[str]) -> Figure:
     """Hidden units of token-mixing MLPs."""
     from mlp_vision.figures import token_units
 
-    return token_units(WEIGHTS.value, _blocks() or (0, 1, 2), UNITS.value, MIRROR.value)
+    return token_units(WEIGHTS.value, _blocks(), UNITS.value, MIRROR.value)
 
 
 def draw_stem(_: list[str]) -> Figure:
@@ -149,7 +149,7 @@ FIGURES: dict[str, tuple[Callable[[list[str]], Figure], list[str], list[str]]] =
 
 def _blocks() -> list[int] | None:
     try:
-        return None if BLOCKS.value is None else [int(block) for block in BLOCKS.value]
+        return [int(block) for block in BLOCKS.value] if BLOCKS.value else None
     except ValueError:
         raise UserError(
             f"--blocks={','.join(BLOCKS.value)}: name numbers from 0, such as 0,1,2."

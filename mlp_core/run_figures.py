@@ -17,6 +17,7 @@ from mlp_core.metric_writer import read_metrics
 from mlp_core.parameters import flatten
 from mlp_core.run_directory import NOT_OF_THE_RUN, RunFiles, read_config
 from mlp_core.scores import PLAIN
+from mlp_core.sweep import FINAL
 
 HEIGHT = 3.2  # Inches.
 MOST_FIELDS = 4  # That a legend tells.
@@ -135,8 +136,11 @@ def _open(folders: Sequence[str | Path], metric: str) -> list[Curves]:
 
 
 def _runs_in(folder: Path) -> list[Curves]:
-    places = [folder] if RunFiles.of(folder).config.is_file() else sorted(folder.glob("*/"))
-    places = [place for place in places if RunFiles.of(place).config.is_file()]
+    if RunFiles.of(folder).config.is_file():
+        return [_run(folder)]
+    # A sweep's final run, on all training data say, is not one of those that it compares.
+    inside = [place for place in sorted(folder.glob("*/")) if place.name != FINAL]
+    places = [place for place in inside if RunFiles.of(place).config.is_file()]
     if not places:
         raise UserError(f"{folder}: neither the folder of a run nor of a sweep.")
     return [_run(place) for place in places]

@@ -30,7 +30,7 @@ TITLE_INCHES = 0.3
 
 def token_units(
     source: str | Path,
-    blocks: Sequence[int] = (0, 1, 2),
+    blocks: Sequence[int] | None = None,
     units: int | None = None,
     mirror: str | None = None,
 ) -> Figure:
@@ -41,7 +41,7 @@ def token_units(
 
     Args:
       source: weights of an MLP-Mixer.
-      blocks: those to show, from 0.
+      blocks: those to show, from 0; None: the first three.
       units: of each block, the first ones in this order; None: all.
       mirror: a folder or URL that holds published weights.
 
@@ -49,6 +49,8 @@ def token_units(
         UserError: the weights cannot be had, or have no such parts.
     """
     weights = _open(source, mirror)
+    if blocks is None:
+        blocks = range(min(3, weights.spec.num_blocks))
     images = []
     for kernel in _of_blocks(weights, TOKEN_UNITS, blocks, "token-mixing MLPs"):
         grid = math.isqrt(kernel.shape[0])

@@ -48,6 +48,7 @@ def test_a_plan_for_this_machine_is_told_and_written(tmp_path):
         (["--topology=v9:2x2"], "there is no such topology; it is one of v2, v3"),
         (["--topology=cpu", "--steps="], "name some of train, evaluation"),
         (["--topology=cpu", "--json=/no_such/plan.json"], "no file can be written there"),
+        (["--topology=cpu", "--json=README.md"], "something lies there; name another"),
     ],
 )
 def test_a_mistake_is_answered_in_a_sentence(flags, message):

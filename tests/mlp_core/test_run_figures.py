@@ -101,3 +101,11 @@ def test_long_labels_lie_below_what_they_tell(runs):
 def test_steps_are_no_metric(runs):
     with pytest.raises(UserError, match="'step' was not measured there; it has test/top1"):
         training_curves([runs], "step")
+
+
+def test_the_final_run_of_a_sweep_is_shown_by_its_own_name_only(runs):
+    (runs / "0.1,0").rename(runs / "best")
+    (axes,) = training_curves([runs], "test/top1").axes
+    assert len(axes.lines) == 1
+    (axes,) = training_curves([runs, runs / "best"], "test/top1").axes
+    assert len(axes.lines) == 2

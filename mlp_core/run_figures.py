@@ -38,11 +38,7 @@ class Curves:
 
     def values(self, metric: str) -> dict[int, float]:
         """A metric by step."""
-        return {
-            record["step"]: record[metric]
-            for record in self.records
-            if metric in record and metric != "step"
-        }
+        return {record["step"]: record[metric] for record in self.records if metric in record}
 
 
 def training_curves(
@@ -127,10 +123,11 @@ def _open(folders: Sequence[str | Path], metric: str) -> list[Curves]:
     if not runs:
         raise UserError("name the folder of a run, or of a sweep.")
     for run in runs:
-        if not run.values(metric):
-            there = sorted({name for record in run.records for name in record} - {"step"})
+        there = {name for record in run.records for name in record} - {"step"}
+        if metric not in there:
             raise UserError(
-                f"{run.folder}: {metric!r} was not measured there; it has {', '.join(there)}."
+                f"{run.folder}: {metric!r} was not measured there; it has "
+                f"{', '.join(sorted(there))}."
             )
     return runs
 

@@ -74,7 +74,9 @@ def assert_close(a, b, rtol=1e-5, atol=1e-6):
 MIXING = {"mixup_alpha": 0.5, "cutmix_alpha": 1.0, "random_erasing": 0.5}
 
 
-@pytest.mark.parametrize("grad_accum_steps, augment", [(8, {}), (4, MIXING)])
+@pytest.mark.parametrize(
+    "grad_accum_steps, augment", [pytest.param(2, {}, marks=pytest.mark.slow), (8, {}), (4, MIXING)]
+)
 def test_accumulation_gives_the_update_of_one_big_batch(grad_accum_steps, augment):
     task = image_task(**augment)
     whole, scalars = train(task)
@@ -83,7 +85,9 @@ def test_accumulation_gives_the_update_of_one_big_batch(grad_accum_steps, augmen
     assert_close(part_scalars, scalars)
 
 
-@pytest.mark.parametrize("grad_accum_steps, augment", [(1, {}), (2, MIXING)])
+@pytest.mark.parametrize(
+    "grad_accum_steps, augment", [(1, {}), pytest.param(2, {}, marks=pytest.mark.slow), (2, MIXING)]
+)
 def test_eight_devices_train_as_one(grad_accum_steps, augment):
     task = image_task(**augment)
     one, scalars = train(task)

@@ -13,8 +13,9 @@ from mlp_core.report.sections import sections
 from tests.mlp_core.report.chromium import browse
 from tests.mlp_core.report.tiny_runs import HOSTILE, model_costs, open_recipe, table
 
-VOID = {"meta", "br", "link", "img"}
 pytestmark = pytest.mark.slow  # Three runs are trained for it.
+
+VOID = {"meta", "br", "link", "img"}
 BENCHMARK = {"benchmark": "loop_overhead", "figures": {"images_per_second": {"median": 1234.5}},
              "device_kind": HOSTILE, "devices": 1, "cpus": 2, "jax": "0.10"}  # fmt: skip
 # Tells in the document itself how wide it is, and how wide its window.

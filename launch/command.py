@@ -13,6 +13,7 @@ from mlp_core import hosts, preemption
 from mlp_core.errors import LostHostError, Preempted, UserError
 from mlp_core.full_disk import full_disk_told
 from mlp_core.host_memory import keep_freed_memory
+from mlp_core.output_files import check_output
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
 
@@ -88,10 +89,7 @@ def file_to_write(holder: flags.FlagHolder) -> Path | None:
     if not holder.value:
         return None
     file = Path(holder.value).expanduser()
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise UserError(f"--{holder.name}={holder.value}: no file can be written there.")
-    if file.exists():
-        raise UserError(f"--{holder.name}={holder.value}: something lies there; name another.")
+    check_output(file, flag=holder.name)
     return file
 
 

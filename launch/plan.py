@@ -14,6 +14,7 @@ import json
 from absl import flags
 
 from launch import command, config_flag, experiments
+from mlp_core.output_files import write_whole
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -48,7 +49,7 @@ def main() -> None:
     plan = plans.sweep if SWEEP.value else plans.plan
     told = plan(planner, target, *([SWEEP.value] if SWEEP.value else []))
     if output:
-        output.write_text(json.dumps(told, indent=2) + "\n")
+        write_whole(output, json.dumps(told, indent=2) + "\n")
 
 
 if __name__ == "__main__":

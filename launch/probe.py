@@ -14,6 +14,7 @@ from absl import flags
 
 from launch import command, config_flag, experiments, weights_flag
 from mlp_core.errors import UserError
+from mlp_core.output_files import write_whole
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)
@@ -41,7 +42,7 @@ def main() -> None:
     test_split = SPLIT.value or config.data.eval_splits.get("test", "test")
     told = probe(config, weights, train_split, test_split, shots, LINEAR.value)
     if output:
-        output.write_text(json.dumps(told, indent=2) + "\n")
+        write_whole(output, json.dumps(told, indent=2) + "\n")
 
 
 def numbers_of_shots(texts: list[str]) -> list[int]:

@@ -27,12 +27,13 @@ def main() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     import mlp_text
     import mlp_vision
-    from mlp_core.report.document import check_output, write_report
+    from mlp_core.output_files import check_output
+    from mlp_core.report.document import FORMS, write_report
 
     output = Path(OUTPUT.value).expanduser()
     runs = Path(RUNS.value).expanduser()
     benchmarks = Path(BENCHMARKS.value).expanduser() if BENCHMARKS.value else None
-    check_output(output)
+    check_output(output, tuple(FORMS))
     if not runs.is_dir():
         print(f"Note: --runs={runs}: there is no such folder; nothing measured is told.")
     for problem in write_report([mlp_vision, mlp_text], open_config, runs, benchmarks, output):

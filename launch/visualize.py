@@ -55,10 +55,11 @@ def main(arguments: list[str]) -> None:
     """Draws the figure that is named first."""
     draw, folders = checked_figure(arguments)
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.figure_files import check_output, write
+    from mlp_core.figure_files import FORMATS, write
+    from mlp_core.output_files import check_output
 
     output = Path(OUTPUT.value).expanduser()
-    check_output(output)
+    check_output(output, FORMATS)
     write(draw(folders), output)
     print(f"Wrote {output}")
 

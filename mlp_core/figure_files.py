@@ -6,6 +6,7 @@ width; letters have seven points and more there.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -48,16 +49,19 @@ def styled():
     return matplotlib.rc_context(STYLE)
 
 
-def check_output(output: Path) -> None:
-    """Refuses a file that cannot be written, before anything is fetched or drawn for it.
+def check_blocks(source: str | Path, blocks: Sequence[int], num_blocks: int) -> None:
+    """Refuses blocks that the model in `source` does not have.
 
     Raises:
-        UserError: the suffix is of no format, or something lies there.
+        UserError: names the first, or there is none to show.
     """
-    if output.suffix.lower() not in FORMATS:
-        raise UserError(f"--output={output}: name a file that ends in {' or '.join(FORMATS)}.")
-    if output.exists():
-        raise UserError(f"--output={output}: something lies there; name another.")
+    for block in blocks:
+        if not 0 <= block < num_blocks:
+            raise UserError(
+                f"{source}: there is no block {block}; name some of 0 to {num_blocks - 1}."
+            )
+    if not len(blocks):
+        raise UserError(f"{source}: no block is named; name some of 0 to {num_blocks - 1}.")
 
 
 def write(figure: Figure, output: Path) -> None:
@@ -66,7 +70,7 @@ def write(figure: Figure, output: Path) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    kind = output.suffix.lower().removeprefix(".")
+    kind = output.suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     temporary = output.with_name(f".{output.name}.tmp")
     try:

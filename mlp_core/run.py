@@ -14,6 +14,8 @@ from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
 from mlp_core.mesh import make_mesh
 from mlp_core.optimizer import check_weight_decay
+from mlp_core.parameters import count
+from mlp_core.plan import Plan
 from mlp_core.rate_factors import check_rate_factors
 from mlp_core.run_directory import (
     RunFiles,
@@ -71,6 +73,21 @@ def run_task(
         f"Next: {next_steps}"
     )
     return results
+
+
+def tell_dry_run(settings: RunConfig, params: Mapping[str, Any], num_examples: int) -> None:
+    """Tells that all is in order, and the size of what would be trained.
+
+    Args:
+      settings: the experiment.
+      params: what has the parameters' shapes, by name.
+      num_examples: to train on.
+    """
+    say(
+        "Dry run: configuration, data and weights are in order: "
+        f"{count(params):,} parameters, {Plan.of(settings, num_examples).total:,} steps of "
+        f"{settings.train.global_batch_size:,} examples. Nothing was trained."
+    )
 
 
 def check_parameters(

@@ -17,6 +17,7 @@ from mlp_core import checkpoint_folder
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.file_lock import lock
+from mlp_core.output_files import write_whole
 from mlp_core.parameters import flatten
 from mlp_core.small_files import read_json
 
@@ -129,7 +130,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
         return _read_object(saved_file)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{saved_file}: not readable as JSON ({error}); mend it or name another --workdir."
+            f"{saved_file}: not readable as JSON ({error}); mend it, or name another folder."
         ) from error
 
 
@@ -235,13 +236,6 @@ def write_on_first_host(target: Path, text: str) -> None:
     """Writes a small file of a run, whole or not at all."""
     if jax.process_index() == 0:
         write_whole(target, text)
-
-
-def write_whole(target: Path, text: str) -> None:
-    """Writes a small file, whole or not at all."""
-    temporary = target.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, target)
 
 
 def _read_object(file: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ LABEL_LETTERS = 80  # In a line of a legend, which has room for as many.
 LINE_INCHES = 0.14
 DECADE = 10
 SEED = "seed"
+Folders = str | Path | Sequence[str | Path]
 PLACES = ("data/data_dir", "init/mirror")  # Where things lie makes no other experiment.
 
 
@@ -41,15 +42,13 @@ class Curves:
         return {record["step"]: record[metric] for record in self.records if metric in record}
 
 
-def training_curves(
-    folders: Sequence[str | Path], metric: str, over_examples: bool = False
-) -> Figure:
+def training_curves(folders: Folders, metric: str, over_examples: bool = False) -> Figure:
     """A metric over training; runs that differ in their seeds only are one line.
 
     The line is the median over seeds at each step, the band reaches from the lowest to the highest.
 
     Args:
-      folders: of runs, or of sweeps, which stand for all of their runs.
+      folders: of runs, or of sweeps, which stand for all of their runs; or a single one.
       metric: such as "test/top1" or "train/loss".
       over_examples: whether the axis is examples seen, for runs with other batch sizes, not steps.
 
@@ -65,12 +64,13 @@ def training_curves(
             batch = runs[0].fields["train.global_batch_size"] if over_examples else 1
             _median_and_band(axes, [run.values(metric) for run in runs], batch, label, look, metric)
         axes.set(xlabel="examples" if over_examples else "steps", ylabel=_axis_label(metric))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         _add_legend(figure, axes)
     return figure
 
 
-def results_over(folders: Sequence[str | Path], field: str, metric: str) -> Figure:
+def results_over(folders: Folders, field: str, metric: str) -> Figure:
     """The last value of a metric over a field, learning rates say, with the spread over seeds.
 
     Each run is a point; lines are medians over seeds, one for each choice of the other fields. The
@@ -86,7 +86,12 @@ def results_over(folders: Sequence[str | Path], field: str, metric: str) -> Figu
     """
     runs = _open(folders, metric)
     for run in runs:
-        if type(run.fields.get(field)) not in (int, float):
+        if field not in run.fields:
+            raise UserError(
+                f"{run.folder}: its configuration has no config.{field}; name a field as in "
+                "--config.FIELD, such as schedule.peak_learning_rate."
+            )
+        if type(run.fields[field]) not in (int, float):
             raise UserError(
                 f"{run.folder}: config.{field} is no number there; name a field that is, such as "
                 "schedule.peak_learning_rate."
@@ -117,13 +122,16 @@ def _add_legend(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center")
 
 
-def _open(folders: Sequence[str | Path], metric: str) -> list[Curves]:
+def _open(folders: Folders, metric: str) -> list[Curves]:
     """The runs in these folders, all of which have the metric."""
-    runs = [run for folder in folders for run in _runs_in(Path(folder).expanduser())]
+    places = [folders] if isinstance(folders, str | Path) else folders
+    runs = [run for folder in places for run in _runs_in(Path(folder).expanduser())]
     if not runs:
         raise UserError("name the folder of a run, or of a sweep.")
     for run in runs:
         there = {name for record in run.records for name in record} - {"step"}
+        if not there:
+            raise UserError(f"{run.folder}: nothing was measured there yet; leave it out.")
         if metric not in there:
             raise UserError(
                 f"{run.folder}: {metric!r} was not measured there; it has "
@@ -189,7 +197,8 @@ def _median_and_band(
     steps = sorted({step for curve in curves for step in curve})
     at_steps = [[_scaled(metric, curve[s]) for curve in curves if s in curve] for s in steps]
     x = [step * batch for step in steps]
-    axes.plot(x, [statistics.median(values) for values in at_steps], label=label, **look)
+    medians = [statistics.median(values) for values in at_steps]
+    axes.plot(x, medians, label=label, marker="o" if len(x) == 1 else "", ms=4, **look)
     if len(curves) > 1:
         lowest, highest = ([of(values) for values in at_steps] for of in (min, max))
         axes.fill_between(x, lowest, highest, color=look["color"], alpha=0.2, lw=0)

@@ -9,6 +9,7 @@ The folders are the state of a sweep. Each run is a process of its own, and this
 device, which that process could then not have.
 """
 
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -92,7 +93,8 @@ def run_sweep(
       dry_run: checks all runs, fetches what they need and trains nothing.
 
     Raises:
-        UserError: the configuration of a run is wrong, or its data or weights are missing.
+        UserError: the configuration of a run is wrong, its data or weights are missing, or
+          `workdir` is the folder of a run.
     """
     settings = parse_config(experiment.SETTINGS, config)
     members = _members(config, parse_grid(config, grid or settings.sweep.grid), workdir)
@@ -102,6 +104,8 @@ def run_sweep(
     for run in members + finals:
         _check_settings(experiment.SETTINGS, run)
     check_writable(workdir)
+    if has_checkpoint(workdir):
+        raise UserError(f"--workdir={workdir}: a run lies there; name another folder for a sweep.")
     with locked_on_this_host(workdir):
         others = _members_of_other_grids(config, members, workdir)
         unfinished = [run for run in members if run.results() is None]
@@ -110,6 +114,7 @@ def run_sweep(
         if unfinished or new_finals:
             run_in_own_process(_prepare, experiment.prepare, unfinished + new_finals)
         if dry_run:
+            _remove_empty([run.folder for run in unfinished + new_finals])
             _tell(
                 f"Dry run: {len(members)} members, {len(unfinished)} of them to train; "
                 "configurations, data and weights are in order. Nothing was trained."
@@ -183,6 +188,12 @@ def _prepare(prepare: Callable, runs: list[Run]) -> None:
             raise
         except UserError as error:
             raise UserError(f"{describe(run.point)}: {error}") from None
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # Not empty.
+            folder.rmdir()
 
 
 def _run_all(train: Callable, members: list[Run], others: list[Run], workdir: Path) -> bool:

@@ -14,7 +14,7 @@ from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.run import check_evaluation, check_parameters, run_task
+from mlp_core.run import check_evaluation, check_parameters, run_task, tell_dry_run
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.scores import in_words
 from mlp_core.task import Params, Task
@@ -111,7 +111,9 @@ def train(
     if dry_run:
         if prepared.weights:
             prepared.weights.check()
-        say("Dry run: configuration, data and weights are in order; nothing was trained.")
+        settings, spec, task = prepared.settings, prepared.spec, prepared.task
+        params = expected_params(build_model(settings, spec), spec)
+        tell_dry_run(settings, params, len(task.train_source))
         return {}
     files = {
         RunFiles.of(workdir).model.name: prepared.spec.to_json() + "\n",

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
-from mlp_core.figure_files import SHARES, TEXT_WIDTH, WEIGHTS, new_figure, styled
+from mlp_core.figure_files import SHARES, TEXT_WIDTH, WEIGHTS, check_blocks, new_figure, styled
 from mlp_core.parameters import flatten
 from mlp_core.toeplitz import toeplitz_matrix
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
@@ -96,8 +96,11 @@ def attention_maps(source: str | Path, text: str, blocks: Sequence[int] | None =
       blocks: those to show, from 0; None: all, or six of them, evenly spaced.
 
     Raises:
-        UserError: the weights cannot be had or have no tiny attention, or the text is too long.
+        UserError: the weights cannot be had or have no tiny attention, or the text is empty or too
+          long.
     """
+    if not text.strip():
+        raise UserError("the text is empty; name a sentence.")
     weights = _open(source)
     spec = _gmlp_spec(weights)
     if not spec.tiny_attention_dim:
@@ -149,9 +152,7 @@ def _chosen(source: str | Path, spec: GmlpEncoderSpec, blocks: Sequence[int] | N
     last = spec.num_blocks - 1
     if blocks is None:
         return sorted({round(last * i / 5) for i in range(6)})
-    for block in blocks:
-        if not 0 <= block <= last:
-            raise UserError(f"{source}: there is no block {block}; name some of 0 to {last}.")
+    check_blocks(source, blocks, spec.num_blocks)
     return list(blocks)
 
 

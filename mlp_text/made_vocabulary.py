@@ -10,7 +10,7 @@ from typing import Protocol
 from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
 from mlp_core.file_lock import one_at_a_time
-from mlp_core.run_directory import write_whole
+from mlp_core.output_files import write_whole
 from mlp_text.config import TokenizerConfig
 from mlp_text.tokenizer import Tokenizer
 from mlp_text.vocabulary import train_vocabulary

@@ -16,7 +16,7 @@ from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.run import check_evaluation, check_parameters, run_task
+from mlp_core.run import check_evaluation, check_parameters, run_task, tell_dry_run
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.source import Source
 from mlp_vision.classes import check_classes
@@ -106,7 +106,10 @@ def train(
             prepared.weights.check()
             if line := announcement(prepared.weights.spec, prepared.spec):
                 say(line)
-        say("Dry run: configuration, data and weights are in order; nothing was trained.")
+        settings, spec = prepared.settings, prepared.spec
+        params = expected_params(build_model(settings, spec), spec.image_size)
+        num_examples = prepared.dataset.num_examples(settings.data.train_split)
+        tell_dry_run(settings, params, num_examples)
         return {}
     settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
     task = build_task(settings, dataset, spec, prepared.weights, prepared.real_labels)

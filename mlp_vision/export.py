@@ -9,7 +9,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 
-from mlp_core import npz_format
+from mlp_core import npz_format, output_files
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
@@ -45,13 +45,10 @@ def check_output(output: Path) -> None:
     """Refuses what cannot be written, before weights are fetched for it.
 
     Raises:
-        UserError: the suffix is of no format, or something lies there.
+        UserError: see `output_files.check_output`; nor may a description lie where it would go.
     """
-    if output.suffix not in FORMATS:
-        raise UserError(f"--output={output}: name a file that ends in {', '.join(FORMATS)}.")
-    for file in (output, _description(output)):
-        if file.exists():
-            raise UserError(f"--output: {file} is there already; name another file.")
+    output_files.check_output(output, tuple(FORMATS))
+    output_files.check_output(_description(output))
 
 
 def to_stablehlo(spec: ModelSpec, params) -> bytearray:

@@ -21,6 +21,7 @@ from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
 from mlp_core.mesh import put_batch, replicated
+from mlp_core.output_files import check_output
 from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import eval_view, model_input
 from mlp_vision.datasets.image_dataset import ImageDataset
@@ -53,8 +54,7 @@ def extract(
     Raises:
         UserError: weights or data cannot be had, a layer is unknown, or the output lies there.
     """
-    if output.exists():
-        raise UserError(f"--output={output}: something lies there; name another.")
+    check_output(output)
     writes_npz = output.suffix == ".npz"
 
     def check(spec: ModelSpec, dataset: ImageDataset) -> None:

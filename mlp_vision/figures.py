@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
-from mlp_core.figure_files import TEXT_WIDTH, WEIGHTS, new_figure, styled
+from mlp_core.figure_files import TEXT_WIDTH, WEIGHTS, check_blocks, new_figure, styled
 from mlp_core.toeplitz import toeplitz_matrix
 from mlp_vision.published_weights import locate_weights
 from mlp_vision.unit_order import in_pairs, mean_frequency
@@ -46,8 +46,9 @@ def token_units(
       mirror: a folder or URL that holds published weights.
 
     Raises:
-        UserError: the weights cannot be had, or have no such parts.
+        UserError: the weights cannot be had or have no such parts, or a number is below 1.
     """
+    _check_number("units", units)
     weights = _open(source, mirror)
     if blocks is None:
         blocks = range(min(3, weights.spec.num_blocks))
@@ -71,8 +72,9 @@ def stem_filters(source: str | Path, units: int | None = None, mirror: str | Non
       mirror: a folder or URL that holds published weights.
 
     Raises:
-        UserError: the weights cannot be had.
+        UserError: the weights cannot be had, or the number is below 1.
     """
+    _check_number("units", units)
     weights = _open(source, mirror)
     kernel = weights.read()["stem/kernel"]  # [P, P, 3, C]
     filters = kernel.transpose(3, 0, 1, 2)  # [C, P, P, 3]
@@ -98,8 +100,9 @@ def spatial_rows(
       mirror: a folder or URL that holds published weights.
 
     Raises:
-        UserError: the weights cannot be had, or have no such parts.
+        UserError: the weights cannot be had or have no such parts, or a number is below 1.
     """
+    _check_number("rows", rows)
     weights = _open(source, mirror)
     if blocks is None:
         last = weights.spec.num_blocks - 1
@@ -115,6 +118,11 @@ def spatial_rows(
     return _sheets(lines, [f"block {block}" for block in blocks], columns=rows)
 
 
+def _check_number(name: str, number: int | None) -> None:
+    if number is not None and number < 1:
+        raise UserError(f"{name}={number}: name a number from 1 on.")
+
+
 def _open(source: str | Path, mirror: str | None) -> Weights:
     return open_weights(locate_weights(str(source), mirror))
 
@@ -125,10 +133,7 @@ def _of_blocks(weights: Weights, name: str, blocks: Sequence[int], part: str) ->
     Raises:
         UserError: there are no such blocks, or no such arrays in them.
     """
-    last = weights.spec.num_blocks - 1
-    for block in blocks:
-        if not 0 <= block <= last:
-            raise UserError(f"{weights.path}: there is no block {block}; name some of 0 to {last}.")
+    check_blocks(weights.path, blocks, weights.spec.num_blocks)
     arrays = weights.read()
     if name.format(0) not in arrays:
         raise UserError(f"{weights.path}: {weights.spec.TITLE} has no {part}.")

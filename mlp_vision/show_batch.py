@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.figure_files import check_output, write
+from mlp_core.figure_files import FORMATS, write
 from mlp_core.input_pipeline import TrainOrder, train_batches
+from mlp_core.output_files import check_output
 from mlp_core.plan import Plan
 from mlp_core.train_step import step_rngs
 from mlp_vision.classifier import eval_view
@@ -52,7 +53,7 @@ def show_batch(
         UserError: something in the configuration or the data is wrong, there is no such step, or
           the output cannot be written.
     """
-    check_output(output)
+    check_output(output, FORMATS)
     settings = parse_config(ImageClassificationConfig, config)
     dataset, spec = _open(settings)
     batch_size, split = settings.train.global_batch_size, settings.data.train_split

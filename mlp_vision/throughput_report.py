@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.markdown_table import markdown_head, markdown_row
+from mlp_core.output_files import write_whole
 from mlp_core.planning.chips import MIB
 from mlp_vision.throughput import FORWARD, STEPS, ModelThroughput, StepThroughput, throughput
 
@@ -50,7 +51,7 @@ def tell_throughput(
     say(markdown_head(HEAD))
     told = []
     if output:
-        output.write_text("")
+        write_whole(output, "")
     for model in tqdm(models, unit="model", disable=None):
         config = open_recipe(model)
         measured = throughput(config, tuple(step_names))

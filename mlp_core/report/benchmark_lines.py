@@ -19,7 +19,8 @@ def read_benchmarks(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
     try:
         lines = read_text(file).splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"--benchmarks={file}: cannot be read ({error}).") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--benchmarks={file}: cannot be read ({reason}).") from error
     reports, problems = [], []
     for number, line in enumerate(lines, 1):
         if not line.startswith("{"):

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
-from mlp_core.errors import UserError
+from mlp_core.output_files import write_whole
 from mlp_core.report.benchmark_lines import read_benchmarks
 from mlp_core.report.filled_tables import fill, other_runs
 from mlp_core.report.html_page import html_page
@@ -17,23 +17,8 @@ from mlp_core.report.published_tables import FOLDER, read_table
 from mlp_core.report.recipes import Recipe
 from mlp_core.report.runs import read_runs
 from mlp_core.report.sections import Section, sections
-from mlp_core.run_directory import write_whole
 
 FORMS: Mapping[str, Callable[[Sequence[Section]], str]] = {".html": html_page, ".md": markdown}
-
-
-def check_output(output: Path) -> None:
-    """Refuses a file that cannot be written, or is there already.
-
-    Raises:
-        UserError: says why.
-    """
-    if output.suffix not in FORMS:
-        raise UserError(f"--output={output}: name a file that ends in {' or '.join(FORMS)}.")
-    if output.exists():
-        raise UserError(f"--output={output}: it is there already; name another file, or delete it.")
-    if not output.parent.is_dir():
-        raise UserError(f"--output={output}: there is no folder {output.parent}.")
 
 
 def write_report(
@@ -50,7 +35,7 @@ def write_report(
       open_config: the experiment of a config file's name and the text behind its colon.
       runs: the folder with runs below it; it may be missing.
       benchmarks: a file of lines that benchmarks printed.
-      output: a file that `check_output` has found in order.
+      output: the file to write, of one of `FORMS`.
 
     Raises:
         UserError: a file of tables or benchmarks cannot be read.

@@ -87,7 +87,7 @@ def test_nothing_that_lies_there_is_lost(trained_run, tmp_path, name):
     kept = tmp_path / ("there.npz" if name == "there.npz" else "model.stablehlo.json")
     kept.write_text("mine")
     result = export(f"--weights={trained_run}", f"--output={tmp_path / name}")
-    assert result.returncode == 2 and "is there already; name another file" in result.stderr
+    assert result.returncode == 2 and "something lies there; name another" in result.stderr
     assert kept.read_text() == "mine"
 
 
@@ -96,7 +96,10 @@ def test_nothing_that_lies_there_is_lost(trained_run, tmp_path, name):
     [
         ([], "needs --weights=... and --output=..."),
         (["--weights=nope", "--output=x.npz"], "'nope' is neither a file"),
-        (["--weights=nope", "--output=x.onnx"], "a file that ends in .npz, .safetensors, .stable"),
+        (
+            ["--weights=nope", "--output=x.onnx"],
+            "a file that ends in .npz, .safetensors or .stable",
+        ),
         (["--weights=tests", "--output=x.npz"], "neither the folder of a run"),
         (["--weights=tests/data/mixer_official.npz", "--output=setup.py/x.npz"], "be written"),
     ],

@@ -56,7 +56,7 @@ def test_what_is_damaged_is_named_and_benchmarks_are_told(made):
 def test_a_report_is_not_written_over_another_and_mistakes_are_told(made):
     folder, _, text = made
     for flag, sentence in {
-        "--output=report.md": "it is there already",
+        "--output=report.md": "something lies there; name another",
         "--output=report.pdf": "ends in .html or .md",
         "--benchmarks=none.jsonl": "cannot be read",
     }.items():

@@ -138,7 +138,14 @@ def test_a_dry_run_checks_and_trains_nothing(start, tmp_path):
     )
     assert status == 0, stderr
     assert "Dry run: 4 members, 4 of them to train" in stdout
-    assert not list(tmp_path.rglob("config.json"))
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_sweep_in_the_folder_of_a_run_is_refused(start, trained_run):
+    before = sorted(trained_run.rglob("*"))
+    status, stdout, stderr = end(start("--grid=seed=1,2", f"--workdir={trained_run}"))
+    assert status == 2 and "a run lies there; name another folder for a sweep" in stderr
+    assert sorted(trained_run.rglob("*")) == before
 
 
 def test_a_mistake_in_the_grid_ends_in_a_sentence_and_a_status(start):

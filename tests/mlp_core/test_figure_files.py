@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.figure_files import check_output, new_figure, styled, write
+from mlp_core.figure_files import check_blocks, new_figure, styled, write
 
 
 def figure():
@@ -30,12 +30,17 @@ def test_text_in_svg_stays_text_and_is_of_seven_points_or_more(tmp_path):
     assert len(sizes) > 4 and min(map(float, sizes)) >= 7
 
 
-def test_other_formats_and_files_that_are_there_are_refused(tmp_path):
-    with pytest.raises(UserError, match="ends in .png or .svg"):
-        check_output(tmp_path / "x.jpg")
+def test_a_figure_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "x.png").touch()
-    with pytest.raises(UserError, match="something lies there"):
-        check_output(tmp_path / "x.png")
-    check_output(tmp_path / "y.SVG")
     with pytest.raises(UserError, match="cannot be written"):
         write(figure(), tmp_path / "x.png" / "z.png")
+
+
+@pytest.mark.parametrize(
+    "blocks, sentence",
+    [([0, 3], "no block 3; name some of 0 to 2"), ([-1], "no block -1"), ([], "no block is named")],
+)
+def test_blocks_that_a_model_does_not_have_are_named(blocks, sentence):
+    check_blocks("run", [0, 2], 3)
+    with pytest.raises(UserError, match=f"run: .*{sentence}"):
+        check_blocks("run", blocks, 3)

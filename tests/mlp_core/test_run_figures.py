@@ -66,7 +66,7 @@ MISTAKES = {
     "no folder": (lambda runs: training_curves([], "x"), "name the folder of a run"),
     "no metric": (lambda runs: training_curves([runs], "x"), "it has test/top1, train/loss"),
     "no number": (lambda runs: results_over([runs], "train.duration", "test/top1"), "no number"),
-    "no field": (lambda runs: results_over([runs], "no.field", "test/top1"), "no number there"),
+    "no field": (lambda runs: results_over([runs], "no.field", "test/top1"), "has no config.no.f"),
 }
 
 
@@ -96,6 +96,19 @@ def test_long_labels_lie_below_what_they_tell(runs):
     (legend,) = figure.legends
     assert legend.get_window_extent().y1 < figure.axes[0].get_window_extent().y0
     assert legend.get_window_extent().x0 >= 0
+
+
+def test_a_single_folder_needs_no_list_and_a_single_report_is_a_point(runs):
+    (axes,) = training_curves(str(runs / "0.1,0"), "train/loss").axes
+    assert axes.lines[0].get_marker() == "o"
+    (axes,) = training_curves(runs / "0.1,0", "test/top1").axes
+    assert axes.lines[0].get_marker() in ("", "None")
+
+
+def test_a_run_that_has_measured_nothing_is_told(runs):
+    (runs / "0.1,0" / "metrics.jsonl").unlink()
+    with pytest.raises(UserError, match="0.1,0: nothing was measured there yet"):
+        training_curves([runs], "test/top1")
 
 
 def test_steps_are_no_metric(runs):

@@ -80,6 +80,8 @@ def test_what_is_not_there_is_told(text_run, amlp_run, tmp_path):
         figures.attention_maps(text_run, "good")
     with pytest.raises(UserError, match="longer than the 16 tokens"):
         figures.attention_maps(amlp_run, "good " * 40)
+    with pytest.raises(UserError, match="the text is empty"):
+        figures.attention_maps(amlp_run, " ")
     with pytest.raises(UserError, match="no block 7; name some of 0 to 1"):
         figures.attention_maps(amlp_run, "good", blocks=[7])
     with pytest.raises(UserError, match="full, not Toeplitz"):

@@ -84,6 +84,10 @@ MISTAKES = {
     "of any block": ("gmlp.npz", figures.token_units, {"blocks": [0]}, "has no token-mixing MLPs"),
     "a Mixer no matrices": ("mixer.npz", figures.spatial_rows, {}, "has no spatial gating units"),
     "nor more blocks": ("mixer.npz", figures.token_units, {"blocks": [5]}, "no block 5; .* 0 to 1"),
+    "nor none": ("mixer.npz", figures.token_units, {"blocks": []}, "no block is named"),
+    "no units": ("mixer.npz", figures.token_units, {"units": 0}, "units=0: name a number from 1"),
+    "no filters": ("mixer.npz", figures.stem_filters, {"units": -1}, "units=-1: name a number"),
+    "no rows": ("gmlp.npz", figures.spatial_rows, {"rows": 0}, "rows=0: name a number from 1 on"),
 }
 
 

@@ -52,8 +52,10 @@ class MixerBlock(nn.Module):
         def norm(name):
             return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name=name)
 
-        def mlp(hidden_dim, name):
-            return MlpBlock(hidden_dim, self.gelu, self.dropout_rate, self.dtype, name=name)
+        def mlp(hidden_dim, name, **speed):
+            return MlpBlock(
+                hidden_dim, self.gelu, self.dropout_rate, self.dtype, name=name, **speed
+            )
 
         def branch(y):
             return StochasticDepth(self.drop_path_rescaled)(y, drop_path_rate, train=train)
@@ -64,7 +66,7 @@ class MixerBlock(nn.Module):
         y = y.swapaxes(1, 2)  # [B, S, C]
         x = x + branch(y)
         y = norm("LayerNorm_1")(x)
-        y = mlp(self.channels_mlp_dim, "channel_mixing")(y, train=train)
+        y = mlp(self.channels_mlp_dim, "channel_mixing", hidden_in_memory=True)(y, train=train)
         return x + branch(y)
 
 

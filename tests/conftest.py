@@ -15,6 +15,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Programs run a few times here: to compile them well takes longer than it saves.
 jax.config.update("jax_disable_most_optimizations", True)
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # In the commands that tests start.
+if jax.__version_info__ < (0, 11):  # Later ones do not know this, and abort.
+    # Takes 60 % of the time to compile.
+    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
 
 ROOT = Path(__file__).parent.parent
 

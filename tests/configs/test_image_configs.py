@@ -44,7 +44,9 @@ NUM_EXAMPLES = {"imagenet2012": 1_268_355, "imagenet21k": 14_000_000}  # For tra
 @pytest.mark.parametrize("path", IMAGE_CONFIGS, ids=lambda path: path.stem)
 def test_config_builds_model_schedule_and_optimizer(path):
     settings = parse_config(ImageClassificationConfig, load(path))
-    model = wanted_spec(settings, start=None, num_classes=10).create_model()
+    spec = wanted_spec(settings, start=None, num_classes=10)
+    scans = "scan_layers" in spec.MODULE.__dataclass_fields__  # Traced sooner.
+    model = spec.create_model(**({"scan_layers": True} if scans else {}))
     params = expected_params(model, settings.data.image_size)
     plan = Plan.of(settings, NUM_EXAMPLES.get(settings.data.name, 50_000))
     schedule = make_schedule(settings.schedule, plan.total, plan.warmup)

@@ -39,7 +39,8 @@ def test_every_size_has_published_counts():
 def test_parameter_counts_are_the_published_ones(size, column, num_classes):
     expected = PARAMETER_COUNTS[size][column]
     if expected is not None:
-        assert count(abstract_params(create_model(f"mixer_{size}", num_classes))) == expected
+        model = create_model(f"mixer_{size}", num_classes, scan_layers=True)  # Traced sooner.
+        assert count(abstract_params(model)) == expected
 
 
 def small_mixer(**fields):
@@ -179,3 +180,16 @@ def test_fields_can_be_overridden_and_wrong_names_are_refused():
         create_model("mixer_s16", 10, gelu="relu")
     with pytest.raises(UserError, match="needs patch_size"):
         create_model("mixer", 10)
+
+
+def test_hidden_units_of_channel_mixing_are_kept_apart_in_evaluation_only():
+    model, images = small_mixer(), jnp.zeros((1, 32, 32, 3))
+    params = model.init(jax.random.key(0), images)
+
+    def barriers(train):
+        program = jax.make_jaxpr(lambda images: model.apply(params, images, train=train))(images)
+        return str(program).count("optimization_barrier")
+
+    assert (barriers(train=False), barriers(train=True)) == (model.num_blocks, 0)
+    gradient = jax.grad(lambda images: model.apply(params, images).sum())(images)
+    assert gradient.shape == images.shape

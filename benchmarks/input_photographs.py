@@ -18,16 +18,16 @@ a thousand pictures say what is left when other work shares the cores.
 
 import argparse
 import io
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from turns import Server, serve
 
 SIZE, WIDTH, HEIGHT = 224, 400, 350  # Of a result and of a file, in pixels.
 MIN_AREA = 0.05
@@ -40,7 +40,7 @@ def main() -> None:
     """Writes the pictures, runs all roads in turns, and prints the report."""
     options = _parse_options()
     if options.road:
-        _serve(options)
+        serve(lambda: _start(options))
         return
     from report import print_report, summary  # Not in TensorFlow's process: it needs JAX.
 
@@ -49,7 +49,10 @@ def main() -> None:
         servers = {}
         for road in options.roads.split(","):
             python = options.tf_python if road == "tf_data" else sys.executable
-            server = _Server(python, road, folder, options)
+            command = [python, __file__, f"--road={road}", f"--folder={folder}"]
+            command += [f"--batch_size={options.batch_size}", f"--batches={options.batches}"]
+            # TensorFlow talks much.
+            server = Server(command, quiet=road == "tf_data", JAX_PLATFORMS="cpu")
             if server.works:
                 servers[road] = server
         turns = [
@@ -123,66 +126,27 @@ def _write_pictures(folder: Path, options: argparse.Namespace) -> int:
     return round(statistics.mean(sizes))
 
 
-class _Server:
-    """A process that runs one road as often as it is asked."""
-
-    def __init__(self, python: str, road: str, folder: str, options: argparse.Namespace):
-        command = [python, __file__, f"--road={road}", f"--folder={folder}"]
-        command += [f"--batch_size={options.batch_size}", f"--batches={options.batches}"]
-        root = str(Path(__file__).resolve().parent.parent)
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if road == "tf_data" else None,  # It talks much.
-            env=os.environ | {"PYTHONPATH": root, "JAX_PLATFORMS": "cpu"},
-            text=True,
-        )
-        self.works = self._answer() == "ready"
-
-    def measure(self) -> dict[str, float]:
-        """Pictures a second, and seconds of CPU for a thousand, of one turn."""
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return json.loads(self._answer())
-
-    def end(self) -> None:
-        """Ends the process."""
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self) -> str:
-        """The next line that is an answer."""
-        for line in self._process.stdout:
-            if line.startswith(">"):
-                return line[1:].strip()
-        raise RuntimeError(f"{self._process.args}: ended with status {self._process.wait()}")
-
-
-def _serve(options: argparse.Namespace) -> None:
-    """Measures one turn for each line of input; ends at once where a library is missing."""
+def _start(options: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """Starts a road; what it returns measures one turn."""
     from mlp_core.host_memory import keep_freed_memory
 
     keep_freed_memory()  # As the command does.
-    try:
-        batches = ROADS[options.road](options)
-    except ImportError:
-        print("> missing", flush=True)
-        return
+    batches = ROADS[options.road](options)
     next(batches)  # Starts whatever there is to start.
-    print("> ready", flush=True)
-    for _ in sys.stdin:
+
+    def measure() -> dict[str, float]:
         for _ in range(UNMEASURED):
             next(batches)
         started, cpu_started = time.perf_counter(), _cpu_seconds()
         for _ in range(options.batches):
             next(batches)
         seconds, count = time.perf_counter() - started, options.batches * options.batch_size
-        answer = {
+        return {
             "per_second": count / seconds,
             "cpu_seconds_per_1000": 1000 * (_cpu_seconds() - cpu_started) / count,
         }
-        print(">", json.dumps(answer), flush=True)
+
+    return measure
 
 
 def _cpu_seconds() -> float:

@@ -14,14 +14,20 @@ import argparse
 import contextlib
 import functools
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from bare_model import (
+    NUM_CLASSES,
+    STEPS,
+    abstract_batch,
+    abstract_state,
+    model_and_example,
+    program,
+)
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from published_mixer import PublishedMixer
 from report import print_report
@@ -30,12 +36,8 @@ from mlp_core.errors import UserError
 from mlp_core.planning.chips import GIB, Chip
 from mlp_core.planning.step_cost import StepCost, compile_step
 from mlp_core.planning.topologies import compiler_version, open_topology
-from mlp_text.model_spec import TextModelSpec
-from mlp_text.models import find_model as find_text_model
-from mlp_vision.models import create_model, find_model
+from mlp_vision.models import find_model
 
-IMAGE_SIZE, NUM_CLASSES, VOCAB_SIZE = 224, 1000, 32_000
-STEPS = ("forward", "training")
 MODELS = ("mixer_s32", "mixer_b16", "mixer_l16", "gmlp_s16", "gmlp_l36")
 
 
@@ -60,14 +62,15 @@ def main() -> None:
 
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two small programs for this machine")
+    parser.add_argument("--quick", action="store_true", help="a small model, for this machine")
     parser.add_argument("--topology", default="v3:2x2", help="as of launch/plan.py")
     parser.add_argument("--batch_size", type=int, default=64, help="examples of the core")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--steps", nargs="+", default=STEPS, choices=STEPS)
     options = parser.parse_args()
     if options.quick:
-        options.topology, options.batch_size, options.models = "cpu", 1, ["mixer_s32"]
+        options.topology, options.batch_size = "cpu", 1
+        options.models, options.steps = ["mixer_s32"], ["forward"]
     return options
 
 
@@ -76,7 +79,7 @@ def _compared(
 ) -> dict[str, Any]:
     """Ours, the reference where there is one, and the limit, in millions of cycles."""
     compiled = functools.partial(_compile, step, device, chip, options.batch_size)
-    ours, example = _ours(name)
+    ours, example = model_and_example(name, jnp.bfloat16)
     cost = compiled(ours, example)
     told = {"ours": _millions(cost, chip), "temporaries_gib": _gib(cost)}
     if chip:
@@ -88,18 +91,6 @@ def _compared(
         if chip:
             told["ratio"] = _round(told["ours"] / told["reference"])
     return told
-
-
-def _ours(name: str) -> tuple[nn.Module, jax.ShapeDtypeStruct]:
-    """The model, and the shape of one example."""
-    if name == "gmlp_l36":
-        encoder, sizes = find_text_model(name)
-        sized = encoder(vocab_size=VOCAB_SIZE, **sizes)
-        spec = TextModelSpec(encoder=sized, head="classification", num_classes=2)
-        return spec.create_model(jnp.bfloat16), jax.ShapeDtypeStruct((spec.max_length,), jnp.int32)
-    picture = jax.ShapeDtypeStruct((IMAGE_SIZE, IMAGE_SIZE, 3), jnp.float32)
-    sizes = {"image_size": IMAGE_SIZE} if name.startswith("gmlp") else {}
-    return create_model(name, NUM_CLASSES, dtype=jnp.bfloat16), picture
 
 
 def _compile(
@@ -115,38 +106,10 @@ def _compile(
     def placed(tree: Any) -> Any:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), tree)
 
-    inputs = jax.ShapeDtypeStruct((batch_size, *example.shape), example.dtype)
-    params = jax.eval_shape(module.init, jax.random.key(0), inputs)["params"]
-    batch = {"inputs": inputs, "labels": jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
-    if step == "forward":
-        program, state = _forward(module), params
-    else:
-        optimizer = optax.sgd(0.01, momentum=0.9)
-        program, state = (
-            _training(module, optimizer),
-            (params, jax.eval_shape(optimizer.init, params)),
-        )
+    batch = abstract_batch(example, batch_size)
+    state = abstract_state(module, step, batch["inputs"])
     limit = chip.hbm_bytes if chip else None
-    return compile_step(program, placed(state), placed(batch), 1, limit)
-
-
-def _forward(module: nn.Module) -> Callable:
-    return jax.jit(lambda params, batch: module.apply({"params": params}, batch["inputs"]))
-
-
-def _training(module: nn.Module, optimizer: optax.GradientTransformation) -> Callable:
-    def loss_of(params, batch):
-        logits = module.apply({"params": params}, batch["inputs"], train=True)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
-        return losses.mean()
-
-    def step(state, batch):
-        params, opt_state = state
-        gradient = jax.grad(loss_of)(params, batch)
-        updates, opt_state = optimizer.update(gradient, opt_state, params)
-        return optax.apply_updates(params, updates), opt_state
-
-    return jax.jit(step, donate_argnums=0)
+    return compile_step(program(module, step), placed(state), placed(batch), 1, limit)
 
 
 def _millions(cost: StepCost, chip: Chip | None) -> float | None:

@@ -100,7 +100,6 @@ def test_nothing_that_lies_there_is_lost(trained_run, tmp_path, name):
             ["--weights=nope", "--output=x.onnx"],
             "a file that ends in .npz, .safetensors or .stable",
         ),
-        (["--weights=tests", "--output=x.npz"], "neither the folder of a run"),
         (["--weights=tests/data/mixer_official.npz", "--output=setup.py/x.npz"], "be written"),
     ],
 )

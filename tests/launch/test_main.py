@@ -84,12 +84,12 @@ def test_training_imports_neither_tensorflow_nor_matplotlib(digits_run):
 def test_published_layout_is_fine_tuned_for_a_few_steps_at_b16_shape(environment, tmp_path):
     folder = tmp_path / "mirror" / "imagenet21k"
     folder.mkdir(parents=True)
-    arrays = made_arrays("mixer_b16", 100, 224, num_blocks=2)
+    arrays = made_arrays("mixer_b16", 100, 224)
     write_weight_file(folder / "Mixer-B_16.npz", arrays)
     workdir = tmp_path / "run"
     args = (
         "--config=configs/mixer_b16_cifar100.py:smoke", f"--config.init.mirror={folder.parent}",
-        "--config.init.weights=imagenet21k/Mixer-B_16", "--config.model.num_blocks=2",
+        "--config.init.weights=imagenet21k/Mixer-B_16", "--config.model.num_blocks=12",
         "--config.train.duration=3 steps", "--config.train.global_batch_size=2",
         "--config.evaluation.global_batch_size=10", "--config.data.eval_splits.test=test[:10]",
         f"--workdir={workdir}",

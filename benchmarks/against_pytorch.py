@@ -2,7 +2,8 @@
 
 Forward: the logits of a batch. Training: gradient of the cross entropy and a step of SGD with
 momentum. The batch is random and stays on the device. PyTorch's models are timm's and, of text,
-`torch_gmlp.py`; `eager` is as they are, `compiled` by `torch.compile`. Parameters are float32; in
+`torch_gmlp.py`; `eager` is as they are, `compiled` by `torch.compile`. `plain` is ours without the
+options of `mlp_core.compiler_options`. Parameters are float32; in
 bfloat16 ours computes with bfloat16 activations, and PyTorch under `torch.autocast`.
 
 Each is a process of its own; they take turns, and ratios are of neighbours in time. `share` is what
@@ -23,8 +24,9 @@ from typing import Any
 
 from turns import Server, serve
 
-OURS, EAGER, COMPILED, PRODUCT = "ours", "eager", "compiled", "product"
-PEERS = (EAGER, COMPILED)
+OURS, PLAIN, EAGER, COMPILED, PRODUCT = "ours", "plain", "eager", "compiled", "product"
+TORCH = (EAGER, COMPILED)
+PEERS = (PLAIN, *TORCH)
 TIMM = {"mixer_s32": "mixer_s32_224", "mixer_b16": "mixer_b16_224", "mixer_l16": "mixer_l16_224",
         "gmlp_s16": "gmlp_s16_224"}  # fmt: skip
 TEXT = ("gmlp_l18", "gmlp_l36")
@@ -82,7 +84,7 @@ def _in_turns(
     """Examples a second of each road in each turn, and what our products make of them."""
     servers = {}
     for road in (OURS, PRODUCT, *options.peers):
-        python = options.torch_python if road in PEERS else sys.executable
+        python = options.torch_python if road in TORCH else sys.executable
         command = [python, __file__, f"--road={road}", "--models", model, "--steps", step]
         command += ["--dtypes", dtype, f"--batch_size={options.batch_size}"]
         command += [f"--turn_seconds={options.turn_seconds}"]
@@ -103,7 +105,7 @@ def _in_turns(
 def _start(options: argparse.Namespace) -> Callable[[], dict[str, float]]:
     """Starts a road; what it returns measures one turn."""
     (model,), (step,), (dtype,) = options.models, options.steps, options.dtypes
-    start = {OURS: _ours, PRODUCT: _product, EAGER: _torch, COMPILED: _torch}[options.road]
+    start = {PRODUCT: _product, EAGER: _torch, COMPILED: _torch}.get(options.road, _ours)
     call, wait, count, flops = start(model, step, dtype, options)
     for _ in range(WARM_UP_CALLS):
         wait(call())
@@ -126,14 +128,17 @@ def _ours(model: str, step: str, dtype: str, options: argparse.Namespace) -> tup
     import jax.numpy as jnp
     from bare_model import FORWARD, abstract_batch, abstract_state, made, model_and_example, program
 
+    from mlp_core.compiler_options import compiler_options
     from mlp_core.host_memory import keep_freed_memory
+    from mlp_core.mesh import make_mesh
     from mlp_core.planning.matmul_flops import matmul_flops
 
     keep_freed_memory()  # As the command does.
     module, example = model_and_example(model, jnp.dtype(dtype))
     batch = abstract_batch(example, options.batch_size)
     state = abstract_state(module, step, batch["inputs"])
-    traced = program(module, step).trace(state, batch)
+    compiling = {} if options.road == PLAIN else compiler_options(make_mesh())
+    traced = program(module, step, compiling).trace(state, batch)
     compiled = traced.lower().compile()
     state, batch = made(state), made(batch)
 
@@ -153,9 +158,12 @@ def _product(model: str, step: str, dtype: str, options: argparse.Namespace) -> 
     import jax
     import jax.numpy as jnp
 
+    from mlp_core.compiler_options import compiler_options
+    from mlp_core.mesh import make_mesh
+
     size = PRODUCT_SIZES["cpu" if jax.default_backend() == "cpu" else "gpu"]
     matrix = jnp.ones((size, size), jnp.dtype(dtype))
-    product = jax.jit(jnp.matmul)
+    product = jax.jit(jnp.matmul, compiler_options=compiler_options(make_mesh()))
     return lambda: product(matrix, matrix), jax.block_until_ready, 2 * size**3, 1
 
 

@@ -1,7 +1,7 @@
 """Models without a run around them: a forward pass, and a step of SGD on cross entropy."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -42,8 +42,11 @@ def abstract_state(module: nn.Module, step: str, inputs: jax.ShapeDtypeStruct) -
     return params if step == FORWARD else (params, jax.eval_shape(_optimizer().init, params))
 
 
-def program(module: nn.Module, step: str) -> Callable:
-    """The jitted step; forward: (params, batch) to logits; training: (state, batch) to state."""
+def program(module: nn.Module, step: str, options: Mapping[str, str]) -> Callable:
+    """The step, jitted with options of the compiler.
+
+    Forward: (params, batch) to logits; training: (state, batch) to state.
+    """
 
     def forward(params, batch):
         return module.apply({"params": params}, batch["inputs"])
@@ -59,7 +62,9 @@ def program(module: nn.Module, step: str) -> Callable:
         updates, opt_state = _optimizer().update(gradient, opt_state, params)
         return optax.apply_updates(params, updates), opt_state
 
-    return jax.jit(forward) if step == FORWARD else jax.jit(training, donate_argnums=0)
+    if step == FORWARD:
+        return jax.jit(forward, compiler_options=options)
+    return jax.jit(training, donate_argnums=0, compiler_options=options)
 
 
 def made(shapes: Any) -> Any:

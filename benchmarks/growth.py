@@ -23,8 +23,10 @@ import numpy as np
 from bare_model import STEPS, abstract_batch, abstract_state, made, program, timed_turn
 from report import print_report, summary
 
+from mlp_core.compiler_options import compiler_options
 from mlp_core.figure_files import LINES, new_figure, styled, write
 from mlp_core.host_memory import keep_freed_memory
+from mlp_core.mesh import make_mesh
 from mlp_core.planning.matmul_flops import matmul_flops
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
 from mlp_vision.models import create_model
@@ -94,7 +96,7 @@ def _case(axis: str, size: int, step: str) -> Case:
     module, example, batch_size = _model(axis, size)
     batch = abstract_batch(example, batch_size)
     state = abstract_state(module, step, batch["inputs"])
-    traced = program(module, step).trace(state, batch)
+    traced = program(module, step, compiler_options(make_mesh())).trace(state, batch)
     compiled = traced.lower().compile()
     temporaries = compiled.memory_analysis().temp_size_in_bytes
     state, batch = made(state), made(batch)

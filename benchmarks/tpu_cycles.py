@@ -19,7 +19,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from bare_model import (
     NUM_CLASSES,
     STEPS,
@@ -28,11 +27,11 @@ from bare_model import (
     model_and_example,
     program,
 )
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from published_mixer import PublishedMixer
 from report import print_report
 
 from mlp_core.errors import UserError
+from mlp_core.mesh import make_mesh, replicated
 from mlp_core.planning.chips import GIB, Chip
 from mlp_core.planning.step_cost import StepCost, compile_step
 from mlp_core.planning.topologies import compiler_version, open_topology
@@ -101,7 +100,7 @@ def _compile(
     module: nn.Module,
     example: jax.ShapeDtypeStruct,
 ) -> StepCost:
-    here = NamedSharding(Mesh(np.array([device]), ("data",)), PartitionSpec())
+    here = replicated(make_mesh(devices=[device]))
 
     def placed(tree: Any) -> Any:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), tree)
@@ -109,7 +108,7 @@ def _compile(
     batch = abstract_batch(example, batch_size)
     state = abstract_state(module, step, batch["inputs"])
     limit = chip.hbm_bytes if chip else None
-    return compile_step(program(module, step), placed(state), placed(batch), 1, limit)
+    return compile_step(program(module, step, {}), placed(state), placed(batch), 1, limit)
 
 
 def _millions(cost: StepCost, chip: Chip | None) -> float | None:

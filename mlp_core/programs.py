@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from mlp_core.compiler_options import compiler_options
 from mlp_core.config import RunConfig
 from mlp_core.mesh import replicated
 from mlp_core.optimizer import make_optimizer, make_schedule
@@ -52,7 +53,7 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
     abstract = jax.eval_shape(create_random, jax.random.key(config.seed))
     placement = ParameterPlacement(config.sharding, task.tensor_parallel, mesh)
     shardings = state_shardings(abstract, abstract.params, placement)
-    whole = replicated(mesh)
+    whole, options = replicated(mesh), compiler_options(mesh)
     train_step = make_train_step(
         task,
         optimizer,
@@ -71,6 +72,11 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
         ),
         create_random=jax.jit(create_random, out_shardings=shardings),
         create=jax.jit(create, out_shardings=shardings),
-        train_step=jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, whole)),
-        eval_step=jax.jit(task.evaluate, out_shardings=whole),
+        train_step=jax.jit(
+            train_step,
+            donate_argnums=0,
+            out_shardings=(shardings, whole),
+            compiler_options=options,
+        ),
+        eval_step=jax.jit(task.evaluate, out_shardings=whole, compiler_options=options),
     )

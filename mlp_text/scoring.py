@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mlp_core.agreement import first_host_first
+from mlp_core.compiler_options import compiler_options
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import UserError
@@ -58,7 +59,11 @@ def score(
     tokenizer = weights.tokenizer()
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     params = jax.device_put(load_params(weights, spec), replicated(mesh))
-    step = jax.jit(data.eval_step(spec, model, tokenizer), out_shardings=replicated(mesh))
+    step = jax.jit(
+        data.eval_step(spec, model, tokenizer),
+        out_shardings=replicated(mesh),
+        compiler_options=compiler_options(mesh),
+    )
     results = {}
     for name, split in splits.items():
         examples = data.source(split, tokenizer, spec.max_length)

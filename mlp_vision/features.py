@@ -17,6 +17,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from mlp_core.compiler_options import compiler_options
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
@@ -99,7 +100,8 @@ def feature_rows(inference: Inference, split: str, layers: Sequence[str]) -> Ite
         given = activations(model, params, model_input(spec, model, views), modules)
         return {layer: given[layer] for layer in layers}
 
-    step = jax.jit(step, out_shardings=replicated(inference.mesh))
+    mesh = inference.mesh
+    step = jax.jit(step, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
     examples, first = inference.source(split), 0
     waits_for(f"the first batch of {split}")
     with tqdm(total=len(examples), desc=split, unit="img", disable=None) as bar:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mlp_core.compiler_options import compiler_options
 from mlp_core.console import say
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import replicated
@@ -51,7 +52,8 @@ def score(
     )
     spec, model, dataset = inference.spec, inference.model, inference.dataset
     step = functools.partial(score_batch, spec, model, not dataset.in_memory)
-    step = jax.jit(step, out_shardings=replicated(inference.mesh))
+    mesh = inference.mesh
+    step = jax.jit(step, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
     results = {}
     for name, split in splits.items():
         examples = inference.source(split)

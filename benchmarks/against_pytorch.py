@@ -3,8 +3,8 @@
 Forward: the logits of a batch. Training: gradient of the cross entropy and a step of SGD with
 momentum. The batch is random and stays on the device. PyTorch's models are timm's and, of text,
 `torch_gmlp.py`; `eager` is as they are, `compiled` by `torch.compile`. `plain` is ours without the
-options of `mlp_core.compiler_options`. Parameters are float32; in
-bfloat16 ours computes with bfloat16 activations, and PyTorch under `torch.autocast`.
+options of `mlp_core.compiler_options`. Parameters are float32; in bfloat16 ours computes with
+bfloat16 activations, and PyTorch under `torch.autocast`.
 
 Each is a process of its own; they take turns, and ratios are of neighbours in time. `share` is what
 our matrix products have of the rate that one product of large square matrices has in turns with

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import jax
 from jax.sharding import Mesh
 
-# YNNPACK, to which XLA leaves matrix products on CPUs in JAX 0.10 to 0.12, takes 1.2 to 1.3 times as
-# long for those of these models as the library that XLA had before; see benchmarks/README.md.
+# YNNPACK, to which XLA in JAX 0.10 to 0.12 leaves matrix products on CPUs, takes 1.2 to 1.3 times
+# as long for those of these models as the library that XLA had before; see benchmarks/README.md.
 _OF_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 

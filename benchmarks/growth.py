@@ -172,7 +172,7 @@ def _draw(curves: Mapping[str, tuple[Sequence[int], np.ndarray]], output: Path) 
             axes.loglog(sizes, times, marker="o", ms=3, label=f"{label}: {slope}", **look)
         axes.set(xlabel="size", ylabel="seconds a step")
         axes.grid(alpha=0.3)
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside right upper", handlelength=4)
     write(figure, output)
 
 

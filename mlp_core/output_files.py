@@ -31,7 +31,7 @@ def check_output(output: Path, suffixes: Sequence[str] = (), flag: str = "output
 
 def write_whole(target: Path, text: str) -> None:
     """Writes a small file, whole or not at all, and the folders on the way to it."""
-    temporary = target.with_suffix(".tmp")
+    temporary = target.with_name(f".{target.name}.tmp")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, target)

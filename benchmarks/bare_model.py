@@ -1,6 +1,5 @@
 """Models without a run around them: a forward pass, and a step of SGD on cross entropy."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mlp_core.timed_turns import seconds_of
 from mlp_text.model_spec import TextModelSpec
 from mlp_text.models import MODELS as TEXT_MODELS
 from mlp_vision.models import create_model
@@ -80,16 +80,8 @@ def made(shapes: Any) -> Any:
 
 def timed_turn(call: Callable[[], Any], seconds: float) -> float:
     """Seconds of one call over about `seconds`; calls are queued and the last is waited for."""
-    calls = max(int(seconds / _seconds_of(call, 1)), 1)
-    return _seconds_of(call, calls) / calls
-
-
-def _seconds_of(call: Callable[[], Any], calls: int) -> float:
-    started = time.perf_counter()
-    for _ in range(calls):
-        results = call()
-    jax.block_until_ready(results)
-    return time.perf_counter() - started
+    calls = max(int(seconds / seconds_of(call, 1)), 1)
+    return seconds_of(call, calls) / calls
 
 
 def _optimizer() -> optax.GradientTransformation:

@@ -17,12 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from bare_model import FORWARD, STEPS, made, timed_turn
+from compiled_devices import devices_to_compile_for
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from report import print_report, summary
 
-from mlp_core.errors import UserError
 from mlp_core.planning.step_cost import compile_step
-from mlp_core.planning.topologies import open_topology
 from mlp_core.toeplitz import toeplitz_matrix
 
 TOEPLITZ, FFT, FULL = "toeplitz", "fft", "full"
@@ -115,12 +114,7 @@ def _on_this_machine(step: str, tokens: int, options: argparse.Namespace) -> dic
 
 def _cycles(step: str, tokens: int, options: argparse.Namespace) -> dict[str, Any]:
     """Thousands of cycles by road, as the compiler estimates them."""
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_compilation_cache", False)  # It cannot keep programs for TPUs.
-    try:
-        devices, chip = open_topology(options.topology)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    devices, chip = devices_to_compile_for(options.topology)
     here = NamedSharding(Mesh(np.array(devices[:1]), ("data",)), PartitionSpec())
     told = {}
     for road in ROADS:

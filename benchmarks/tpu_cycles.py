@@ -27,14 +27,14 @@ from bare_model import (
     model_and_example,
     program,
 )
+from compiled_devices import devices_to_compile_for
 from published_mixer import PublishedMixer
 from report import print_report
 
-from mlp_core.errors import UserError
 from mlp_core.mesh import make_mesh, replicated
 from mlp_core.planning.chips import GIB, Chip
 from mlp_core.planning.step_cost import StepCost, compile_step
-from mlp_core.planning.topologies import compiler_version, open_topology
+from mlp_core.planning.topologies import compiler_version
 from mlp_vision.models import find_model
 
 MODELS = ("mixer_s32", "mixer_b16", "mixer_l16", "gmlp_s16", "gmlp_l36")
@@ -43,12 +43,7 @@ MODELS = ("mixer_s32", "mixer_b16", "mixer_l16", "gmlp_s16", "gmlp_l36")
 def main() -> None:
     """Compiles all programs and prints the report."""
     options = _parse_options()
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_compilation_cache", False)  # It cannot keep programs for TPUs.
-    try:
-        devices, chip = open_topology(options.topology)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    devices, chip = devices_to_compile_for(options.topology)
     figures = {}
     with contextlib.redirect_stdout(sys.stderr):
         for name in options.models:

@@ -33,11 +33,12 @@ def timed_turns(call: Callable[[], Any], turn_seconds: float = TURN_SECONDS) -> 
     """
     for _ in range(WARM_UP_CALLS):
         jax.block_until_ready(call())
-    calls = max(int(turn_seconds / _seconds_of(call, 1)), 1)
-    return TimedTurns(tuple(_seconds_of(call, calls) / calls for _ in range(TURNS)), calls)
+    calls = max(int(turn_seconds / seconds_of(call, 1)), 1)
+    return TimedTurns(tuple(seconds_of(call, calls) / calls for _ in range(TURNS)), calls)
 
 
-def _seconds_of(call: Callable[[], Any], calls: int) -> float:
+def seconds_of(call: Callable[[], Any], calls: int) -> float:
+    """Seconds of `calls` calls, queued one behind the other; the last is waited for."""
     started = time.perf_counter()
     for _ in range(calls):
         results = call()

@@ -81,6 +81,8 @@ def test_the_command_draws_a_batch_and_overwrites_nothing(data_dir, tmp_path):
     [
         ([], "needs --output=..."),
         (["--output={}/x.png", "--step=20"], "--step=20: the run's steps are 0 to 19"),
+        (["--output={}/x.png", "--rows=0"], "rows"),
+        (["--output={}/x.png", "--config.augment.mixup_alpha=-1.0"], "config.augment.mixup_alpha"),
     ],
 )
 def test_mistakes_end_in_a_sentence(data_dir, tmp_path, args, message):

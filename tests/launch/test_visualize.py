@@ -36,6 +36,7 @@ def test_figures_of_weights_and_of_runs_are_written(trained_run, mlm_run, tmp_pa
     "args, message",
     [
         ([], "there is no figure ''; name one first: tokens, stem"),
+        (["tokens", "x", "--output=x.png"], "'x': tokens takes --weights"),
         (["stem", "--weights=x", "--text=a", "--output=x.png"], "--text: stem has no use"),
         (["tokens", "--weights=x", "--output=x.png", "--blocks=one"], "--blocks=one: name numbers"),
         (["curves", "--metric=x", "--output=x.png"], "name the folder of a run"),

@@ -158,6 +158,7 @@ def test_the_command_tells_a_table_and_writes_the_figures(trained_run, data_dir,
     ("flags", "message"),
     [
         (["--shots=5,few"], "--shots: 'few' is no number of examples"),
+        (["--shots=0"], "--shots: '0' is no number of examples"),
         (["--json=setup.py/x.json"], "--json=setup.py/x.json: no file can be written"),
         ([], "there is no run in runs/mixer_digits_smoke yet"),
     ],

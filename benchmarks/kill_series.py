@@ -59,7 +59,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of moments and kinds of kills")
     options = parser.parse_args()
     if options.quick:
-        options.kills, options.steps = 3, 40
+        options.kills, options.steps = 1, 20
     return options
 
 

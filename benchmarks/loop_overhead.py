@@ -73,8 +73,8 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=15, help="full runs that count")
     options = parser.parse_args()
     if options.quick:
-        options.num_blocks, options.steps, options.report_every = 1, 15, 5
-        options.repetitions = 2
+        options.num_blocks, options.hidden_dim, options.batch_size = 1, 32, 8
+        options.steps, options.report_every, options.repetitions = 15, 5, 2
     if options.steps < 2 * options.report_every:
         parser.error("--steps must hold two reports at least: the first one does not count.")
     return options

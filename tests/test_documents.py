@@ -23,11 +23,15 @@ GROUPS = (
 FIELD = re.compile(rf"(?:config\.)?((?:{GROUPS})\.[a-z]\w*(?:\.\w+)*)(=\S+)?")
 FILE_ENDINGS = ("npz", "safetensors", "stablehlo", "tsv", "csv", "json", "jsonl")
 QUICK = {  # What makes the two runs of the documents short, for those that use them.
-    "mixer_digits": ("--config.train.duration=100 steps",),
-    "gmlp_mlm_python": (
+    "mixer_digits": (
         "--config.train.duration=20 steps",
         "--config.schedule.warmup=2 steps",
-        "--config.train.global_batch_size=16",
+        "--config.train.global_batch_size=32",
+    ),
+    "gmlp_mlm_python": (
+        "--config.train.duration=10 steps",
+        "--config.schedule.warmup=2 steps",
+        "--config.train.global_batch_size=8",
     ),
 }
 

@@ -16,6 +16,7 @@ from tests.mlp_vision.made_weights import made_arrays, write_tiny
 DIGITS = "--config=configs/mixer_digits.py"
 SHORT = (
     "--config.train.duration=30 steps",
+    "--config.train.global_batch_size=32",
     "--config.schedule.warmup=5 steps",
     "--config.evaluation.every=10 steps",
     "--config.checkpoint.every=5 steps",
@@ -65,7 +66,7 @@ def digits_run(environment, tmp_path_factory):
 def test_digits_train_and_the_end_says_where_everything_lies(digits_run):
     run, folder = digits_run
     assert run.returncode == 0, run.stderr
-    for text in ("Devices: 1 x cpu", "Batch: 128 global, 128 per device", "73,226",
+    for text in ("Devices: 1 x cpu", "Batch: 32 global, 32 per device", "73,226",
                  "step 30/30", "Done: test/top1", f"{folder}/checkpoints",
                  f"{folder}/metrics.jsonl", f"{folder}/tensorboard", "Next:"):  # fmt: skip
         assert text in run.stdout, text

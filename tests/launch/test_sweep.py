@@ -22,6 +22,7 @@ def get_config(arg=""):
     config.data.train_split = "train[:80%]"
     config.data.eval_splits = ConfigDict({"validation": "train[80%:]", "test": "test"})
     config.train.duration = "30 steps"
+    config.train.global_batch_size = 32
     config.schedule.warmup = "5 steps"
     config.evaluation.every = "10 steps"
     config.evaluation.best_metric = "validation/top1"

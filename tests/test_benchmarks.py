@@ -1,0 +1,24 @@
+"""Every benchmark runs, in small numbers, and ends with its line of JSON; how fast is not asked."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+SCRIPTS = [
+    path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "__main__" in path.read_text()
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_benchmark_runs_and_reports(script, tmp_path):
+    run = subprocess.run(
+        [sys.executable, script, "--quick"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout.splitlines()[-1])
+    assert report["benchmark"] == script.stem and report["jax"]

@@ -73,7 +73,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of moments and kinds of kills")
     options = parser.parse_args()
     if options.quick:
-        options.steps, options.interval, options.settling = 20, 0.1, 10**9
+        options.steps, options.interval, options.settling = 40, 0.1, 10**9
         options.most_kills = 1
     return options
 

@@ -12,6 +12,7 @@ from absl import app, flags
 from mlp_core import hosts, preemption
 from mlp_core.errors import LostHostError, Preempted, UserError
 from mlp_core.full_disk import full_disk_told
+from mlp_core.garbage import collect_seldom
 from mlp_core.host_memory import keep_freed_memory
 from mlp_core.output_files import check_output
 
@@ -34,6 +35,7 @@ def run_command(
     With `takes_files`, `main` is called with the list of what stands beside the flags. A command
     that does not use JAX starts at once. One of several hosts that fails ends the others, too.
     """
+    collect_seldom()
     preemption.listen()
     try:
         files = _parse_flags(sys.argv)

@@ -12,6 +12,7 @@ from typing import TypeVar
 from mlp_core import preemption
 from mlp_core.compilation_cache import enable_compilation_cache
 from mlp_core.errors import Preempted, UserError
+from mlp_core.garbage import collect_seldom
 from mlp_core.host_memory import keep_freed_memory
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ def _work(sender: Connection, function: Callable, args: tuple) -> None:
         preemption.listen()
         end_with_parent()
         keep_freed_memory()
+        collect_seldom()
         enable_compilation_cache()
         with preemption.instead(lambda: os._exit(preemption.STATUS)):  # The caller tells it.
             answer = DONE, function(*args)

@@ -28,6 +28,7 @@ import jax
 import numpy as np
 
 from mlp_core.errors import UserError
+from mlp_core.garbage import collect_seldom
 from mlp_core.host_memory import keep_freed_memory
 from mlp_core.own_process import end_with_parent
 
@@ -188,6 +189,7 @@ def _set_up(program: list[ctypes.Array], slots: list[SharedBatch]) -> None:
     global _make_rows, _batches
     end_with_parent()
     keep_freed_memory()
+    collect_seldom()
     jax.config.update("jax_platforms", "cpu")  # Accelerators belong to the training process.
     # Unpickled when first wanted: an error here would end the worker without an answer.
     _make_rows = functools.cache(lambda: pickle.loads(program[0], buffers=program[1:]))

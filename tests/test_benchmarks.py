@@ -11,10 +11,16 @@ from tests.conftest import ROOT
 SCRIPTS = [
     path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "__main__" in path.read_text()
 ]
+# These start whole runs again and again.
+RARE = ("freed_memory", "kill_series", "soak", "start_up")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def marked(script):
+    mark = pytest.mark.rare if script.stem in RARE else pytest.mark.slow
+    return pytest.param(script, marks=mark, id=script.stem)
+
+
+@pytest.mark.parametrize("script", [marked(script) for script in SCRIPTS])
 def test_a_benchmark_runs_and_reports(script, tmp_path):
     run = subprocess.run(
         [sys.executable, script, "--quick"], cwd=tmp_path, capture_output=True, text=True

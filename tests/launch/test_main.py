@@ -81,7 +81,7 @@ def test_training_imports_neither_tensorflow_nor_matplotlib(digits_run):
     assert run.returncode == 0 and "imported" not in run.stdout + run.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_published_layout_is_fine_tuned_for_a_few_steps_at_b16_shape(environment, tmp_path):
     folder = tmp_path / "mirror" / "imagenet21k"
     folder.mkdir(parents=True)

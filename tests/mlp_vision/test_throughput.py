@@ -174,7 +174,7 @@ def test_the_command_measures_the_smallest_mixer_beside_the_paper(tmp_path):
     assert table[2].endswith(" | 11,489 |")
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_command_measures_several_models_at_another_size_and_precision(tmp_path):
     models = ["mixer_s32", "resnet_50x1"]
     flags = [f"--models={','.join(models)}", "--image_size=32", "--steps=forward"]

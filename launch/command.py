@@ -98,6 +98,8 @@ def file_to_write(holder: flags.FlagHolder) -> Path | None:
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses the flags and returns what is none."""
     app.define_help_flags()
+    end = argv.index("--") if "--" in argv else len(argv)
+    argv = [*map(_with_underscores, argv[:end]), *argv[end:]]
     try:
         rest = flags.FLAGS(argv)
         # A config file that cannot be loaded fails when it is first looked at.
@@ -112,6 +114,14 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except Exception as error:  # A config file runs code of any kind.
         raise UserError(_what_is_wrong(error, argv)) from error
     return rest[1:]
+
+
+def _with_underscores(arg: str) -> str:
+    """`--dry-run`, as other programs spell such flags, is `--dry_run`."""
+    name, *value = arg.split("=", 1)
+    if name.startswith("--") and "." not in name:
+        name = f"--{name[2:].replace('-', '_')}"
+    return "=".join([name, *value])
 
 
 def _what_is_wrong(error: Exception, argv: list[str]) -> str:

@@ -15,6 +15,15 @@ atexit.register(time.sleep, 0.2)
 atexit.register(os.kill, os.getpid(), signal.SIGTERM)
 command.run_command(lambda: print("done"))
 """
+SPELLED_WITH_DASHES = """
+import sys
+from absl import flags
+from launch import command
+
+FLAG = flags.DEFINE_string("an_own_flag", "", "")
+sys.argv = ["x", "--an-own-flag=a-b", "--", "--an-own-flag=c"]
+command.run_command(lambda files: print(FLAG.value, files), takes_files=True, uses_jax=False)
+"""
 
 
 def test_a_command_that_has_done_everything_ends_well_whatever_comes():
@@ -22,3 +31,10 @@ def test_a_command_that_has_done_everything_ends_well_whatever_comes():
         [sys.executable, "-c", COMES_LATE], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
+
+
+def test_flags_may_be_spelled_with_dashes():
+    run = subprocess.run(
+        [sys.executable, "-c", SPELLED_WITH_DASHES], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (run.stdout, run.stderr) == ("a-b ['--an-own-flag=c']\n", "")

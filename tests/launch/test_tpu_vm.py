@@ -318,7 +318,7 @@ def test_missing_flags_are_named(cloud):
 
 def test_a_dry_run_prints_commands_that_a_shell_takes_and_runs_none(cloud):
     flag = "--config.data.name=/data/it's mine"
-    status, out, err = cloud.run("run", "--dry_run", "--queued", "--project=p", flag)
+    status, out, err = cloud.run("run", "--dry-run", "--queued", "--project=p", flag)
     assert (status, err, cloud.calls()) == (0, "", [])
     subprocess.run(["bash", "-n"], input=out, text=True, check=True)
     commands = shlex.split(out, comments=True)

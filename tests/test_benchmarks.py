@@ -11,8 +11,11 @@ from tests.conftest import ROOT
 SCRIPTS = [
     path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "__main__" in path.read_text()
 ]
-# These start whole runs again and again.
-RARE = ("freed_memory", "kill_series", "soak", "start_up")
+# These take long, most of them because they start processes again and again.
+RARE = (
+    *("compile_depth", "corpus_tokenising", "freed_memory", "input_photographs", "kill_series"),
+    *("soak", "start_up"),
+)
 
 
 def marked(script):

@@ -221,7 +221,7 @@ def run_here(folder, words):
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_commands_on_the_two_small_runs_do_what_they_say(small_runs):
     names = "|".join(QUICK)
     trains = ("launch/main.py", "launch/sweep.py")
@@ -239,7 +239,7 @@ def test_commands_on_the_two_small_runs_do_what_they_say(small_runs):
     assert "mixer_digits" in (small_runs / "report.html").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_python_on_the_two_small_runs_runs(small_runs):
     blocks = [
         block

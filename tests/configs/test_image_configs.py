@@ -85,7 +85,7 @@ def test_smoke_versions_are_in_order_up_to_compilation(path, tmp_path, data_dir)
 
 
 @pytest.mark.parametrize(
-    "name", [*TRAINED, *(pytest.param(name, marks=pytest.mark.slow) for name in TRAINED_SLOWLY)]
+    "name", [*TRAINED, *(pytest.param(name, marks=pytest.mark.rare) for name in TRAINED_SLOWLY)]
 )
 def test_smoke_version_trains_two_steps_on_made_data(name, tmp_path, data_dir):
     config = tiny_smoke(ROOT / "configs" / f"{name}.py", data_dir)

@@ -80,7 +80,7 @@ def tiny_smoke(name):
 
 
 @pytest.mark.parametrize(
-    "name", [*TRAINED, *(pytest.param(name, marks=pytest.mark.slow) for name in TRAINED_SLOWLY)]
+    "name", [*TRAINED, *(pytest.param(name, marks=pytest.mark.rare) for name in TRAINED_SLOWLY)]
 )
 def test_smoke_version_trains_two_steps_on_made_text(name, tmp_path):
     config = tiny_smoke(name)

@@ -3,14 +3,14 @@
 import atexit
 import gc
 
-OBJECTS = 50_000  # Made and not given back since the last look; Python's own number is 700.
+OBJECTS = 50_000  # Made and not given back since the last look; Python's own: 700 to 2,000.
 
 
 def collect_seldom() -> None:
     """Looks for garbage seldom from now on, and not again when the process ends.
 
     The libraries make some 300,000 objects as they are imported, nearly all of which stay; to look
-    through them again and again, and once more at the end, is a third of the time of a short
+    through them again and again, and once more at the end, is a quarter of the time of a short
     command.
     """
     gc.set_threshold(OBJECTS)

@@ -57,7 +57,7 @@ def test_config_builds_model_schedule_and_optimizer(path):
 
 # One of each kind; the others differ in their numbers.
 TRAINED = ("mixer_digits", "mixer_b16_cifar100", "gmlp_cifar10_scratch", "vit_cifar10_scratch")
-TRAINED_SLOWLY = (
+TRAINED_RARELY = (
     *("mixer_b16_imagenet_scratch", "mixer_b16_vtab", "permutations", "gmlp_cifar10_strong"),
     *("vit_fine_tuning", "resnet_fine_tuning"),
 )
@@ -85,7 +85,7 @@ def test_smoke_versions_are_in_order_up_to_compilation(path, tmp_path, data_dir)
 
 
 @pytest.mark.parametrize(
-    "name", [*TRAINED, *(pytest.param(name, marks=pytest.mark.rare) for name in TRAINED_SLOWLY)]
+    "name", [*TRAINED, *(pytest.param(name, marks=pytest.mark.rare) for name in TRAINED_RARELY)]
 )
 def test_smoke_version_trains_two_steps_on_made_data(name, tmp_path, data_dir):
     config = tiny_smoke(ROOT / "configs" / f"{name}.py", data_dir)

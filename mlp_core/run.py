@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mlp_core import train_loop
@@ -12,11 +11,9 @@ from mlp_core.config import RunConfig
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
-from mlp_core.mesh import make_mesh
-from mlp_core.optimizer import check_weight_decay
 from mlp_core.parameters import count
 from mlp_core.plan import Plan
-from mlp_core.rate_factors import check_rate_factors
+from mlp_core.programs import check_parameters
 from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
@@ -27,7 +24,6 @@ from mlp_core.run_directory import (
     write_on_first_host,
 )
 from mlp_core.scores import in_words
-from mlp_core.sharding import ParameterPlacement
 from mlp_core.task import Task
 
 
@@ -75,42 +71,29 @@ def run_task(
     return results
 
 
-def tell_dry_run(settings: RunConfig, params: Mapping[str, Any], num_examples: int) -> None:
+def tell_dry_run(
+    settings: RunConfig,
+    params: Mapping[str, Any],
+    tensor_parallel: Sequence[str],
+    num_examples: int,
+) -> None:
     """Tells that all is in order, and the size of what would be trained.
 
     Args:
       settings: the experiment.
       params: what has the parameters' shapes, by name.
+      tensor_parallel: see `Task`.
       num_examples: to train on.
+
+    Raises:
+        UserError: as `check_parameters`.
     """
+    check_parameters(settings, params, tensor_parallel)
     say(
         "Dry run: configuration, data and weights are in order: "
         f"{count(params):,} parameters, {Plan.of(settings, num_examples).total:,} steps of "
         f"{settings.train.global_batch_size:,} examples. Nothing was trained."
     )
-
-
-def check_parameters(
-    settings: RunConfig,
-    params: Mapping[str, Any],
-    tensor_parallel: Sequence[str],
-    mesh: Mesh | None = None,
-) -> None:
-    """Refuses patterns that match no parameter, and a sharding that does not fit.
-
-    Args:
-      settings: the experiment.
-      params: what has the parameters' shapes, by name.
-      tensor_parallel: see `Task`.
-      mesh: of other devices than those there are.
-
-    Raises:
-        UserError: names the field.
-    """
-    check_weight_decay(settings.optimizer, params)
-    check_rate_factors(settings.optimizer, params)
-    mesh = mesh or make_mesh(settings.sharding.model_parallel)
-    ParameterPlacement(settings.sharding, tensor_parallel, mesh).check(params)
 
 
 def check_evaluation(

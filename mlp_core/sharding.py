@@ -27,6 +27,11 @@ LEAST_TO_SPLIT = 2**12
 FIELD = "config.sharding"
 
 
+def divisible_size() -> int:
+    """A stand-in for a size that is not known yet, which no sharding over these devices refuses."""
+    return LEAST_TO_SPLIT * jax.device_count()
+
+
 class ParameterPlacement:
     """Where each parameter of a model lies, by its name and shape."""
 

@@ -14,9 +14,11 @@ from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.run import check_evaluation, check_parameters, run_task, tell_dry_run
+from mlp_core.programs import check_parameters
+from mlp_core.run import check_evaluation, run_task, tell_dry_run
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.scores import in_words
+from mlp_core.sharding import divisible_size
 from mlp_core.task import Params, Task
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
@@ -113,7 +115,7 @@ def train(
             prepared.weights.check()
         settings, spec, task = prepared.settings, prepared.spec, prepared.task
         params = expected_params(build_model(settings, spec), spec)
-        tell_dry_run(settings, params, len(task.train_source))
+        tell_dry_run(settings, params, TENSOR_PARALLEL, len(task.train_source))
         return {}
     files = {
         RunFiles.of(workdir).model.name: prepared.spec.to_json() + "\n",
@@ -156,7 +158,7 @@ def check_before_fetching(
         tokenizer = known_tokenizer(settings, weights)
         vocab_size = tokenizer.vocab_size if tokenizer else settings.tokenizer.vocab_size
         encoder = wanted_encoder(settings, _encoder_of(weights), vocab_size)
-    spec = TextModelSpec(encoder=encoder, head=data.HEAD, num_classes=1)
+    spec = TextModelSpec(encoder=encoder, head=data.HEAD, num_classes=divisible_size())
     if weights:
         check_fit(str(weights.path), weights.spec, spec)
     if spec.max_length < SHORTEST:

@@ -16,8 +16,10 @@ from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import make_schedule
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.run import check_evaluation, check_parameters, run_task, tell_dry_run
+from mlp_core.programs import check_parameters
+from mlp_core.run import check_evaluation, run_task, tell_dry_run
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
+from mlp_core.sharding import divisible_size
 from mlp_core.source import Source
 from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
@@ -109,7 +111,7 @@ def train(
         settings, spec = prepared.settings, prepared.spec
         params = expected_params(build_model(settings, spec), spec.image_size)
         num_examples = prepared.dataset.num_examples(settings.data.train_split)
-        tell_dry_run(settings, params, num_examples)
+        tell_dry_run(settings, params, TENSOR_PARALLEL, num_examples)
         return {}
     settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
     task = build_task(settings, dataset, spec, prepared.weights, prepared.real_labels)
@@ -175,7 +177,7 @@ def check_before_fetching(
     train_loop.check_batch_sizes(settings)
     _check_padding(settings)
     if saved or start or not settings.init.weights:  # Else the weights settle what is not known.
-        spec = saved or wanted_spec(settings, start, num_classes=1)
+        spec = saved or wanted_spec(settings, start, settings.model.num_classes or divisible_size())
         if start:
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
         expected = expected_params(build_model(settings, spec), spec.image_size)

@@ -21,6 +21,7 @@ from mlp_core.planning.planned_run import Examples, PlannedRun
 from mlp_core.planning.step_cost import StepCost, compile_program, is_want_of_memory
 from mlp_core.programs import Programs, make_programs
 from mlp_core.timed_turns import TimedTurns, timed_turns
+from mlp_core.train_loop import check_batch_sizes
 from mlp_vision.planning import planned_run
 
 FORWARD, TRAINING = "forward", "training"
@@ -75,7 +76,7 @@ def throughput(config: ConfigDict, step_names: tuple[str, ...] = STEPS) -> Model
     devices = jax.devices()
     run = planned_run(config, None, devices[0].platform)
     mesh = make_mesh(run.settings.sharding.model_parallel, devices)
-    run.check(mesh)
+    check_batch_sizes(run.settings, mesh)
     programs = make_programs(run.task, run.settings, run.plan(), mesh)
     measured = {FORWARD: _forward, TRAINING: _training}
     steps = {name: measured[name](run, programs, mesh) for name in step_names}

@@ -8,13 +8,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mlp_core import train_loop
 from mlp_core.config import RunConfig
 from mlp_core.errors import UserError
 from mlp_core.mesh import batch_sharding
-from mlp_core.parameters import flatten
 from mlp_core.plan import Plan
-from mlp_core.run import check_parameters
 from mlp_core.task import Task
 
 S = TypeVar("S", bound=RunConfig)
@@ -63,16 +60,6 @@ class PlannedRun:
                     "to train on; say so with --num_examples."
                 )
         return Plan.of(settings, self.num_examples or 1)
-
-    def check(self, mesh: Mesh) -> None:
-        """Refuses what a run on `mesh` would refuse before it compiles.
-
-        Raises:
-            UserError: names the field.
-        """
-        train_loop.check_batch_sizes(self.settings, mesh)
-        params = jax.eval_shape(self.task.init_params, jax.random.key(0))
-        check_parameters(self.settings, flatten(params), self.task.tensor_parallel, mesh)
 
     def train_batch(self, mesh: Mesh) -> Examples:
         """The shapes of a training batch on `mesh`."""

@@ -14,6 +14,7 @@ from mlp_core.planning.chips import Chip
 from mlp_core.planning.planned_run import PlannedRun
 from mlp_core.planning.step_cost import StepCost, compile_step
 from mlp_core.programs import make_programs
+from mlp_core.train_loop import check_batch_sizes
 
 TRAIN, EVALUATION = "train", "evaluation"
 STEPS = (TRAIN, EVALUATION)
@@ -63,7 +64,7 @@ class Planner:
         config = at_point(self.config, changes or {})
         run = self.planned_run(config, self.num_examples, self.devices[0].platform)
         mesh = make_mesh(run.settings.sharding.model_parallel, self.devices)
-        run.check(mesh)
+        check_batch_sizes(run.settings, mesh)
         programs = make_programs(run.task, run.settings, run.plan(), mesh)
         state = programs.abstract_state
         of_steps = {

@@ -289,6 +289,15 @@ def test_a_mistake_is_told_in_a_sentence_before_data_are_opened(
     assert "\n" not in str(caught.value) and "no-such-data" not in str(caught.value)
 
 
+def test_a_head_is_split_by_the_number_of_classes_that_the_data_have(tmp_path):
+    config = on_sentences("gmlp", **TINY)
+    config.sharding.model_parallel, config.sharding.rules = 2, ("head/classifier/bias=model",)
+    experiment.train(config, tmp_path / "run", dry_run=True)
+    config.sharding.model_parallel, config.sharding.rules = 1, ("head/classifier/bias=data",)
+    with pytest.raises(UserError, match="'head/classifier/bias' .2,.: 8 devices along 'data' do"):
+        experiment.train(config, tmp_path / "run", dry_run=True)
+
+
 def test_all_that_is_missing_is_told_at_once(tmp_path):
     config = made_config("masked_lm", "gmlp_l18")
     config.data.train_split = str(tmp_path / "no-such-corpus.txt")

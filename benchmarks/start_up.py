@@ -8,7 +8,8 @@ is an upper bound by a few milliseconds. The process is then killed.
 
 `warm`: an unmeasured run before has prepared the data and filled the program cache. `cold`: the
 data are prepared and the program cache is empty. `warm_phases` are the parts of the warm time, in
-order; a part ends with a line of the run's output.
+order; a part ends with a line of the run's output. `import_seconds`: processes that import a
+package and end, ours beside JAX with Flax and Optax, on which it stands.
 
     python benchmarks/start_up.py
 """
@@ -33,6 +34,7 @@ PHASES = {  # How the line begins that ends each phase.
     "first_evaluation": "step 0:",
     "first_step": "step 1/",
 }
+IMPORTS = {"ours": "mlp_vision", "libraries": "jax, flax.linen, optax"}
 
 
 def main() -> None:
@@ -47,12 +49,14 @@ def main() -> None:
                 warm.append(_start(folder, "warm"))
             if i < options.cold_repetitions:
                 cold.append(_start(folder, f"cold_{i}"))
+    imports = [_import_seconds() for _ in range(options.warm_repetitions)]
     figures = {
         "warm_seconds": summary([sum(run.values()) for run in warm]),
         "cold_seconds": summary([sum(run.values()) for run in cold]) if cold else None,
         "warm_phases": {
             phase: round(statistics.median(run[phase] for run in warm), 2) for phase in PHASES
         },
+        "import_seconds": {name: summary([turn[name] for turn in imports]) for name in IMPORTS},
     }
     sizes = {
         "config": CONFIG,
@@ -71,6 +75,16 @@ def _parse_options() -> argparse.Namespace:
     if options.quick:
         options.warm_repetitions, options.cold_repetitions = 1, 0
     return options
+
+
+def _import_seconds() -> dict[str, float]:
+    """Seconds of a process that imports a package and ends, by name of `IMPORTS`."""
+    seconds = {}
+    for name, packages in IMPORTS.items():
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import {packages}"], cwd=ROOT, check=True)
+        seconds[name] = time.perf_counter() - started
+    return seconds
 
 
 def _start(folder: Path, cache: str) -> dict[str, float]:

@@ -70,9 +70,10 @@ def get_config() -> ConfigDict:
     config.data.real_labels = placeholder(str)
 
     config.augment = ConfigDict()
-    config.augment.crop = "none"  # "inception", "pad" or "none".
+    config.augment.crop = "none"  # "inception", "pad", "squash" or "none".
     config.augment.crop_min_area = 0.05  # Inception: least share of the picture that is kept.
     config.augment.crop_padding = 4  # Pad: black pixels a side, of which a random crop keeps some.
+    config.augment.crop_from = placeholder(int)  # Squash: pixels a side, of which a crop is taken.
     config.augment.flip = False  # Left to right, with probability 1/2.
     # "none", "randaugment", "autoaugment_imagenet" or "autoaugment_cifar10"; on the host.
     config.augment.policy = "none"

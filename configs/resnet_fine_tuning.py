@@ -3,10 +3,9 @@
 Name size and data behind the colon: 50x1, 50x3, 101x1, 101x3, 152x2 or 152x4 (50x1 without a
 name); cifar10, cifar100, pets, flowers or imagenet (cifar100); as in 152x2,pets.
 Recipe: that of the Mixers, configs/fine_tuning.py, at 224 pixels, so that models alone differ. Big
-Transfer's own rule (arXiv:1912.11370, section 3.3) has larger pictures, a rate of 0.003 that falls
-by steps, and mixup.
-Expected: R152x4 85.39 % on ImageNet, and 94.04 % as the mean of the five, by Big Transfer's rule
-(MLP-Mixer, arXiv:2105.01601, table 2). Not run by this project.
+Transfer's own rule is configs/resnet_hyperrule.py.
+Expected: not known; R152x4 has 85.39 % on ImageNet by Big Transfer's rule (MLP-Mixer,
+arXiv:2105.01601, table 2). Not run by this project.
 Cost: R50x1 4.1 GMAC forward, ten thousand steps of 512 pictures: 0.13 EFLOP.
 Downloads: the data, and the weights from gs://bit_models, once.
 
@@ -24,8 +23,13 @@ def get_config(arg: str = ""):
     size, data, rest = fine_tuning.split_arg(arg, SIZES)
     config = fine_tuning.ON[data]()
     config.model.name = f"resnet_{size}"
-    config.init.weights = f"{BUCKET}/BiT-M-R{size}.npz"
+    config.init.weights = weights_of(size)
     config.train.grad_accum_steps = 8
     config.schedule.peak_learning_rate = 0.003
     config.sweep.grid = ("schedule.peak_learning_rate=0.001,0.003,0.01,0.03",)
     return common.variant(config, rest)
+
+
+def weights_of(size: str) -> str:
+    """Where the weights of a size, trained on ImageNet-21k, are published."""
+    return f"{BUCKET}/BiT-M-R{size}.npz"

@@ -40,10 +40,11 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     config.optimizer.clip_global_norm = 1.0  # Of the gradient; 0: no clipping.
 
     config.schedule = ConfigDict()
-    config.schedule.name = "cosine"  # "cosine", "linear" or "constant".
+    config.schedule.name = "cosine"  # "cosine", "linear", "constant" or "steps".
     config.schedule.peak_learning_rate = 1e-3
     config.schedule.final_learning_rate = 0.0
     config.schedule.warmup = "0 steps"
+    config.schedule.decay_at = ()  # Steps: shares of the run at which the rate falls to a tenth.
 
     config.train = ConfigDict()
     config.train.duration = "10 epochs"

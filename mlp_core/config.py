@@ -157,12 +157,16 @@ class OptimizerConfig:
 
 @frozen_settings
 class ScheduleConfig:
-    """The learning rate over time: linear warm-up, then a decay to `final_learning_rate`."""
+    """The learning rate over time: linear warm-up, then a decay to `final_learning_rate`.
 
-    name: Literal["cosine", "linear", "constant"]
+    Or, by "steps", to a tenth at each of the shares `decay_at` of the run.
+    """
+
+    name: Literal["cosine", "linear", "constant", "steps"]
     peak_learning_rate: PositiveFloat
     final_learning_rate: NonNegativeFloat
     warmup: AnyDuration
+    decay_at: tuple[Fraction, ...] = ()
 
 
 @frozen_settings

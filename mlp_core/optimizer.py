@@ -1,8 +1,10 @@
 """Learning-rate schedules and update rules, built from optax."""
 
 import re
+from collections.abc import Sequence
 
 import jax
+import numpy as np
 import optax
 
 from mlp_core.config import OptimizerConfig, ScheduleConfig
@@ -15,15 +17,21 @@ from mlp_core.rate_factors import leave_frozen, scale_by_rate_factors
 def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> optax.Schedule:
     """Learning rate by step: linear warm-up from zero, then the decay over what remains.
 
-    As in the published code, the rate of step 0 is zero when there is a warm-up.
+    As in the published code, the rate of step 0 is zero when there is a warm-up. By "steps" it
+    falls to a tenth at each of the shares `decay_at` of the whole run.
 
     Raises:
-        UserError: the warm-up is longer than the run.
+        UserError: the warm-up is longer than the run, or the shares are not those of "steps".
     """
     if warmup_steps > total_steps:
         raise UserError(
             f"config.schedule.warmup: {warmup_steps} steps of warm-up do not fit into a run of "
             f"{total_steps} steps; shorten it or lengthen config.train.duration."
+        )
+    if bool(config.decay_at) != (config.name == "steps"):
+        raise UserError(
+            f"config.schedule.decay_at: {config.decay_at} does not go with config.schedule.name="
+            f"{config.name}; steps alone has shares of the run, such as (0.3, 0.6, 0.9)."
         )
     peak, final = config.peak_learning_rate, config.final_learning_rate
     decay_steps = max(total_steps - warmup_steps, 1)
@@ -31,12 +39,21 @@ def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -
         "cosine": lambda: optax.cosine_decay_schedule(peak, decay_steps, alpha=final / peak),
         "linear": lambda: optax.linear_schedule(peak, final, decay_steps),
         "constant": lambda: optax.constant_schedule(peak),
+        "steps": lambda: _in_steps(peak, config.decay_at, total_steps, warmup_steps),
     }[config.name]()
     if warmup_steps == 0:
         return decay
     return optax.join_schedules(
         [optax.linear_schedule(0.0, peak, warmup_steps), decay], [warmup_steps]
     )
+
+
+def _in_steps(
+    peak: float, decay_at: Sequence[float], total_steps: int, warmup_steps: int
+) -> optax.Schedule:
+    """A tenth at each of the shares of the run; steps are those since the warm-up."""
+    falls = np.array([round(share * total_steps) for share in decay_at])
+    return lambda step: peak * 0.1 ** (step + warmup_steps >= falls).sum()
 
 
 def make_optimizer(

@@ -73,18 +73,19 @@ def random_flip(rng: jax.Array, images: jax.Array) -> jax.Array:
     return jnp.where(flips, images[:, :, ::-1], images)
 
 
-def pad_and_crop(rng: jax.Array, images: jax.Array, padding: int) -> jax.Array:
-    """Frames [B, N, N, 3] with `padding` black pixels a side and cuts N x N out, anywhere.
+def framed(images: jax.Array, padding: int) -> jax.Array:
+    """[B, N, N, 3] with `padding` black pixels a side: [B, N + 2 padding, N + 2 padding, 3]."""
+    return jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
-    The usual view of CIFAR, with a padding of 4.
-    """
-    frame = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    corners = jax.random.randint(rng, (len(images), 2), 0, 2 * padding + 1)
 
-    def cut(framed, corner):
-        return jax.lax.dynamic_slice(framed, (*corner, 0), images.shape[1:])
+def random_cut(rng: jax.Array, images: jax.Array, image_size: int) -> jax.Array:
+    """N x N pixels out of each of [B, M, M, 3], anywhere."""
+    corners = jax.random.randint(rng, (len(images), 2), 0, images.shape[1] - image_size + 1)
 
-    return jax.vmap(cut)(jnp.pad(images, frame), corners)
+    def cut(image, corner):
+        return jax.lax.dynamic_slice(image, (*corner, 0), (image_size, image_size, 3))
+
+    return jax.vmap(cut)(images, corners)
 
 
 def train_views(
@@ -95,21 +96,26 @@ def train_views(
     crop: str,
     min_area: float,
     padding: int,
+    crop_from: int | None,
     flip: bool,
 ) -> jax.Array:
     """Training's random views of [B, H, W, 3], uint8: [B, N, N, 3], float32, 0 to 255.
 
     Crops are "inception" of at least `min_area`; "pad", squashed to N x N and moved by up to
-    `padding` pixels; or "none", squashed.
+    `padding` pixels, the usual view of CIFAR with 4; "squash", N x N of the picture squashed to
+    `crop_from` pixels a side; or "none", squashed.
     """
     crop_rng, flip_rng = jax.random.split(rng)
     if crop == "inception":
         boxes = inception_crops(crop_rng, *images.shape[:3], min_area)
         images = crop_and_resize(images, boxes, image_size)
+    elif crop == "pad":
+        squashed = eval_view(images, image_size, "squash")
+        images = random_cut(crop_rng, framed(squashed, padding), image_size)
+    elif crop == "squash":
+        images = random_cut(crop_rng, eval_view(images, crop_from, "squash"), image_size)
     else:
         images = eval_view(images, image_size, "squash")
-    if crop == "pad":
-        images = pad_and_crop(crop_rng, images, padding)
     return random_flip(flip_rng, images) if flip else images
 
 

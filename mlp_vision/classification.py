@@ -97,6 +97,7 @@ class ImageClassification:
             crop="none" if self.train_views_on_host else views.crop,
             min_area=views.crop_min_area,
             padding=views.crop_padding,
+            crop_from=views.crop_from,
             flip=views.flip,
         )
         if views.random_erasing > 0:

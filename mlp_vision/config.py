@@ -81,9 +81,10 @@ class ImageDataConfig(DataConfig):
 class AugmentConfig:
     """Training's random views."""
 
-    crop: Literal["inception", "pad", "none"]
+    crop: Literal["inception", "pad", "squash", "none"]
     crop_min_area: Annotated[float, Field(gt=0, le=1)]
     crop_padding: PositiveInt
+    crop_from: PositiveInt | None = None
     flip: bool
     policy: Literal["none", "randaugment", "autoaugment_imagenet", "autoaugment_cifar10"]
     randaugment_layers: PositiveInt

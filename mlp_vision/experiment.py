@@ -137,7 +137,12 @@ def build_task(
     augment, data = settings.augment, settings.data
     policy = make_policy(augment.policy, augment.randaugment_layers, augment.randaugment_magnitude)
     train_view = TrainView(
-        spec.image_size, augment.crop, augment.crop_min_area, augment.crop_padding, policy
+        spec.image_size,
+        augment.crop,
+        augment.crop_min_area,
+        augment.crop_padding,
+        augment.crop_from,
+        policy,
     )
     eval_view = EvalView(spec.image_size, spec.eval_preset)
     on_host = policy is not None or not dataset.in_memory
@@ -175,7 +180,7 @@ def check_before_fetching(
         UserError: names the field.
     """
     train_loop.check_batch_sizes(settings)
-    _check_padding(settings)
+    _check_crop(settings)
     if saved or start or not settings.init.weights:  # Else the weights settle what is not known.
         spec = saved or wanted_spec(settings, start, settings.model.num_classes or divisible_size())
         if start:
@@ -185,10 +190,16 @@ def check_before_fetching(
     check_evaluation(settings, settings.data.eval_splits, ACCURACIES)
 
 
-def _check_padding(settings: ImageClassificationConfig) -> None:
-    """Refuses a padding that could leave nothing of a picture."""
-    padding, size = settings.augment.crop_padding, settings.data.image_size
-    if settings.augment.crop == "pad" and padding >= size:
+def _check_crop(settings: ImageClassificationConfig) -> None:
+    """Refuses a padding that could leave nothing of a picture, and a crop of less than itself."""
+    augment, size = settings.augment, settings.data.image_size
+    padding = augment.crop_padding
+    if augment.crop == "squash" and (augment.crop_from or 0) < size:
+        raise UserError(
+            f"config.augment.crop_from: {augment.crop_from} pixels a side hold no crop of {size}; "
+            f"set it to {size} or more."
+        )
+    if augment.crop == "pad" and padding >= size:
         raise UserError(
             f"config.augment.crop_padding: a crop may lie in {padding} pixels of black, nothing of "
             f"a picture of {size} in it; {size - 1} at most."

@@ -35,13 +35,15 @@ class TrainView:
     """Training's view: a random crop, then what `policy` makes of it.
 
     Crops are "inception" of at least `crop_min_area`; "pad", the whole picture squashed and moved
-    by up to `crop_padding` pixels, black outside; or "none", squashed.
+    by up to `crop_padding` pixels, black outside; "squash", N x N of the whole picture squashed to
+    `crop_from` pixels a side; or "none", squashed.
     """
 
     image_size: int
     crop: str
     crop_min_area: float
     crop_padding: int = 4
+    crop_from: int | None = None
     policy: Policy | None = None
 
     def __call__(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:
@@ -55,16 +57,23 @@ class TrainView:
         if self.crop == "inception":
             box = inception_crop(rng, picture.height, picture.width, self.crop_min_area)
             return picture.cropped(box, self.image_size)
+        if self.crop == "squash":
+            return self._cut_out(EvalView(self.crop_from, "squash")(picture), rng)
         squashed = EvalView(self.image_size, "squash")(picture)
-        return self._moved(squashed, rng) if self.crop == "pad" else squashed
+        return self._cut_out(self._framed(squashed), rng) if self.crop == "pad" else squashed
 
-    def _moved(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """N x N pixels, anywhere in the view with black pixels around it."""
+    def _framed(self, view: np.ndarray) -> np.ndarray:
+        """The view with black pixels around it."""
         padding, size = self.crop_padding, self.image_size
         framed = np.zeros((size + 2 * padding, size + 2 * padding, 3), np.uint8)  # As np.pad, fast.
         framed[padding:-padding, padding:-padding] = view
-        top, left = rng.integers(0, 2 * padding + 1, 2)
-        return framed[top : top + size, left : left + size]
+        return framed
+
+    def _cut_out(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """N x N pixels, anywhere in a view of more."""
+        size = self.image_size
+        top, left = rng.integers(0, len(view) - size + 1, 2)
+        return view[top : top + size, left : left + size]
 
 
 @dataclasses.dataclass(frozen=True)

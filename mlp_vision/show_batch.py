@@ -84,6 +84,7 @@ def in_words(augment: AugmentConfig) -> str:
     crop = {
         "inception": f"crop inception ({100 * augment.crop_min_area:g} % or more)",
         "pad": f"crop pad ({augment.crop_padding} pixels)",
+        "squash": f"crop squash (of {augment.crop_from} pixels)",
         "none": "no crop",
     }[augment.crop]
     policy = augment.policy

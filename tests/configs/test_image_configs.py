@@ -59,7 +59,7 @@ def test_config_builds_model_schedule_and_optimizer(path):
 TRAINED = ("mixer_digits", "mixer_b16_cifar100", "gmlp_cifar10_scratch", "vit_cifar10_scratch")
 TRAINED_RARELY = (
     *("mixer_b16_imagenet_scratch", "mixer_b16_vtab", "permutations", "gmlp_cifar10_strong"),
-    *("vit_fine_tuning", "resnet_fine_tuning"),
+    *("vit_fine_tuning", "resnet_fine_tuning", "resnet_hyperrule"),
 )
 
 
@@ -111,6 +111,28 @@ def test_baselines_are_fine_tuned_as_mixers_are_but_for_weights_and_rates(name, 
     assert baseline == mixer
     with pytest.raises(ValueError, match="'b17' is none of"):
         load(path, "b17")
+
+
+@pytest.mark.parametrize(
+    "data, image_size, crop_from, mixup, steps, falls",
+    [
+        ("cifar100", 128, 160, 0.1, 10_000, (3_000, 6_000, 9_000)),
+        ("imagenet", 480, 512, 0.1, 20_000, (6_000, 12_000, 18_000)),
+        ("pets", 480, 512, 0.0, 500, (200, 300, 400)),
+    ],
+)
+def test_hyperrule_is_that_of_big_transfer(data, image_size, crop_from, mixup, steps, falls):
+    path = ROOT / "configs" / "resnet_hyperrule.py"
+    settings = parse_config(ImageClassificationConfig, load(path, f"{data},152x4"))
+    plan = Plan.of(settings, 50_000)
+    assert (settings.model.name, plan.total) == ("resnet_152x4", steps)
+    views = (settings.data.image_size, settings.augment.crop_from, settings.augment.mixup_alpha)
+    assert views == (image_size, crop_from, mixup)
+    rate = make_schedule(settings.schedule, plan.total, plan.warmup)
+    for i, step in enumerate(falls):
+        assert float(rate(step)) == pytest.approx(0.003 / 10 ** (i + 1))
+        assert float(rate(step - 1)) == pytest.approx(0.003 / 10**i)
+    assert list(settings.data.eval_splits) == ["test"]
 
 
 def test_permutations_are_of_the_same_patches_for_both_models():

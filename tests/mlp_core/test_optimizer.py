@@ -18,6 +18,7 @@ def schedule(name, total=10, warmup=4, **fields):
         peak_learning_rate=2.0,
         final_learning_rate=fields.get("final_learning_rate", 0.0),
         warmup=Duration(amount=warmup, unit="steps"),
+        decay_at=fields.get("decay_at", ()),
     )
     return make_schedule(config, total, warmup)
 
@@ -43,6 +44,19 @@ def test_cosine_follows_the_cosine():
 def test_decay_ends_at_the_final_rate():
     assert float(schedule("cosine", final_learning_rate=0.5)(10)) == pytest.approx(0.5)
     assert float(schedule("linear", final_learning_rate=0.5)(10)) == pytest.approx(0.5)
+
+
+def test_steps_are_a_tenth_each_at_their_shares_of_the_whole_run():
+    rate = schedule("steps", total=20, decay_at=(0.3, 0.6, 0.9))
+    expected = {0: 0, 2: 1, 4: 2, 5: 2, 6: 0.2, 11: 0.2, 12: 0.02, 17: 0.02, 18: 0.002, 20: 0.002}
+    for step, value in expected.items():
+        assert float(rate(step)) == pytest.approx(value), step
+
+
+@pytest.mark.parametrize("name, shares", [("steps", ()), ("cosine", (0.5,))])
+def test_steps_without_shares_and_shares_without_steps_are_refused(name, shares):
+    with pytest.raises(UserError, match=f"decay_at: .* config.schedule.name={name};"):
+        schedule(name, total=20, decay_at=shares)
 
 
 def test_without_warm_up_the_first_rate_is_the_peak():

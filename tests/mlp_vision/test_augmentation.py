@@ -109,9 +109,10 @@ def test_inception_crop_heights_are_uniform():
 
 
 @pytest.mark.parametrize("padding", [1, 4])
-def test_pad_and_crop_cuts_anywhere_out_of_a_black_frame(padding):
+def test_a_padded_crop_lies_anywhere_in_a_black_frame(padding):
     image = picture(12, 12)
-    moved = augmentation.pad_and_crop(RNG, jnp.asarray(image)[None].repeat(500, axis=0), padding)
+    images = augmentation.framed(jnp.asarray(image)[None].repeat(500, axis=0), padding)
+    moved = augmentation.random_cut(RNG, images, 12)
     framed = Image.new("RGB", (12 + 2 * padding,) * 2)
     framed.paste(Image.fromarray(image), (padding, padding))
     offsets = range(2 * padding + 1)
@@ -122,12 +123,13 @@ def test_pad_and_crop_cuts_anywhere_out_of_a_black_frame(padding):
     assert max(map(seen.count, set(seen))) < 5 * len(seen) / len(possible)
 
 
-def test_a_padded_view_is_squashed_first():
-    views = augmentation.train_views(
-        RNG, picture(20, 30)[None], 12, crop="pad", min_area=1.0, padding=2, flip=False
-    )
-    squashed = augmentation.eval_view(picture(20, 30)[None], 12, "squash")[0]
-    framed = np.pad(squashed, ((2, 2), (2, 2), (0, 0)))
+@pytest.mark.parametrize("crop, squashed_to, frame", [("pad", 12, 2), ("squash", 16, 0)])
+def test_a_view_is_squashed_and_then_cut(crop, squashed_to, frame):
+    image = picture(20, 30)[None]
+    sizes = dict(min_area=1.0, padding=2, crop_from=16)
+    views = augmentation.train_views(RNG, image, 12, crop=crop, **sizes, flip=False)
+    squashed = augmentation.eval_view(image, squashed_to, "squash")[0]
+    framed = np.pad(squashed, ((frame, frame), (frame, frame), (0, 0)))
     cuts = [framed[y : y + 12, x : x + 12] for x in range(5) for y in range(5)]
     assert sum(np.allclose(views[0], cut) for cut in cuts) == 1
 
@@ -147,6 +149,7 @@ def test_views_follow_their_key_and_differ_between_pictures():
         crop="inception",
         min_area=0.05,
         padding=1,
+        crop_from=None,
         flip=True,
     )
     images = jnp.asarray(picture(16, 16)[None].repeat(8, axis=0))

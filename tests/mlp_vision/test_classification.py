@@ -68,8 +68,9 @@ def test_mixing_and_erasing_come_on_top_of_the_views():
     task = image_task()
     batch = a_batch(task)
     views_rng, *_ = jax.random.split(RNG, 3)
+    sizes = dict(min_area=0.05, padding=4, crop_from=None)
     views = augmentation.train_views(
-        views_rng, batch["image"], 16, crop="inception", min_area=0.05, padding=4, flip=True
+        views_rng, batch["image"], 16, crop="inception", **sizes, flip=True
     )
     expected = augmentation.to_value_range(views, (-1.0, 1.0))
     augmented = task.augment(batch, RNG)
@@ -171,6 +172,14 @@ def test_a_padding_as_large_as_the_picture_is_refused_before_fetching(config, tm
     config.augment.crop, config.augment.crop_padding = "pad", config.data.image_size
     config.data.name = "not_there"
     with pytest.raises(UserError, match="config.augment.crop_padding: .* 7 at most"):
+        experiment.train(config, tmp_path)
+
+
+@pytest.mark.parametrize("crop_from", [None, 7])
+def test_a_crop_larger_than_what_it_is_cut_from_is_refused(config, tmp_path, crop_from):
+    config.augment.crop, config.augment.crop_from = "squash", crop_from
+    config.data.name = "not_there"
+    with pytest.raises(UserError, match=f"crop_from: {crop_from} pixels .* set it to 8 or more"):
         experiment.train(config, tmp_path)
 
 

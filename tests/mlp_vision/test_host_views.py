@@ -71,10 +71,19 @@ def test_a_padded_view_is_squashed_and_moved():
     assert len(possible) == 49 and seen == possible
 
 
+def test_a_crop_of_the_squashed_picture_lies_anywhere_in_it():
+    image = photo(3)
+    squashed = np.asarray(image.resize((27, 27), Image.Resampling.BILINEAR))
+    possible = {squashed[y : y + 24, x : x + 24].tobytes() for x in range(4) for y in range(4)}
+    view, rng = TrainView(24, "squash", 0.1, crop_from=27), np.random.default_rng(0)
+    seen = {view(DecodedPicture(image), rng).tobytes() for _ in range(200)}
+    assert len(possible) == 16 and seen == possible
+
+
 def test_a_policy_works_on_the_view_with_the_draws_that_follow_those_of_the_crop():
     policy, picture = RandAugment(2, 15), DecodedPicture(photo(3))
     rng, again = np.random.default_rng(7), np.random.default_rng(7)
-    view = TrainView(24, "inception", 0.1, 4, policy)(picture, rng)
+    view = TrainView(24, "inception", 0.1, policy=policy)(picture, rng)
     cut = Image.fromarray(TrainView(24, "inception", 0.1, 4)(picture, again))
     np.testing.assert_array_equal(view, policy(cut, again))
     assert (view != np.asarray(cut)).any()

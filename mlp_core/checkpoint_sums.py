@@ -33,9 +33,7 @@ def state_sums(state: TrainState) -> dict[str, int]:
 
 def sums_on_devices(parts: Mapping[str, Sequence[jax.Array]]) -> dict[str, int]:
     """The sum of each part's arrays, as `state_sums` has it, computed by the arrays' devices."""
-    # An array at a time: one program of them all takes longer to compile.
-    sums = {name: [_sum(array) for array in arrays] for name, arrays in parts.items()}
-    return {name: int(total) for name, total in jax.device_get(_totals(sums)).items()}
+    return {name: int(total) for name, total in jax.device_get(_totals(parts)).items()}
 
 
 def array_sum(arrays: Iterable[np.ndarray]) -> int:
@@ -43,15 +41,19 @@ def array_sum(arrays: Iterable[np.ndarray]) -> int:
     return sum(int(_words_on_host(array).sum(dtype=np.uint32)) for array in arrays) % (1 << 32)
 
 
+# One program of all arrays: hosts wait for each other in it once, and programs that are queued one
+# behind the other, each with a collective, can wait for each other for ever on CPUs.
 @jax.jit
+def _totals(parts: Mapping[str, Sequence[jax.Array]]) -> dict[str, jax.Array]:
+    return {
+        name: sum((_sum(array) for array in arrays), start=jnp.uint32(0))
+        for name, arrays in parts.items()
+    }
+
+
 def _sum(array: jax.Array) -> jax.Array:
     words = jax.lax.bitcast_convert_type(array, WORDS.get(array.dtype.itemsize, jnp.uint32))
     return jnp.sum(words, dtype=jnp.uint32)
-
-
-@jax.jit
-def _totals(sums: Mapping[str, Sequence[jax.Array]]) -> dict[str, jax.Array]:
-    return {name: sum(values, start=jnp.uint32(0)) for name, values in sums.items()}
 
 
 def _words_on_host(array: np.ndarray) -> np.ndarray:

@@ -10,15 +10,16 @@ CONFIG = (
     *("--config.train.global_batch_size=64", "--config.train.duration=4 steps"),
     *("--config.schedule.warmup=0", "--config.log.every=1 steps"),
 )
+SPLIT = ("--config.sharding.layout=fsdp", "--config.checkpoint.every=1 steps")
 
 
 @pytest.mark.slow
-def test_digits_train_and_evaluate_on_two_hosts_as_on_one(tmp_path, data_dir):
+def test_digits_train_save_and_evaluate_split_over_two_hosts_as_on_one(tmp_path, data_dir):
     one, two = tmp_path / "one", tmp_path / "two"
     places = {"TFDS_DATA_DIR": data_dir}
     ends = ends_of(
         [
-            *start_pair(["launch/main.py", *CONFIG, f"--workdir={two}"], **places),
+            *start_pair(["launch/main.py", *CONFIG, *SPLIT, f"--workdir={two}"], **places),
             start(["launch/main.py", *CONFIG, f"--workdir={one}"], 1, **places),
         ]
     )

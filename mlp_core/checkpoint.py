@@ -116,6 +116,7 @@ class Checkpoints:
         Raises:
             UserError: the disk is full, say; now or at the save before.
         """
+        waits_for(f"the step before {self.path(step)}, and the sums of its arrays")
         custom = {SUMS: state_sums(state), UNREPORTED: unreported}
         self.wait()
         waits_for(f"{self.path(step)} to be begun")

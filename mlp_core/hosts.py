@@ -25,7 +25,8 @@ from mlp_core.errors import UserError
 
 START_SECONDS = 300  # All hosts have come by then.
 SILENCE_SECONDS = 90  # Without a sign of life, which hosts give with every look.
-HEARTBEAT_SECONDS = 110  # JAX's own limit.
+# JAX's own limit. It may end all when half of it has passed, for its own last sign can be that old.
+HEARTBEAT_SECONDS = 300
 SHUTDOWN_SECONDS = 60
 LOOK_EVERY = 2.0  # Seconds between two looks for a failure elsewhere.
 GRACE_SECONDS = 20  # For a main thread to end by itself, and save what is being saved.

@@ -3,10 +3,12 @@
 Nothing that is read can run code: pickled objects are refused. Nothing takes more memory than the
 file gives reason for: arrays are as long as their headers say, and unpack to a hundred times the
 file at most. Metadata stand as JSON in the comment of the zip archive, where other readers of the
-format do not look.
+format do not look; as zip has no checksum of its comment, they hold one of themselves.
 """
 
 import json
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,9 @@ from mlp_core.stored_arrays import (
 
 MAGIC = b"PK"
 MOST_COMMENT_BYTES = 65_535  # Of a zip archive.
+# What stands in front of the comment and tells its length.
+END_RECORD, END_MAGIC = struct.Struct("<4s16xH"), b"PK\5\6"
+CHECKSUM = "crc32"  # Of the other metadata.
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Of `np.savez` and `np.savez_compressed`.
 MOST_UNPACKED = 100  # Times the file, and
 ALWAYS_UNPACKED = 64 << 20  # bytes that a small one may unpack to in any case.
@@ -43,6 +48,7 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
         UserError: this is no whole npz file.
     """
     with _opened(path) as archive:
+        _check_comment(path, archive.comment)
         return _headers(archive), _metadata(archive.comment)
 
 
@@ -89,7 +95,15 @@ def holds_metadata(metadata: Mapping[str, str]) -> bool:
 
 
 def _comment(metadata: Mapping[str, str]) -> bytes:
-    return json.dumps(metadata, ensure_ascii=False).encode() if metadata else b""
+    return _as_json({**metadata, CHECKSUM: _checksum(metadata)}) if metadata else b""
+
+
+def _checksum(metadata: Mapping[str, str]) -> str:
+    return f"{zlib.crc32(_as_json(metadata)):08x}"
+
+
+def _as_json(metadata: Mapping[str, str]) -> bytes:
+    return json.dumps(metadata, ensure_ascii=False).encode()
 
 
 def _headers(archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:
@@ -125,13 +139,34 @@ def _check_members(archive: zipfile.ZipFile, file_size: int) -> None:
         )
 
 
+def _check_comment(path: Path, comment: bytes) -> None:
+    """Refuses an archive that does not end where its comment should; Python's zipfile does not.
+
+    Raises:
+        ValueError: it does not.
+    """
+    with path.open("rb") as file:
+        file.seek(-END_RECORD.size - len(comment), os.SEEK_END)
+        magic, length = END_RECORD.unpack(file.read(END_RECORD.size))
+    if magic != END_MAGIC or length != len(comment):
+        raise ValueError("it ends within its metadata")
+
+
 def _metadata(comment: bytes) -> dict[str, str]:
-    """What `write` put into the comment; nothing where another program wrote it."""
-    try:
-        metadata = parse_json(comment)
-    except ValueError:
+    """What `write` put into the comment; nothing where another program wrote it.
+
+    Raises:
+        ValueError: it has changed since.
+    """
+    if not comment.startswith(b"{") and CHECKSUM.encode() not in comment:
         return {}
-    return metadata if isinstance(metadata, dict) else {}
+    metadata = parse_json(comment)
+    if not isinstance(metadata, dict):
+        raise ValueError("its metadata are no names with values")
+    checksum = metadata.pop(CHECKSUM, None)  # Files of earlier versions have none.
+    if checksum not in (None, _checksum(metadata)):
+        raise ValueError("its metadata differ from their checksum")
+    return metadata
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,6 +81,8 @@ def write_weight_file(
 
 def _format_of(path: Path) -> ModuleType:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UserError(f"{path}: this is no file of weights, but a folder, pipe or device.")
         with path.open("rb") as file:
             start = file.read(512)
     except FileNotFoundError as error:

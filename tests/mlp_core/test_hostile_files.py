@@ -1,5 +1,6 @@
 """Weight files and runs made to run code, to take all memory or to break the program."""
 
+import contextlib
 import json
 import os
 import struct
@@ -12,7 +13,7 @@ import pytest
 from mlp_core.errors import UserError
 from mlp_core.run_directory import read_config, read_results, saved_steps
 from mlp_core.small_files import parse_json, read_bytes
-from mlp_core.weight_files import open_weight_file
+from mlp_core.weight_files import open_weight_file, write_weight_file
 
 
 class RunsCode:
@@ -93,9 +94,49 @@ def test_an_npz_packed_in_an_exotic_way_is_refused(tmp_path):
         open_weight_file(path)
 
 
-def test_metadata_nested_too_deeply_are_passed_over(tmp_path):
-    path = npz(tmp_path / "w.npz", [("a.npy", npy((1,), bytes(4)))], comment=b"[" * 60_000)
+@pytest.mark.parametrize("comment", [b"[" * 60_000, b"by another program", b"\xff{}"])
+def test_comments_of_other_programs_are_passed_over(tmp_path, comment):
+    path = npz(tmp_path / "w.npz", [("a.npy", npy((1,), bytes(4)))], comment=comment)
     assert open_weight_file(path).metadata == {}
+
+
+def test_metadata_that_are_nested_too_deeply_or_no_names_are_refused(tmp_path):
+    for comment in (b'{"a":' * 10_000, b'["crc32"]'):
+        path = npz(tmp_path / "w.npz", [("a.npy", npy((1,), bytes(4)))], comment=comment)
+        with pytest.raises(UserError, match="damaged, cut short, .*(nested too deeply|no names)"):
+            open_weight_file(path)
+
+
+def test_metadata_that_are_cut_short_or_changed_are_refused(tmp_path):
+    metadata = {"model": '{"gelu": "erf", "classes": ["Käse"]}', "other": "x"}
+    path = tmp_path / "w.npz"
+    write_weight_file(path, {"a": np.zeros(3)}, metadata)
+    assert open_weight_file(path).metadata == metadata
+    whole = path.read_bytes()
+    start = whole.index(b'{"model"')
+    for length in range(start - 4, len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="damaged, cut short"):
+            open_weight_file(path)
+    for place in range(start - 2, len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with contextlib.suppress(UserError):
+            found = open_weight_file(path).metadata
+            assert {name: found[name] for name in metadata} == metadata
+
+
+def test_metadata_of_files_without_a_checksum_are_read(tmp_path):
+    path = npz(tmp_path / "w.npz", [("a.npy", npy((1,), bytes(4)))], comment=b'{"model": "x"}')
+    assert open_weight_file(path).metadata == {"model": "x"}
+
+
+def test_weights_that_are_a_pipe_a_device_or_a_folder_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UserError, match="no file of weights, but a folder, pipe or device"):
+            open_weight_file(path)
 
 
 def safetensors(path, header, data=b""):

@@ -3,7 +3,8 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,7 +44,7 @@ def run_command(
             raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
         if uses_jax:
             _set_up()
-        with full_disk_told("cannot write"):
+        with _files_told(), full_disk_told("cannot write"):
             main(*([files] if takes_files else []))
         if hosts.are_several():
             _end_together()
@@ -69,6 +70,19 @@ def run_command(
         if not hosts.are_several():
             raise
         _leave_for(error, when_interrupted)
+
+
+@contextmanager
+def _files_told() -> Iterator[None]:
+    """Raises a sentence for a file that cannot be had, wherever none has been found for it."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise UserError(f"{error.filename}: {error.strerror}.") from error
 
 
 def require(*holders: flags.FlagHolder) -> None:

@@ -127,6 +127,7 @@ def _job() -> Job:
 
 def _arguments_of_main(argv: list[str]) -> list[str]:
     """The --config flags, the file's name as it is on the workers."""
+    argv = flags.FLAGS.read_flags_from_files(argv)  # What --flagfile names.
     passed = [arg for arg in argv if re.match(r"--?(no)?config\b", arg)]
     for arg in passed:
         if "=" not in arg:

@@ -151,7 +151,14 @@ def locked(workdir: Path) -> Iterator[None]:
 @contextmanager
 def locked_on_this_host(workdir: Path) -> Iterator[None]:
     """As `locked`, for a process that leaves the devices alone."""
-    with (workdir / ".lock").open("w") as file:
+    try:
+        opened = (workdir / ".lock").open("a")
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir}: its file .lock cannot be written ({error.strerror}), as in a "
+            "folder of another user's; name another folder."
+        ) from error
+    with opened as file:
         try:
             if not lock(file):
                 say(
@@ -167,9 +174,9 @@ def locked_on_this_host(workdir: Path) -> Iterator[None]:
 
 
 def save_config(workdir: Path, config: ConfigDict) -> None:
-    """Writes `config.json`, and takes away the results of a run that ended there before."""
+    """Writes `config.json`; the results of another run that ended there before are taken away."""
     files = RunFiles.of(workdir)
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and not has_checkpoint(workdir):
         files.results.unlink(missing_ok=True)
     write_on_first_host(files.config, _in_lines(_as_json(config)))
 

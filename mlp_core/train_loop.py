@@ -23,7 +23,6 @@ from mlp_core.full_disk import full_disk_told
 from mlp_core.initial_state import initial_state
 from mlp_core.input_pipeline import train_batches
 from mlp_core.mesh import check_batch_size, make_mesh, put_batch, rows_of_this_host
-from mlp_core.metric_writer import latest_metrics
 from mlp_core.parameter_table import parameter_summary, parameter_table
 from mlp_core.plan import Plan
 from mlp_core.preemption import SaveRequest
@@ -76,8 +75,14 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
         state = initial_state(task, config.seed, programs, checkpoints)
         _announce(state, config, plan, len(task.train_source), files)
         if checkpoints.latest_step == plan.total:
-            say(f"Nothing is left to do: all {plan.total:,} steps are done.")
-            return _last_evaluation(files, task)
+            say(f"Nothing is left to do: all {plan.total:,} steps are done. Evaluates once more.")
+            return evaluate_splits(
+                programs.eval_step,
+                state.eval_params,
+                task.eval_sources,
+                config.evaluation.global_batch_size,
+                mesh,
+            )
         traced = files.tensorboard if profile else None
         with (
             _last_good_told(checkpoints),
@@ -210,9 +215,3 @@ def _announce(
     if jax.process_index() == 0:
         files.parameters.write_text(parameter_table(state.params) + "\n")
     say(f"Parameters (each one in {files.parameters}):\n{parameter_summary(state.params)}")
-
-
-def _last_evaluation(files: RunFiles, task: Task) -> dict[str, float]:
-    splits = tuple(f"{split}/" for split in task.eval_sources)
-    latest = latest_metrics(files.metrics)
-    return {name: value for name, value in latest.items() if name.startswith(splits)}

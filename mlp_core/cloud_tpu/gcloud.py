@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 import re
 import shlex
@@ -64,6 +65,10 @@ PASSING = Kind(
 )
 SLOW = Kind("(?!)", "Try again; the action status tells how things stand.", tries=3)
 OTHER = Kind("", "")
+JSON_MESSAGE = r'"message":\s*("(?:[^"\\]|\\.)*")'  # Of errors that gcloud tells in JSON.
+# Lines of its own among those of a command on a worker.
+OF_GCLOUD = r"ERROR: \(gcloud|error: \(gcloud|WARNING: |#####|Using ssh batch|SSH: |Propagating SSH"
+LINES_OF_A_WORKER = 3
 KINDS = (
     *(NO_CAPACITY, QUOTA, EXISTS, NO_ACCOUNT, NO_PROJECT, DENIED, MISSING, NO_KEY, LOST),
     *(NO_CONNECTION, PASSING, OTHER),
@@ -187,7 +192,13 @@ def _failure(command: tuple[str, ...], complaint: str, status: int) -> GcloudErr
     errors = [line for line in lines if line.lower().startswith("error:")]
     told = (errors or lines or [f"exit status {status}."])[-1]
     told = re.sub(r"^(ERROR|error): (\(gcloud[\w.-]*\) )?", "", told)
-    return GcloudError(f"{_name(command)}: {told if told.endswith('.') else told + '.'}", kind)
+    if told.startswith("{") and (message := re.search(JSON_MESSAGE, complaint)):
+        told = json.loads(message[1])
+    said = [line for line in lines if line != told and not re.match(OF_GCLOUD, line)]
+    told = told if told.endswith(".") else f"{told}."
+    if "ssh" in command and kind is OTHER and said:
+        told = f"{told} Before that: {' / '.join(said[-LINES_OF_A_WORKER:])}"
+    return GcloudError(f"{_name(command)}: {told}", kind)
 
 
 def _name(command: tuple[str, ...]) -> str:

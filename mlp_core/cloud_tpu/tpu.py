@@ -57,7 +57,7 @@ class Tpu:
             self._check_ours(node)
             self.may_be_there = True
             return node["state"]
-        if self.wanted.queued and (queued := self._described("queued-resources")):
+        if queued := self._described("queued-resources"):  # Whether or not `queued` is told again.
             self._check_ours(_node_of(queued))
             self.may_be_there = True
             state = queued["state"]["state"]

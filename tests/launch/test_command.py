@@ -26,6 +26,24 @@ command.run_command(lambda files: print(FLAG.value, files), takes_files=True, us
 """
 
 
+UNREADABLE = """
+import sys
+from pathlib import Path
+from launch import command
+
+sys.argv = ["x"]
+command.run_command(lambda: Path(sys.executable, "file").read_text(), uses_jax=False)
+"""
+
+
+def test_a_file_that_cannot_be_had_is_told_in_a_sentence():
+    run = subprocess.run(
+        [sys.executable, "-c", UNREADABLE], cwd=ROOT, capture_output=True, text=True
+    )
+    told = f"error: {sys.executable}/file: Not a directory.\n"
+    assert (run.returncode, run.stderr) == (2, told)
+
+
 def test_a_command_that_has_done_everything_ends_well_whatever_comes():
     run = subprocess.run(
         [sys.executable, "-c", COMES_LATE], cwd=ROOT, capture_output=True, text=True, timeout=120

@@ -112,6 +112,13 @@ def test_values_reach_main_py_as_they_were_typed(cloud):
     assert not list(cloud.folder.rglob("hacked"))
 
 
+def test_fields_in_a_file_of_flags_reach_main_py(cloud):
+    file = cloud.folder / "flags"
+    file.write_text("--config.seed=3\n")
+    _, out, _ = cloud.run("start", f"--flagfile={file}", "--dry_run")
+    assert "--config.seed=3" in out
+
+
 def test_training_does_not_begin_without_the_bucket(cloud):
     cloud.save("node.json", NODE)
     for action in ("copy", "install"):
@@ -249,6 +256,11 @@ def test_a_queued_tpu_is_waited_for_and_asked_for_anew_when_suspended(cloud):
     cloud.save("queue.json", ["SUSPENDED", "SUSPENDED", "ACCEPTED", "ACTIVE"])
     assert cloud.run("create", "--queued")[0] == 0
     assert "--force" in cloud.calls("delete")[0] and cloud.node == NODE
+    (cloud.folder / "node.json").unlink()
+    cloud.save("queue.json", ["WAITING_FOR_RESOURCES"] * 2 + ["ACTIVE"])
+    assert "WAITING_FOR_RESOURCES" in cloud.run("status")[1]  # Though --queued is not told.
+    assert cloud.run("create")[0] == 0 and cloud.node == NODE
+    assert len(cloud.calls("create")) == 2  # No second TPU was asked for.
     assert cloud.run("delete")[0] == 0 and cloud.node is None  # Queued or not need not be told.
     assert not (cloud.folder / "queued.json").exists()
 

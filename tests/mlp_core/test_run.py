@@ -8,7 +8,7 @@ from mlp_core.errors import UserError
 from mlp_core.run import check_evaluation, run_task
 from mlp_core.run_directory import locked, read_results
 from mlp_core.scores import in_words
-from tests.mlp_core.quadratic import Quadratic
+from tests.mlp_core.quadratic import Interrupt, Quadratic, StopsAt
 
 
 def config_and_settings(**changes):
@@ -44,6 +44,30 @@ def test_a_folder_with_another_run_in_it_keeps_its_files(tmp_path):
     with locked(tmp_path), pytest.raises(UserError, match="another run is at work"):
         run_task(Quadratic(), settings, config, tmp_path, {"model.json": "second"}, "")
     assert (tmp_path / "model.json").read_text() == "first"
+
+
+def test_a_finished_run_that_is_started_again_has_the_same_results_whatever_its_log_holds(tmp_path):
+    config, settings = config_and_settings()
+    results = run_task(Quadratic(), settings, config, tmp_path, {}, "")
+    for _ in range(2):
+        assert run_task(Quadratic(), settings, config, tmp_path, {}, "") == results
+        assert read_results(tmp_path, config) == results
+        (tmp_path / "metrics.jsonl").write_text('{"step": 0, "test/top1": 0.0}\n')
+
+
+def test_results_are_kept_where_a_finished_run_cannot_be_evaluated_again(tmp_path):
+    config, settings = config_and_settings()
+    results = run_task(Quadratic(), settings, config, tmp_path, {}, "")
+    unreadable = Quadratic(eval_sources={"test": StopsAt(Quadratic().train_source, 0)})
+    with pytest.raises(Interrupt):
+        run_task(unreadable, settings, config, tmp_path, {}, "")
+    assert read_results(tmp_path, config) == results
+
+
+def test_a_lock_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match="its file .lock cannot be written"), locked(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize(

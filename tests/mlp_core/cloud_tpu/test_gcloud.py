@@ -51,6 +51,27 @@ def test_failures_are_told_apart_and_keep_the_words_that_say_why(said):
     assert "\n" not in str(error.value) and "ERROR" not in str(error.value)
 
 
+def test_what_is_told_of_errors_in_json_is_their_message():
+    message = r'"message": "Quota \"TPUS\" exceeded"'
+    said = f'ERROR: (gcloud.compute.tpus.tpu-vm.create) {{\n  "code": 8,\n  {message}\n}}'
+    with pytest.raises(GcloudError, match='Quota "TPUS" exceeded. Ask for more') as error:
+        Gcloud(pause=0).run(*failing(said))
+    assert error.value.kind is gcloud.QUOTA and "{" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "##### Command execution on worker 0 failed with exit status 100. Continuing.",
+        "ERROR: (gcloud.compute.tpus.tpu-vm.ssh) Could not SSH: return code [100].",
+    ],
+)
+def test_what_a_worker_has_said_before_it_failed_is_told(end):
+    said = f"SSH: Attempting to connect to worker 0...\nE: Unable to locate package gcsfuse\n{end}"
+    with pytest.raises(GcloudError, match="100.* Before that: E: Unable to locate package gcsfuse"):
+        Gcloud(pause=0).run(*failing(said, 1), "ssh")
+
+
 def test_several_workers_out_of_reach_are_told_by_the_status_alone():
     with pytest.raises(GcloudError) as error:
         Gcloud(pause=0).run(*failing("Exception in thread Thread-3", status=255))

@@ -30,7 +30,8 @@ def read_benchmarks(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
         except ValueError as error:
             problems.append(f"{file}, line {number}, is left out: no JSON ({error})")
             continue
-        if "benchmark" in report and isinstance(report.get("figures"), dict):
+        parts = (report.get("figures"), report.get("sizes", {}))
+        if "benchmark" in report and all(isinstance(part, dict) for part in parts):
             reports.append(report)
         else:
             problems.append(f"{file}, line {number}, is left out: no benchmark's line")

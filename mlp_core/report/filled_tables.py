@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlp_core.report.published_tables import Column, PublishedTable, Row
@@ -85,7 +86,7 @@ def fill(
             here = costs_of(row)[column.computed] if row.model is not None else None
             return Cell(published, from_memory, here)
         wanted = row.recipes.get(column.key, ()) if column.metric else ()
-        found = [measure(open_recipe(name), column.metric, records) for name in wanted]
+        found = [measure(open_recipe(name), column.metric, records, open_recipe) for name in wanted]
         measured = tuple(measurement for measurement in found if measurement.runs)
         whole = bool(wanted) and len(measured) == len(wanted)
         here = statistics.mean(m.median for m in measured) if whole else None
@@ -103,13 +104,39 @@ def fill(
     )
 
 
-def measure(recipe: Recipe, metric: str, records: Sequence[RunRecord]) -> Measurement:
+def measure(
+    recipe: Recipe,
+    metric: str,
+    records: Sequence[RunRecord],
+    open_recipe: Callable[[str], Recipe],
+) -> Measurement:
     """What finished runs of `recipe` have measured; its last run for each seed counts."""
     by_seed: dict[str, RunRecord] = {}
     for record in records:
-        if metric in (record.results or {}) and not recipe.differences(record.config, metric):
+        is_finished = metric in (record.results or {})
+        if is_finished and not departures(record, recipe, metric, records, open_recipe):
             by_seed[str(record.config.get("seed"))] = record
     return Measurement(recipe.name, metric, tuple(by_seed.values()))
+
+
+def departures(
+    record: RunRecord,
+    recipe: Recipe,
+    metric: str,
+    records: Sequence[RunRecord],
+    open_recipe: Callable[[str], Recipe],
+) -> list[str]:
+    """How a run departs from `recipe`, in lines, by its configuration or by where it starts."""
+    differences = recipe.differences(record.config, metric)
+    if recipe.start is None or differences:
+        return differences
+    start = open_recipe(recipe.start)
+    its_metric = start.config.evaluation.best_metric
+    for other in records:
+        is_named = Path(other.name).name == recipe.start
+        if is_named and other.results and not start.differences(other.config, its_metric):
+            return []
+    return [f"config.init.weights: no whole run of {recipe.start} is among the runs"]
 
 
 def other_runs(
@@ -132,7 +159,7 @@ def other_runs(
         if record.name in used:
             continue
         near = [
-            (recipe.name, recipe.differences(record.config, metric))
+            (recipe.name, departures(record, recipe, metric, records, open_recipe))
             for recipe, metric in ((open_recipe(name), metric) for name, metric in sorted(recipes))
             if _subject(recipe.config) == _subject(record.config)
         ]
@@ -143,5 +170,5 @@ def other_runs(
 
 def _subject(config: Mapping[str, Any]) -> list[Any]:
     data, model = config.get("data", {}), config.get("model", {})
-    name = data.get("name") or data.get("train_split")
+    name = data.get("name") or Path(str(data.get("train_split"))).name
     return [config.get("task"), name, model.get("name")]

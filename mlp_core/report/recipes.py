@@ -1,13 +1,15 @@
 """Whether a run is one of a recipe: its configuration is that of a config file.
 
 Seed, devices, folders, and how often a run evaluates and saves are free; so is a value among those
-that the config's own sweep chooses from. All else counts, the duration first of all.
+that the config's own sweep chooses from. All else counts, the duration first of all. Of files of
+text, their names and the folder they are in count.
 """
 
 import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -16,6 +18,7 @@ from mlp_core.grid import at_point, parse_grid
 from mlp_core.parameters import flatten
 from mlp_core.run_directory import NOT_OF_THE_RUN, by_field, lines_of_differences
 
+RUNS = "runs"  # Where runs lie by default; each has the name of its config.
 FREE = (
     *NOT_OF_THE_RUN,
     *("seed", "data/data_dir", "data/made_files_dir", "init/mirror", "train/compute_dtype"),
@@ -54,12 +57,18 @@ class Recipe:
                 here[name] = there[name]
         return lines_of_differences(by_field(there), by_field(here), "in the recipe")
 
+    @property
+    def start(self) -> str | None:
+        """The recipe of the run that it starts from; None where it starts from no run."""
+        weights = self.config.get("init", {}).get("weights")
+        return Path(weights).name if weights and Path(weights).parts[0] == RUNS else None
+
     @functools.cached_property  # A report sets it beside every run.
     def _final(self) -> dict[str, Any]:
         """Its values by slash-separated names, of the final run where its sweep ends with one."""
-        values = json.loads(json.dumps(self.config.to_dict()))
-        if train_split := values["sweep"]["train_split"]:
-            values["data"]["train_split"] = train_split
+        values, sweep = json.loads(json.dumps(self.config.to_dict())), self.config.sweep
+        if sweep.grid and sweep.train_split:
+            values["data"]["train_split"] = sweep.train_split
         return flatten(values)
 
     @functools.cached_property
@@ -72,10 +81,15 @@ class Recipe:
 
 def _values(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
     split = f"data/eval_splits/{metric.split('/')[0]}"
+    are_files = config.get("data/name") is None
     return {
-        name: value
+        name: _in_its_folder(value) if are_files and name in (split, "data/train_split") else value
         for name, value in config.items()
         if value not in (None, [])
         and not name.startswith(FREE)
         and (not name.startswith("data/eval_splits/") or name == split)
     }
+
+
+def _in_its_folder(file: Any) -> Any:
+    return "/".join(Path(file).parts[-2:]) if isinstance(file, str) else file

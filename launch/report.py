@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from launch import command
+from mlp_core.errors import UserError
 
 flags.adopt_module_key_flags(command)
 RUNS = flags.DEFINE_string("runs", "runs", "Folder with runs and sweeps below it.")
@@ -34,7 +35,9 @@ def main() -> None:
     runs = Path(RUNS.value).expanduser()
     benchmarks = Path(BENCHMARKS.value).expanduser() if BENCHMARKS.value else None
     check_output(output, tuple(FORMS))
-    if not runs.is_dir():
+    if runs.exists() and not runs.is_dir():
+        raise UserError(f"--runs={runs}: this is no folder; name one with runs below it.")
+    if not runs.exists():
         print(f"Note: --runs={runs}: there is no such folder; nothing measured is told.")
     for problem in write_report([mlp_vision, mlp_text], open_config, runs, benchmarks, output):
         print(f"Note: {problem}")

@@ -150,7 +150,7 @@ FIGURES: dict[str, tuple[Callable[[list[str]], Figure], list[str], list[str]]] =
 
 def _blocks() -> list[int] | None:
     try:
-        return [int(block) for block in BLOCKS.value] if BLOCKS.value else None
+        return None if BLOCKS.value is None else [int(block) for block in BLOCKS.value]
     except ValueError:
         raise UserError(
             f"--blocks={','.join(BLOCKS.value)}: name numbers from 0, such as 0,1,2."

@@ -1,6 +1,7 @@
 """Metrics on disk: JSON lines and TensorBoard events, written by the first host."""
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from mlp_core.plan import MOST_STEPS
 from mlp_core.small_files import parse_json
 
 
@@ -58,7 +60,7 @@ class MetricWriter:
 
 
 def read_metrics(jsonl: Path) -> list[dict[str, float]]:
-    """The records of a metrics file; half-written and foreign lines are left out."""
+    """The records of a metrics file; half-written and foreign lines and values are left out."""
     lines = jsonl.read_text(errors="replace").splitlines() if jsonl.exists() else []
     records = []
     for line in lines:
@@ -66,14 +68,22 @@ def read_metrics(jsonl: Path) -> list[dict[str, float]]:
             record = parse_json(line)
         except ValueError:
             continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            records.append(record)
+        if isinstance(record, dict) and _is_step(record.get("step")):
+            records.append({n: value for n, value in record.items() if _is_number(value)})
     return records
 
 
 def latest_metrics(jsonl: Path) -> dict[str, float]:
     """The last value written of every metric."""
     return {name: value for record in read_metrics(jsonl) for name, value in record.items()}
+
+
+def _is_step(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST_STEPS
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < sys.maxsize)
 
 
 def _reopen(jsonl: Path, last_step: int):

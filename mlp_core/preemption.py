@@ -17,7 +17,7 @@ STATUS = 75  # Exit status; EX_TEMPFAIL: try again later.
 
 def end_at_once() -> None:
     """Ends the process wherever it is, which everything here survives."""
-    print("ended by SIGTERM; the same command goes on", file=sys.stderr, flush=True)
+    print("ended by SIGTERM; give the same command again", file=sys.stderr, flush=True)
     os._exit(STATUS)
 
 

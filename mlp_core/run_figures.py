@@ -1,6 +1,7 @@
 """Figures of runs: curves over training, and results over a field, with the spread over seeds."""
 
 import json
+import math
 import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -36,16 +37,22 @@ class Curves:
     folder: Path
     fields: Mapping[str, Any]
     records: Sequence[Mapping[str, float]]
+    has_ended: bool  # Having done all of its steps.
 
     def values(self, metric: str) -> dict[int, float]:
-        """A metric by step."""
-        return {record["step"]: record[metric] for record in self.records if metric in record}
+        """A metric by step, where it was a finite number."""
+        return {
+            record["step"]: record[metric]
+            for record in self.records
+            if math.isfinite(record.get(metric, math.nan))
+        }
 
 
 def training_curves(folders: Folders, metric: str, over_examples: bool = False) -> Figure:
     """A metric over training; runs that differ in their seeds only are one line.
 
     The line is the median over seeds at each step, the band reaches from the lowest to the highest.
+    They end, and the legend says so, with the seed that ends first.
 
     Args:
       folders: of runs, or of sweeps, which stand for all of their runs; or a single one.
@@ -60,9 +67,9 @@ def training_curves(folders: Folders, metric: str, over_examples: bool = False) 
         figure = new_figure(HEIGHT)
         axes = figure.subplots()
         for i, (label, runs) in enumerate(groups.items()):
-            look = {"color": LINES[i % len(LINES)], "ls": LINE_STYLES[i % len(LINE_STYLES)]}
             batch = runs[0].fields["train.global_batch_size"] if over_examples else 1
-            _median_and_band(axes, [run.values(metric) for run in runs], batch, label, look, metric)
+            curves = [run.values(metric) for run in runs]
+            _median_and_band(axes, curves, batch, label, _look(i), metric)
         axes.set(xlabel="examples" if over_examples else "steps", ylabel=_axis_label(metric))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -74,7 +81,8 @@ def results_over(folders: Folders, field: str, metric: str) -> Figure:
     """The last value of a metric over a field, learning rates say, with the spread over seeds.
 
     Each run is a point; lines are medians over seeds, one for each choice of the other fields. The
-    axis is logarithmic where the values span a decade.
+    axis is logarithmic where the values span a decade. Runs that have not reached their end are
+    left out, and the title says how many.
 
     Args:
       folders: see `training_curves`.
@@ -82,9 +90,13 @@ def results_over(folders: Folders, field: str, metric: str) -> Figure:
       metric: such as "test/top1".
 
     Raises:
-        UserError: a folder holds no run, or a run has no such metric or no such number.
+        UserError: a folder holds no run, a run has no such metric or no such number, or none has
+          reached its end.
     """
-    runs = _open(folders, metric)
+    found = _open(folders, metric)
+    runs = [run for run in found if run.has_ended]
+    if not runs:
+        raise UserError(f"{found[0].folder}: this run has not reached its end, and no other has.")
     for run in runs:
         if field not in run.fields:
             raise UserError(
@@ -100,14 +112,22 @@ def results_over(folders: Folders, field: str, metric: str) -> Figure:
         figure = new_figure(HEIGHT)
         axes = figure.subplots()
         for i, (label, group) in enumerate(_by_experiment(runs, besides=(field,)).items()):
-            _points_and_median(axes, group, field, metric, label, LINES[i % len(LINES)])
+            _points_and_median(axes, group, field, metric, label, _look(i))
         values = [run.fields[field] for run in runs]
         if min(values) > 0 and max(values) >= DECADE * min(values):
             axes.set_xscale("log")
         axes.set(xlabel=field, ylabel=_axis_label(metric))
+        if len(runs) < len(found):
+            left_out = f"without {len(found) - len(runs)} of {len(found)} runs"
+            axes.set_title(f"{left_out}, which have not reached their end", fontsize="medium")
         axes.grid(alpha=0.3)
         _add_legend(figure, axes)
     return figure
+
+
+def _look(line: int) -> dict[str, Any]:
+    """Colour and style of a line, by its number."""
+    return {"color": LINES[line % len(LINES)], "ls": LINE_STYLES[line % len(LINE_STYLES)]}
 
 
 def _add_legend(figure: Figure, axes: Axes) -> None:
@@ -137,6 +157,8 @@ def _open(folders: Folders, metric: str) -> list[Curves]:
                 f"{run.folder}: {metric!r} was not measured there; it has "
                 f"{', '.join(sorted(there))}."
             )
+        if not run.values(metric):
+            raise UserError(f"{run.folder}: {metric!r} was never a finite number; leave it out.")
     return runs
 
 
@@ -157,7 +179,8 @@ def _run(folder: Path) -> Curves:
         for name, value in flatten(read_config(folder)).items()
         if not name.startswith((*NOT_OF_THE_RUN, *PLACES))
     }
-    return Curves(folder, fields, read_metrics(RunFiles.of(folder).metrics))
+    files = RunFiles.of(folder)
+    return Curves(folder, fields, read_metrics(files.metrics), files.results.exists())
 
 
 def _by_experiment(runs: Sequence[Curves], besides: Sequence[str] = ()) -> dict[str, list[Curves]]:
@@ -169,11 +192,23 @@ def _by_experiment(runs: Sequence[Curves], besides: Sequence[str] = ()) -> dict[
     told = [n for n in sorted(names) if len({json.dumps(run.fields.get(n)) for run in runs}) > 1]
     groups: dict[str, list[Curves]] = {}
     for run in runs:
-        label = ", ".join(f"{name.split('.')[-1]} {run.fields.get(name)}" for name in told)
+        label = ", ".join(f"{_short(name, told)} {_text(run.fields.get(name))}" for name in told)
         groups.setdefault(label, []).append(run)
     if len(told) > MOST_FIELDS:
         groups = {str(group[0].folder): group for group in groups.values()}
+    if SEED in besides:
+        return {label or "median": group for label, group in groups.items()}
     return {_legend(label, group): group for label, group in groups.items()}
+
+
+def _short(name: str, names: Sequence[str]) -> str:
+    """The last word of a field's name, or all where others end with the same."""
+    last = name.split(".")[-1]
+    return last if [other.split(".")[-1] for other in names].count(last) == 1 else name
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _legend(told: str, runs: Sequence[Curves]) -> str:
@@ -194,7 +229,10 @@ def _median_and_band(
     look: Mapping[str, Any],
     metric: str,
 ) -> None:
-    steps = sorted({step for curve in curves for step in curve})
+    end = min(max(curve) for curve in curves)
+    if end < max(max(curve) for curve in curves):
+        label += f", to step {end:,}"
+    steps = sorted({step for curve in curves for step in curve if step <= end})
     at_steps = [[_scaled(metric, curve[s]) for curve in curves if s in curve] for s in steps]
     x = [step * batch for step in steps]
     medians = [statistics.median(values) for values in at_steps]
@@ -205,16 +243,22 @@ def _median_and_band(
 
 
 def _points_and_median(
-    axes: Axes, runs: Sequence[Curves], field: str, metric: str, label: str, color: str
+    axes: Axes,
+    runs: Sequence[Curves],
+    field: str,
+    metric: str,
+    label: str,
+    look: Mapping[str, Any],
 ) -> None:
     results: dict[float, list[float]] = {}
     for run in runs:
         last = list(run.values(metric).values())[-1]
         results.setdefault(run.fields[field], []).append(_scaled(metric, last))
     points = [(value, score) for value, scores in results.items() for score in scores]
-    axes.plot(*zip(*points, strict=True), "o", color=color, alpha=0.5, mec="none")
+    axes.plot(*zip(*points, strict=True), "o", color=look["color"], alpha=0.5, mec="none")
     values = sorted(results)
-    axes.plot(values, [statistics.median(results[v]) for v in values], color=color, label=label)
+    medians = [statistics.median(results[value]) for value in values]
+    axes.plot(values, medians, label=label, marker="_" if len(values) == 1 else "", ms=12, **look)
 
 
 def _is_share(metric: str) -> bool:

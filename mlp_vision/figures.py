@@ -24,6 +24,7 @@ from mlp_vision.weights import Weights, open_weights
 
 COLUMNS = 16  # Images a row, an even number so that pairs stay together.
 TOKEN_UNITS = "MixerBlock_{}/token_mixing/Dense_0/kernel"  # [S, U]
+TOKEN_MIXING, SPATIAL_GATING = "token-mixing MLPs", "spatial gating units"
 SPATIAL_MATRIX = "GmlpBlock_{}/gating/spatial/kernel"  # [S, S], or [2 S - 1] of a Toeplitz matrix.
 TITLE_INCHES = 0.3
 
@@ -51,9 +52,9 @@ def token_units(
     _check_number("units", units)
     weights = _open(source, mirror)
     if blocks is None:
-        blocks = range(min(3, weights.spec.num_blocks))
+        blocks = range(min(3, _num_blocks(weights, TOKEN_MIXING)))
     images = []
-    for kernel in _of_blocks(weights, TOKEN_UNITS, blocks, "token-mixing MLPs"):
+    for kernel in _of_blocks(weights, TOKEN_UNITS, blocks, TOKEN_MIXING):
         grid = math.isqrt(kernel.shape[0])
         block_units = kernel.T.reshape(-1, grid, grid)  # [U, G, G]
         images.append(block_units[in_pairs(block_units)[:units]])
@@ -105,10 +106,10 @@ def spatial_rows(
     _check_number("rows", rows)
     weights = _open(source, mirror)
     if blocks is None:
-        last = weights.spec.num_blocks - 1
+        last = _num_blocks(weights, SPATIAL_GATING) - 1
         blocks = sorted({round(last * i / 5) for i in range(6)})
     lines = []
-    for kernel in _of_blocks(weights, SPATIAL_MATRIX, blocks, "spatial gating units"):
+    for kernel in _of_blocks(weights, SPATIAL_MATRIX, blocks, SPATIAL_GATING):
         matrix = np.asarray(toeplitz_matrix(kernel)) if kernel.ndim == 1 else kernel
         tokens, grid = len(matrix), math.isqrt(len(matrix))
         if grid * grid != tokens:
@@ -127,13 +128,20 @@ def _open(source: str | Path, mirror: str | None) -> Weights:
     return open_weights(locate_weights(str(source), mirror))
 
 
+def _num_blocks(weights: Weights, part: str) -> int:
+    """Of a model that is a stack of them; others, such as ResNets, have no such part."""
+    if "num_blocks" not in weights.spec.sizes:
+        raise UserError(f"{weights.path}: {weights.spec.TITLE} has no {part}.")
+    return weights.spec.num_blocks
+
+
 def _of_blocks(weights: Weights, name: str, blocks: Sequence[int], part: str) -> list[np.ndarray]:
     """The arrays called `name` of some blocks.
 
     Raises:
         UserError: there are no such blocks, or no such arrays in them.
     """
-    check_blocks(weights.path, blocks, weights.spec.num_blocks)
+    check_blocks(weights.path, blocks, _num_blocks(weights, part))
     arrays = weights.read()
     if name.format(0) not in arrays:
         raise UserError(f"{weights.path}: {weights.spec.TITLE} has no {part}.")

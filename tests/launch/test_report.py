@@ -32,7 +32,8 @@ def made(trained_run, tmp_path_factory):
     (runs / "bad").mkdir()
     (runs / "bad" / "config.json").write_text("{")
     line = {"benchmark": "start_up", "figures": {"seconds": 1.5}, "sizes": {}}
-    (folder / "lines.jsonl").write_text(json.dumps(line) + "\n{broken\n")
+    lines = [json.dumps(line), "{broken", json.dumps(line | {"sizes": 3})]
+    (folder / "lines.jsonl").write_text("\n".join(lines) + "\n")
     done = report(folder, "--benchmarks=lines.jsonl", "--output=report.md")
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, (folder / "report.md").read_text()
@@ -50,6 +51,7 @@ def test_published_tables_and_costs_are_told_and_cells_stay_blank(made):
 def test_what_is_damaged_is_named_and_benchmarks_are_told(made):
     _, stdout, text = made
     assert "Note: bad is left out" in stdout and "line 2, is left out" in stdout
+    assert "line 3, is left out" in stdout
     assert "start\\_up | seconds 1.5" in text
 
 

@@ -26,13 +26,14 @@ def runs(tmp_path):
             {"step": 10, "test/top1": end},
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+        (folder / "results.json").write_text(json.dumps({"test/top1": end}))
     return tmp_path / "sweep"
 
 
 def test_seeds_are_one_line_with_their_median_and_a_band_over_them(runs):
     (axes,) = training_curves([runs], "test/top1").axes
     lines = {line.get_label(): line for line in axes.lines}
-    assert list(lines) == ["peak_learning_rate 0.1", "peak_learning_rate 1.0 (3 seeds)"]
+    assert list(lines) == ["peak_learning_rate 0.1", "peak_learning_rate 1 (3 seeds)"]
     one, three = lines.values()
     assert np.allclose(one.get_data(), ([0, 10], [10, 50]))
     assert np.allclose(three.get_data(), ([0, 10], [10, 70]))
@@ -59,6 +60,63 @@ def test_results_over_a_field_are_points_and_a_line_of_medians(runs):
     assert np.allclose(medians.get_data(), ([0.1, 1], [50, 70]))
     assert medians.get_label() == "median of 3 seeds"
     assert axes.get_xscale() == "log"
+
+
+def test_a_run_that_has_not_reached_its_end_is_no_result(runs):
+    (runs / "1.0,1" / "results.json").unlink()
+    (axes,) = results_over([runs], "schedule.peak_learning_rate", "test/top1").axes
+    points, _ = axes.lines
+    assert np.allclose(sorted(points.get_ydata()), [50, 60, 70])
+    assert axes.get_title() == "without 1 of 4 runs, which have not reached their end"
+    for folder in runs.iterdir():
+        (folder / "results.json").unlink(missing_ok=True)
+    with pytest.raises(UserError, match="has not reached its end, and no other has"):
+        results_over([runs], "schedule.peak_learning_rate", "test/top1")
+
+
+def test_a_line_over_seeds_ends_where_the_first_of_them_does_and_says_so(runs):
+    with (runs / "1.0,1" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 15, "test/top1": 0.99}\n')
+    (axes,) = training_curves([runs], "test/top1").axes
+    _, three = axes.lines
+    assert np.allclose(three.get_data(), ([0, 10], [10, 70]))
+    assert three.get_label() == "peak_learning_rate 1 (3 seeds), to step 10"
+
+
+def test_a_single_value_of_a_field_has_a_mark_for_its_median_and_seeds_may_be_the_axis(runs):
+    (axes,) = results_over(sorted(runs.glob("1.0,*")), "train.global_batch_size", "test/top1").axes
+    assert axes.lines[1].get_marker() == "_" and axes.lines[1].get_label() == "median of 3 seeds"
+    (axes,) = results_over(sorted(runs.glob("1.0,*")), "seed", "test/top1").axes
+    assert axes.lines[1].get_label() == "median"
+    assert np.allclose(axes.lines[1].get_data(), ([0, 1, 2], [60, 90, 70]))
+
+
+@pytest.mark.parametrize(
+    "value", ["null", '"abc"', "[1, 2]", "true", "NaN", "Infinity", "9" * 400], ids=lambda v: v[:9]
+)
+def test_values_that_are_no_finite_numbers_are_passed_over(runs, value):
+    metrics = runs / "0.1,0" / "metrics.jsonl"
+    for line in (
+        f'{{"step": 20, "test/top1": {value}}}\n',
+        f'{{"step": {value}, "test/top1": 1}}\n',
+    ):
+        with metrics.open("a") as file:
+            file.write(line)
+    (axes,) = training_curves([runs / "0.1,0"], "test/top1").axes
+    assert np.allclose(axes.lines[0].get_data(), ([0, 10], [10, 50]))
+    metrics.write_text(f'{{"step": 20, "test/top1": {value}, "train/loss": 1.0}}\n')
+    with pytest.raises(UserError, match="was (not measured there|never a finite number)"):
+        training_curves([runs / "0.1,0"], "test/top1")
+
+
+def test_fields_whose_names_end_alike_are_told_by_their_whole_names(runs):
+    for i, folder in enumerate(sorted(runs.iterdir())[:2]):
+        config = json.loads((folder / "config.json").read_text())
+        config["optimizer"]["name"] = config["schedule"]["name"] = f"n{i}"
+        (folder / "config.json").write_text(json.dumps(config))
+    (axes,) = training_curves(sorted(runs.iterdir())[:2], "test/top1").axes
+    label = axes.lines[0].get_label()
+    assert label == "optimizer.name n0, schedule.name n0, peak_learning_rate 0.1"
 
 
 MISTAKES = {

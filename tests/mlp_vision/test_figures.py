@@ -9,6 +9,7 @@ from mlp_core.weight_files import write_weight_file
 from mlp_vision import figures
 from tests.conftest import ROOT
 from tests.mlp_vision.made_weights import TINY_GMLP, made_arrays, tiny_arrays, write_tiny
+from tests.mlp_vision.published_baselines import bit_arrays
 
 TIMM_MIXER = ROOT / "tests" / "data" / "mixer_timm.safetensors"
 
@@ -85,6 +86,13 @@ MISTAKES = {
     "a Mixer no matrices": ("mixer.npz", figures.spatial_rows, {}, "has no spatial gating units"),
     "nor more blocks": ("mixer.npz", figures.token_units, {"blocks": [5]}, "no block 5; .* 0 to 1"),
     "nor none": ("mixer.npz", figures.token_units, {"blocks": []}, "no block is named"),
+    "a ResNet neither": ("resnet.npz", figures.token_units, {}, "has no token-mixing MLPs"),
+    "of any of its blocks": (
+        "resnet.npz",
+        figures.spatial_rows,
+        {"blocks": [0]},
+        "has no spatial gating units",
+    ),
     "no units": ("mixer.npz", figures.token_units, {"units": 0}, "units=0: name a number from 1"),
     "no filters": ("mixer.npz", figures.stem_filters, {"units": -1}, "units=-1: name a number"),
     "no rows": ("gmlp.npz", figures.spatial_rows, {"rows": 0}, "rows=0: name a number from 1 on"),
@@ -95,6 +103,7 @@ MISTAKES = {
 def test_what_is_not_there_is_told(tmp_path, file, draw, arguments, message):
     write_tiny(tmp_path / "mixer.npz")
     write_weight_file(tmp_path / "gmlp.npz", made_arrays("gmlp", 10, 32, **TINY_GMLP))
+    write_weight_file(tmp_path / "resnet.npz", bit_arrays())
     with pytest.raises(UserError, match=message):
         draw(tmp_path / file, **arguments)
 

@@ -251,5 +251,11 @@ def test_data_that_these_labels_are_not_for_are_refused(real_json, tfds_director
         labels.beside(mixed, dataset, "validation+train").gather(np.arange(80))
 
 
-def test_a_run_may_take_up_or_leave_these_labels_when_it_goes_on(trained, tfds_directory):
-    assert experiment.train(small_run(tfds_directory), trained[0])
+def test_a_finished_run_leaves_or_gains_accuracy_by_these_labels_when_started_again(
+    trained, tfds_directory, real_json
+):
+    workdir, results = trained
+    without = experiment.train(small_run(tfds_directory), workdir)
+    assert "test/top1_real" not in without and without.items() < results.items()
+    assert experiment.train(small_run(tfds_directory, real_json), workdir) == results
+    assert json.loads((workdir / "results.json").read_text()) == results

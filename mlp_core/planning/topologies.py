@@ -14,6 +14,7 @@ from mlp_core.errors import UserError
 from mlp_core.planning.chips import CHIPS, Chip
 
 HERE = ("cpu", "gpu")
+FLAT = ("v2", "v3", "v5e", "v6e")  # A torus of two dimensions; that of others has three.
 LARGEST = 2**16  # Devices; more than any pod has.
 INSTALL = 'pip install -e ".[tpu]"'
 _FORM = re.compile(r"(\w+):(\d+(?:x\d+){1,2})")
@@ -42,8 +43,11 @@ def check_topology(name: str) -> None:
             "and its chips along each axis, such as v3:4x4, v5e:2x4 or v4:2x2x1; or cpu or gpu, "
             "for what is there."
         )
-    if math.prod(map(int, parsed.group(2).split("x"))) not in range(1, LARGEST):
+    generation, axes = parsed.group(1), [int(length) for length in parsed.group(2).split("x")]
+    if math.prod(axes) not in range(1, LARGEST):
         raise UserError(f"--topology={name}: a topology has 1 to {LARGEST:,} chips.")
+    if generation in FLAT and len(axes) > 2 and axes[2] > 1:
+        raise UserError(f"--topology={name}: chips of {generation} lie along two axes, as in 4x4.")
     if importlib.util.find_spec("libtpu") is None:
         raise UserError(
             f"--topology={name}: the compiler for TPUs, libtpu, is not installed; {INSTALL} brings "

@@ -52,9 +52,16 @@ def test_an_unknown_topology_is_answered_with_those_there_are(name):
         check_topology(name)
 
 
-@pytest.mark.parametrize("name", ["v3:0x4", "v3:4096x4096"])
-def test_a_topology_has_a_sensible_number_of_chips(name):
-    with pytest.raises(UserError, match="1 to 65,536 chips"):
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("v3:0x4", "1 to 65,536 chips"),
+        ("v3:4096x4096", "1 to 65,536 chips"),
+        ("v5e:2x2x2", "chips of v5e lie along two axes"),
+    ],
+)
+def test_a_topology_has_a_sensible_number_of_chips_and_axes(name, told):
+    with pytest.raises(UserError, match=told):
         check_topology(name)
 
 

@@ -2,9 +2,10 @@
 
 Name size and data behind the colon, as for configs/resnet_fine_tuning.py: 152x2,pets.
 Recipe: Big Transfer (arXiv:1912.11370, section 3.3) as released in google-research/big_transfer,
-from which are the warm-up and when the rate falls. SGD at 0.003, to a tenth at 30, 60 and 90 % of
-the steps, or on the small sets at 40, 60 and 80 %; mixup on the others; pictures squashed to 512
-pixels and cropped to 480, those of CIFAR to 160 and 128; all training pictures, evaluated whole.
+from which are the warm-up, when the rate falls and the pixels, the same for all sizes. SGD at
+0.003, to a tenth at 30, 60 and 90 % of the steps, or on the small sets at 40, 60 and 80 %; mixup on
+the others; pictures squashed to 512 pixels and cropped to 480, those of CIFAR to 160 and 128; all
+training pictures, evaluated whole.
 Expected: R152x4 85.39 % on ImageNet, and 94.04 % as the mean of the five (MLP-Mixer,
 arXiv:2105.01601, table 2). Not run by this project.
 Cost: R50x1 on CIFAR 1.3 GMAC forward, ten thousand steps of 512 pictures: 41 PFLOP; on ImageNet 19
@@ -32,6 +33,7 @@ def get_config(arg: str = ""):
     config.data.train_split = config.sweep.train_split
     config.data.eval_splits = ConfigDict({"test": config.data.eval_splits.test})
     config.evaluation.best_metric = "test/top1"
+    config.checkpoint.keep_best = 0  # The last one counts: nothing is chosen by test results.
     config.data.eval_preset = "squash"
     config.augment.crop = "squash"
     config.data.image_size, config.augment.crop_from = (

@@ -74,15 +74,17 @@ def run_command(
 
 @contextmanager
 def _files_told() -> Iterator[None]:
-    """Raises a sentence for a file that cannot be had, wherever none has been found for it."""
+    """One sentence for a file that cannot be read or written, where nothing nearer has told it.
+
+    Raises:
+        UserError: such a file.
+    """
     try:
         yield
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        if error.filename is None:
+        if not isinstance(error.filename, str) or error.strerror is None:
             raise
-        raise UserError(f"{error.filename}: {error.strerror}.") from error
+        raise UserError(f"{error.filename}: {error.strerror}; --debug tells where.") from error
 
 
 def require(*holders: flags.FlagHolder) -> None:

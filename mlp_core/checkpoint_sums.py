@@ -41,8 +41,8 @@ def array_sum(arrays: Iterable[np.ndarray]) -> int:
     return sum(int(_words_on_host(array).sum(dtype=np.uint32)) for array in arrays) % (1 << 32)
 
 
-# One program of all arrays: hosts wait for each other in it once, and programs that are queued one
-# behind the other, each with a collective, can wait for each other for ever on CPUs.
+# One program of all arrays, a second or two of compilation: all hosts run its collectives in one
+# order. Those of programs queued one behind the other can wait for each other for ever on CPUs.
 @jax.jit
 def _totals(parts: Mapping[str, Sequence[jax.Array]]) -> dict[str, jax.Array]:
     return {

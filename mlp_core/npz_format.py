@@ -7,7 +7,6 @@ format do not look; as zip has no checksum of its comment, they hold one of them
 """
 
 import json
-import os
 import struct
 import zipfile
 import zlib
@@ -140,15 +139,16 @@ def _check_members(archive: zipfile.ZipFile, file_size: int) -> None:
 
 
 def _check_comment(path: Path, comment: bytes) -> None:
-    """Refuses an archive that does not end where its comment should; Python's zipfile does not.
+    """Refuses an archive that ends within its comment; Python's zipfile does not.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does.
     """
     with path.open("rb") as file:
-        file.seek(-END_RECORD.size - len(comment), os.SEEK_END)
-        magic, length = END_RECORD.unpack(file.read(END_RECORD.size))
-    if magic != END_MAGIC or length != len(comment):
+        file.seek(max(path.stat().st_size - END_RECORD.size - MOST_COMMENT_BYTES, 0))
+        end = file.read()
+    _, length = END_RECORD.unpack_from(end, end.rindex(END_MAGIC))
+    if length > len(comment):
         raise ValueError("it ends within its metadata")
 
 
@@ -158,11 +158,12 @@ def _metadata(comment: bytes) -> dict[str, str]:
     Raises:
         ValueError: it has changed since.
     """
-    if not comment.startswith(b"{") and CHECKSUM.encode() not in comment:
+    # Each byte may be damaged, the first ones, too.
+    if not comment.startswith(b'{"') and f'"{CHECKSUM}": "'.encode() not in comment:
         return {}
     metadata = parse_json(comment)
     if not isinstance(metadata, dict):
-        raise ValueError("its metadata are no names with values")
+        raise ValueError("its metadata are no JSON object")
     checksum = metadata.pop(CHECKSUM, None)  # Files of earlier versions have none.
     if checksum not in (None, _checksum(metadata)):
         raise ValueError("its metadata differ from their checksum")

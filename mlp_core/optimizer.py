@@ -18,7 +18,7 @@ def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -
     """Learning rate by step: linear warm-up from zero, then the decay over what remains.
 
     As in the published code, the rate of step 0 is zero when there is a warm-up. By "steps" it
-    falls to a tenth at each of the shares `decay_at` of the whole run.
+    falls to a tenth after each of the shares `decay_at` of the whole run.
 
     Raises:
         UserError: the warm-up is longer than the run, or the shares are not those of "steps".
@@ -28,10 +28,15 @@ def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -
             f"config.schedule.warmup: {warmup_steps} steps of warm-up do not fit into a run of "
             f"{total_steps} steps; shorten it or lengthen config.train.duration."
         )
-    if bool(config.decay_at) != (config.name == "steps"):
+    if config.name == "steps" and not config.decay_at:
         raise UserError(
-            f"config.schedule.decay_at: {config.decay_at} does not go with config.schedule.name="
-            f"{config.name}; steps alone has shares of the run, such as (0.3, 0.6, 0.9)."
+            "config.schedule.decay_at: config.schedule.name=steps needs shares of the run, such as "
+            "(0.3, 0.6, 0.9)."
+        )
+    if config.name != "steps" and config.decay_at:
+        raise UserError(
+            f"config.schedule.decay_at: config.schedule.name={config.name} has no use for "
+            f"{config.decay_at}; set it to ()."
         )
     peak, final = config.peak_learning_rate, config.final_learning_rate
     decay_steps = max(total_steps - warmup_steps, 1)
@@ -51,9 +56,9 @@ def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -
 def _in_steps(
     peak: float, decay_at: Sequence[float], total_steps: int, warmup_steps: int
 ) -> optax.Schedule:
-    """A tenth at each of the shares of the run; steps are those since the warm-up."""
+    """A tenth after each of the shares of the run; steps are those since the warm-up."""
     falls = np.array([round(share * total_steps) for share in decay_at])
-    return lambda step: peak * 0.1 ** (step + warmup_steps >= falls).sum()
+    return lambda step: peak * 0.1 ** (step + warmup_steps > falls).sum()
 
 
 def make_optimizer(

@@ -5,7 +5,7 @@ be compiled ahead of time.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,12 +13,12 @@ from jax.sharding import Mesh
 
 from mlp_core.compiler_options import compiler_options
 from mlp_core.config import RunConfig
-from mlp_core.mesh import make_mesh, replicated
-from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
+from mlp_core.mesh import replicated
+from mlp_core.optimizer import make_optimizer, make_schedule
+from mlp_core.parameter_checks import check_parameters
 from mlp_core.parameters import flatten
 from mlp_core.plan import Plan
-from mlp_core.rate_factors import check_rate_factors
-from mlp_core.sharding import ParameterPlacement, state_shardings
+from mlp_core.sharding import state_shardings
 from mlp_core.task import Task
 from mlp_core.train_step import TrainState, make_train_step
 
@@ -41,7 +41,7 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
     The state is never whole on one device first and moved after.
 
     Raises:
-        UserError: the warm-up does not fit the run, or as `check_parameters`.
+        UserError: the schedule does not fit the run, or as `check_parameters`.
     """
     schedule = make_schedule(config.schedule, plan.total, plan.warmup)
     optimizer = make_optimizer(config.optimizer, schedule)
@@ -53,8 +53,7 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
         return create(task.init_params(rng))
 
     abstract = jax.eval_shape(create_random, jax.random.key(config.seed))
-    check_parameters(config, flatten(abstract.params), task.tensor_parallel, mesh)
-    placement = ParameterPlacement(config.sharding, task.tensor_parallel, mesh)
+    placement = check_parameters(config, flatten(abstract.params), task.tensor_parallel, mesh)
     shardings = state_shardings(abstract, abstract.params, placement)
     whole, options = replicated(mesh), compiler_options(mesh)
     train_step = make_train_step(
@@ -83,26 +82,3 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
         ),
         eval_step=jax.jit(task.evaluate, out_shardings=whole, compiler_options=options),
     )
-
-
-def check_parameters(
-    settings: RunConfig,
-    params: Mapping[str, Any],
-    tensor_parallel: Sequence[str],
-    mesh: Mesh | None = None,
-) -> None:
-    """Refuses patterns that match no parameter, and a sharding that does not fit.
-
-    Args:
-      settings: the experiment.
-      params: what has the parameters' shapes, by name.
-      tensor_parallel: see `Task`.
-      mesh: of other devices than those there are.
-
-    Raises:
-        UserError: names the field.
-    """
-    check_weight_decay(settings.optimizer, params)
-    check_rate_factors(settings.optimizer, params)
-    mesh = mesh or make_mesh(settings.sharding.model_parallel)
-    ParameterPlacement(settings.sharding, tensor_parallel, mesh).check(params)

@@ -11,14 +11,15 @@ from mlp_core.config import RunConfig
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
+from mlp_core.parameter_checks import check_parameters
 from mlp_core.parameters import count
 from mlp_core.plan import Plan
-from mlp_core.programs import check_parameters
 from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
     locked,
     note_environment,
+    read_finished_results,
     save_config,
     save_results,
     write_on_first_host,
@@ -59,7 +60,8 @@ def run_task(
         for name, text in files.items():
             write_on_first_host(workdir / name, text)
         results = train_loop.train(task, settings, workdir, profile)
-        save_results(workdir, results)
+        # A finished run that is evaluated once more, by less, keeps what was measured before.
+        save_results(workdir, (read_finished_results(workdir) or {}) | results)
     places = RunFiles.of(workdir)
     say(
         f"\nDone: {in_words(results)}\n"

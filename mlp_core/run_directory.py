@@ -139,7 +139,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """Keeps other runs on this machine out of `workdir`; a killed process holds no lock.
 
     Raises:
-        UserError: another run is at work there.
+        UserError: another run is at work there, or the lock cannot be written.
     """
     if jax.process_index() != 0:  # The first host locks for all.
         yield

@@ -4,7 +4,7 @@ import json
 import math
 import statistics
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,12 @@ from mlp_core.errors import UserError
 from mlp_core.figure_files import LINE_STYLES, LINES, new_figure, styled
 from mlp_core.metric_writer import read_metrics
 from mlp_core.parameters import flatten
-from mlp_core.run_directory import NOT_OF_THE_RUN, RunFiles, read_config
+from mlp_core.run_directory import (
+    NOT_OF_THE_RUN,
+    RunFiles,
+    read_config,
+    read_finished_results,
+)
 from mlp_core.scores import PLAIN
 from mlp_core.sweep import FINAL
 
@@ -37,7 +42,7 @@ class Curves:
     folder: Path
     fields: Mapping[str, Any]
     records: Sequence[Mapping[str, float]]
-    has_ended: bool  # Having done all of its steps.
+    results: Mapping[str, float] | None  # None: it has not reached its end.
 
     def values(self, metric: str) -> dict[int, float]:
         """A metric by step, where it was a finite number."""
@@ -46,6 +51,12 @@ class Curves:
             for record in self.records
             if math.isfinite(record.get(metric, math.nan))
         }
+
+    def at_end(self, metric: str) -> float:
+        """Its result, or the last value where a metric is measured in training only; NaN: none."""
+        values = list(self.values(metric).values())
+        result = (self.results or {}).get(metric, values[-1] if values else math.nan)
+        return result if isinstance(result, int | float) else math.nan
 
 
 def training_curves(folders: Folders, metric: str, over_examples: bool = False) -> Figure:
@@ -62,7 +73,13 @@ def training_curves(folders: Folders, metric: str, over_examples: bool = False) 
     Raises:
         UserError: a folder holds no run, or a run has no such metric.
     """
-    groups = _by_experiment(_open(folders, metric))
+    runs = _open(folders, metric)
+    for run in runs:
+        if not run.values(metric):
+            raise UserError(
+                f"{run.folder}: {metric!r} was never a finite number in training; leave it out."
+            )
+    groups = _by_experiment(runs)
     with styled():
         figure = new_figure(HEIGHT)
         axes = figure.subplots()
@@ -94,7 +111,7 @@ def results_over(folders: Folders, field: str, metric: str) -> Figure:
           reached its end.
     """
     found = _open(folders, metric)
-    runs = [run for run in found if run.has_ended]
+    runs = [run for run in found if run.results is not None]
     if not runs:
         raise UserError(f"{found[0].folder}: this run has not reached its end, and no other has.")
     for run in runs:
@@ -108,6 +125,8 @@ def results_over(folders: Folders, field: str, metric: str) -> Figure:
                 f"{run.folder}: config.{field} is no number there; name a field that is, such as "
                 "schedule.peak_learning_rate."
             )
+        if not math.isfinite(run.at_end(metric)):
+            raise UserError(f"{run.folder}: {metric!r} is no finite number there; leave it out.")
     with styled():
         figure = new_figure(HEIGHT)
         axes = figure.subplots()
@@ -149,7 +168,8 @@ def _open(folders: Folders, metric: str) -> list[Curves]:
     if not runs:
         raise UserError("name the folder of a run, or of a sweep.")
     for run in runs:
-        there = {name for record in run.records for name in record} - {"step"}
+        told = [*run.records, run.results or {}]
+        there = {name for record in told for name in record} - {"step"}
         if not there:
             raise UserError(f"{run.folder}: nothing was measured there yet; leave it out.")
         if metric not in there:
@@ -157,8 +177,6 @@ def _open(folders: Folders, metric: str) -> list[Curves]:
                 f"{run.folder}: {metric!r} was not measured there; it has "
                 f"{', '.join(sorted(there))}."
             )
-        if not run.values(metric):
-            raise UserError(f"{run.folder}: {metric!r} was never a finite number; leave it out.")
     return runs
 
 
@@ -180,7 +198,7 @@ def _run(folder: Path) -> Curves:
         if not name.startswith((*NOT_OF_THE_RUN, *PLACES))
     }
     files = RunFiles.of(folder)
-    return Curves(folder, fields, read_metrics(files.metrics), files.results.exists())
+    return Curves(folder, fields, read_metrics(files.metrics), read_finished_results(folder))
 
 
 def _by_experiment(runs: Sequence[Curves], besides: Sequence[str] = ()) -> dict[str, list[Curves]]:
@@ -190,15 +208,23 @@ def _by_experiment(runs: Sequence[Curves], besides: Sequence[str] = ()) -> dict[
     """
     names = {name for run in runs for name in run.fields} - {SEED, *besides}
     told = [n for n in sorted(names) if len({json.dumps(run.fields.get(n)) for run in runs}) > 1]
-    groups: dict[str, list[Curves]] = {}
+    groups: dict[tuple[str, ...], list[Curves]] = {}
     for run in runs:
-        label = ", ".join(f"{_short(name, told)} {_text(run.fields.get(name))}" for name in told)
-        groups.setdefault(label, []).append(run)
+        groups.setdefault(tuple(json.dumps(run.fields.get(n)) for n in told), []).append(run)
+    labels = [_label(group[0], told, _text) for group in groups.values()]
+    if len(set(labels)) < len(labels):
+        labels = [_label(group[0], told, str) for group in groups.values()]
     if len(told) > MOST_FIELDS:
-        groups = {str(group[0].folder): group for group in groups.values()}
+        labels = [str(group[0].folder) for group in groups.values()]
     if SEED in besides:
-        return {label or "median": group for label, group in groups.items()}
-    return {_legend(label, group): group for label, group in groups.items()}
+        legends = [label or "median" for label in labels]
+    else:
+        legends = [_legend(label, g) for label, g in zip(labels, groups.values(), strict=True)]
+    return dict(zip(legends, groups.values(), strict=True))
+
+
+def _label(run: Curves, names: Sequence[str], text_of: Callable[[Any], str]) -> str:
+    return ", ".join(f"{_short(name, names)} {text_of(run.fields.get(name))}" for name in names)
 
 
 def _short(name: str, names: Sequence[str]) -> str:
@@ -231,7 +257,7 @@ def _median_and_band(
 ) -> None:
     end = min(max(curve) for curve in curves)
     if end < max(max(curve) for curve in curves):
-        label += f", to step {end:,}"
+        label += f", to {end * batch:,}"
     steps = sorted({step for curve in curves for step in curve if step <= end})
     at_steps = [[_scaled(metric, curve[s]) for curve in curves if s in curve] for s in steps]
     x = [step * batch for step in steps]
@@ -252,8 +278,7 @@ def _points_and_median(
 ) -> None:
     results: dict[float, list[float]] = {}
     for run in runs:
-        last = list(run.values(metric).values())[-1]
-        results.setdefault(run.fields[field], []).append(_scaled(metric, last))
+        results.setdefault(run.fields[field], []).append(_scaled(metric, run.at_end(metric)))
     points = [(value, score) for value, scores in results.items() for score in scores]
     axes.plot(*zip(*points, strict=True), "o", color=look["color"], alpha=0.5, mec="none")
     values = sorted(results)

@@ -82,7 +82,10 @@ def write_weight_file(
 def _format_of(path: Path) -> ModuleType:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UserError(f"{path}: this is no file of weights, but a folder, pipe or device.")
+            raise UserError(
+                f"{path}: this is a folder, pipe or device; name a file that ends in "
+                f"{' or '.join(SUFFIXES)}."
+            )
         with path.open("rb") as file:
             start = file.read(512)
     except FileNotFoundError as error:

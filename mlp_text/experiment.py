@@ -12,9 +12,9 @@ from mlp_core.config import RateFactor, parse_config
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import make_schedule
+from mlp_core.parameter_checks import check_parameters
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.programs import check_parameters
 from mlp_core.run import check_evaluation, run_task, tell_dry_run
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.scores import in_words

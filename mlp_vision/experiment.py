@@ -14,9 +14,9 @@ from mlp_core.console import say
 from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import make_schedule
+from mlp_core.parameter_checks import check_parameters
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
-from mlp_core.programs import check_parameters
 from mlp_core.run import check_evaluation, run_task, tell_dry_run
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.sharding import divisible_size
@@ -191,7 +191,7 @@ def check_before_fetching(
 
 
 def _check_crop(settings: ImageClassificationConfig) -> None:
-    """Refuses a padding that could leave nothing of a picture, and a crop of less than itself."""
+    """Refuses a padding that could leave nothing of a picture, and a crop of more than there is."""
     augment, size = settings.augment, settings.data.image_size
     padding = augment.crop_padding
     if augment.crop == "squash" and (augment.crop_from or 0) < size:

@@ -70,7 +70,7 @@ class TrainView:
         return framed
 
     def _cut_out(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """N x N pixels, anywhere in a view of more."""
+        """N x N pixels, anywhere in a larger view."""
         size = self.image_size
         top, left = rng.integers(0, len(view) - size + 1, 2)
         return view[top : top + size, left : left + size]

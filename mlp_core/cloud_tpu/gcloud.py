@@ -68,7 +68,7 @@ OTHER = Kind("", "")
 JSON_MESSAGE = r'"message":\s*("(?:[^"\\]|\\.)*")'  # Of errors that gcloud tells in JSON.
 # Lines of its own among those of a command on a worker.
 OF_GCLOUD = r"ERROR: \(gcloud|error: \(gcloud|WARNING: |#####|Using ssh batch|SSH: |Propagating SSH"
-LINES_OF_A_WORKER = 3
+MOST_LINES_OF_A_WORKER = 3  # In a sentence of ours.
 KINDS = (
     *(NO_CAPACITY, QUOTA, EXISTS, NO_ACCOUNT, NO_PROJECT, DENIED, MISSING, NO_KEY, LOST),
     *(NO_CONNECTION, PASSING, OTHER),
@@ -190,15 +190,23 @@ def _failure(command: tuple[str, ...], complaint: str, status: int) -> GcloudErr
         kind = NO_CONNECTION if status == NO_SSH else OTHER
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error:")]
-    told = (errors or lines or [f"exit status {status}."])[-1]
-    told = re.sub(r"^(ERROR|error): (\(gcloud[\w.-]*\) )?", "", told)
-    if told.startswith("{") and (message := re.search(JSON_MESSAGE, complaint)):
-        told = json.loads(message[1])
-    said = [line for line in lines if line != told and not re.match(OF_GCLOUD, line)]
+    last = (errors or lines or [f"exit status {status}."])[-1]
+    told = re.sub(r"^(ERROR|error): (\(gcloud[\w.-]*\) )?", "", last)
+    if told.startswith("{"):
+        told = _message_in_json(complaint) or told
     told = told if told.endswith(".") else f"{told}."
-    if "ssh" in command and kind is OTHER and said:
-        told = f"{told} Before that: {' / '.join(said[-LINES_OF_A_WORKER:])}"
+    of_worker = [line for line in lines if line != last and not re.match(OF_GCLOUD, line)]
+    if "ssh" in command and kind is OTHER and of_worker:
+        told = f"{told} Before that: {' / '.join(of_worker[-MOST_LINES_OF_A_WORKER:])}"
     return GcloudError(f"{_name(command)}: {told}", kind)
+
+
+def _message_in_json(complaint: str) -> str:
+    """What an error says that gcloud tells as JSON, in a line; nothing where it is none."""
+    found = re.findall(JSON_MESSAGE, complaint)
+    with suppress(ValueError):
+        return " ".join(json.loads(found[-1], strict=False).split()) if found else ""
+    return ""
 
 
 def _name(command: tuple[str, ...]) -> str:

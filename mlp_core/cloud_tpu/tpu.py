@@ -57,7 +57,8 @@ class Tpu:
             self._check_ours(node)
             self.may_be_there = True
             return node["state"]
-        if queued := self._described("queued-resources"):  # Whether or not `queued` is told again.
+        # An earlier command, with --queued, may have asked for it.
+        if queued := self._described("queued-resources"):
             self._check_ours(_node_of(queued))
             self.may_be_there = True
             state = queued["state"]["state"]

@@ -130,13 +130,20 @@ def departures(
     differences = recipe.differences(record.config, metric)
     if recipe.start is None or differences:
         return differences
-    start = open_recipe(recipe.start)
-    its_metric = start.config.evaluation.best_metric
-    for other in records:
-        is_named = Path(other.name).name == recipe.start
-        if is_named and other.results and not start.differences(other.config, its_metric):
-            return []
-    return [f"config.init.weights: no whole run of {recipe.start} is among the runs"]
+    weights, start = record.config["init"]["weights"], open_recipe(recipe.start)
+    its_metric, started_from = start.config.evaluation.best_metric, _record_at(weights, records)
+    if started_from is None or its_metric not in (started_from.results or {}):
+        return [f"config.init.weights: no finished run {weights} is among the runs"]
+    if departures(started_from, start, its_metric, records, open_recipe):
+        return [f"config.init.weights: {weights} is no whole run of {recipe.start}"]
+    return []
+
+
+def _record_at(folder: str, records: Sequence[RunRecord]) -> RunRecord | None:
+    """The run in a folder, which may be seen from elsewhere than the folder of all runs."""
+    parts = Path(folder).parts
+    there = [r for r in records if parts[-len(Path(r.name).parts) :] == Path(r.name).parts]
+    return max(there, key=lambda record: len(Path(record.name).parts), default=None)
 
 
 def other_runs(

@@ -18,6 +18,7 @@ from mlp_core.grid import at_point, parse_grid
 from mlp_core.parameters import flatten
 from mlp_core.run_directory import NOT_OF_THE_RUN, by_field, lines_of_differences
 
+WEIGHTS = "init/weights"
 RUNS = "runs"  # Where runs lie by default; each has the name of its config.
 FREE = (
     *NOT_OF_THE_RUN,
@@ -52,6 +53,8 @@ class Recipe:
         """
         there = _values(flatten(dict(config)), metric)
         here = _values(self._final, metric)
+        if self.start and Path(str(there.get(WEIGHTS))).name == self.start:
+            there[WEIGHTS] = here[WEIGHTS]  # Wherever that run lies.
         for name, values in self._swept.items():
             if name in here and there.get(name) in values:
                 here[name] = there[name]

@@ -130,8 +130,8 @@ def test_hyperrule_is_that_of_big_transfer(data, image_size, crop_from, mixup, s
     assert views == (image_size, crop_from, mixup)
     rate = make_schedule(settings.schedule, plan.total, plan.warmup)
     for i, step in enumerate(falls):
-        assert float(rate(step)) == pytest.approx(0.003 / 10 ** (i + 1))
-        assert float(rate(step - 1)) == pytest.approx(0.003 / 10**i)
+        assert float(rate(step)) == pytest.approx(0.003 / 10**i)
+        assert float(rate(step + 1)) == pytest.approx(0.003 / 10 ** (i + 1))
     assert list(settings.data.eval_splits) == ["test"]
 
 

@@ -40,7 +40,7 @@ def test_a_file_that_cannot_be_had_is_told_in_a_sentence():
     run = subprocess.run(
         [sys.executable, "-c", UNREADABLE], cwd=ROOT, capture_output=True, text=True
     )
-    told = f"error: {sys.executable}/file: Not a directory.\n"
+    told = f"error: {sys.executable}/file: Not a directory; --debug tells where.\n"
     assert (run.returncode, run.stderr) == (2, told)
 
 

@@ -48,14 +48,14 @@ def test_decay_ends_at_the_final_rate():
 
 def test_steps_are_a_tenth_each_at_their_shares_of_the_whole_run():
     rate = schedule("steps", total=20, decay_at=(0.3, 0.6, 0.9))
-    expected = {0: 0, 2: 1, 4: 2, 5: 2, 6: 0.2, 11: 0.2, 12: 0.02, 17: 0.02, 18: 0.002, 20: 0.002}
+    expected = {0: 0, 2: 1, 4: 2, 6: 2, 7: 0.2, 12: 0.2, 13: 0.02, 18: 0.02, 19: 0.002, 20: 0.002}
     for step, value in expected.items():
         assert float(rate(step)) == pytest.approx(value), step
 
 
 @pytest.mark.parametrize("name, shares", [("steps", ()), ("cosine", (0.5,))])
 def test_steps_without_shares_and_shares_without_steps_are_refused(name, shares):
-    with pytest.raises(UserError, match=f"decay_at: .* config.schedule.name={name};"):
+    with pytest.raises(UserError, match=f"decay_at: config.schedule.name={name} "):
         schedule(name, total=20, decay_at=shares)
 
 

@@ -74,13 +74,35 @@ def test_a_run_that_has_not_reached_its_end_is_no_result(runs):
         results_over([runs], "schedule.peak_learning_rate", "test/top1")
 
 
+def test_a_result_that_was_measured_after_training_is_drawn_over_a_field(runs):
+    for i, folder in enumerate(sorted(runs.iterdir())):
+        (folder / "results.json").write_text(json.dumps({"test/top1_real": 0.1 * i}))
+    (axes,) = results_over([runs], "schedule.peak_learning_rate", "test/top1_real").axes
+    assert np.allclose(sorted(axes.lines[0].get_ydata()), [0, 10, 20, 30])
+    with pytest.raises(UserError, match="test/top1_real' was never a finite number in training"):
+        training_curves([runs], "test/top1_real")
+    (runs / "0.1,0" / "results.json").write_text('{"test/top1_real": "many"}')
+    with pytest.raises(UserError, match="test/top1_real' is no finite number there"):
+        results_over([runs], "schedule.peak_learning_rate", "test/top1_real")
+
+
+def test_values_that_look_alike_when_rounded_are_other_experiments(runs):
+    for folder, rate in zip(sorted(runs.iterdir()), (0.001, 0.0010000001, 1.0, 1.0), strict=True):
+        config = json.loads((folder / "config.json").read_text())
+        config["schedule"]["peak_learning_rate"] = rate
+        (folder / "config.json").write_text(json.dumps(config))
+    (axes,) = training_curves(sorted(runs.iterdir())[:2], "test/top1").axes
+    labels = [line.get_label() for line in axes.lines]
+    assert labels == ["peak_learning_rate 0.001", "peak_learning_rate 0.0010000001"]
+
+
 def test_a_line_over_seeds_ends_where_the_first_of_them_does_and_says_so(runs):
     with (runs / "1.0,1" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 15, "test/top1": 0.99}\n')
     (axes,) = training_curves([runs], "test/top1").axes
     _, three = axes.lines
     assert np.allclose(three.get_data(), ([0, 10], [10, 70]))
-    assert three.get_label() == "peak_learning_rate 1 (3 seeds), to step 10"
+    assert three.get_label() == "peak_learning_rate 1 (3 seeds), to 10"
 
 
 def test_a_single_value_of_a_field_has_a_mark_for_its_median_and_seeds_may_be_the_axis(runs):
@@ -164,7 +186,8 @@ def test_a_single_folder_needs_no_list_and_a_single_report_is_a_point(runs):
 
 
 def test_a_run_that_has_measured_nothing_is_told(runs):
-    (runs / "0.1,0" / "metrics.jsonl").unlink()
+    for name in ("metrics.jsonl", "results.json"):
+        (runs / "0.1,0" / name).unlink()
     with pytest.raises(UserError, match="0.1,0: nothing was measured there yet"):
         training_curves([runs], "test/top1")
 

@@ -57,19 +57,33 @@ def test_what_is_told_of_errors_in_json_is_their_message():
     with pytest.raises(GcloudError, match='Quota "TPUS" exceeded. Ask for more') as error:
         Gcloud(pause=0).run(*failing(said))
     assert error.value.kind is gcloud.QUOTA and "{" not in str(error.value)
+    with pytest.raises(GcloudError, match="a tab and a line"):
+        Gcloud(pause=0).run(*failing(said.replace("exceeded", "a\ttab\\nand a line")))
 
 
 @pytest.mark.parametrize(
-    "end",
+    "said, told",
     [
-        "##### Command execution on worker 0 failed with exit status 100. Continuing.",
-        "ERROR: (gcloud.compute.tpus.tpu-vm.ssh) Could not SSH: return code [100].",
+        (
+            "E: Unable to locate package x\n##### Command execution on worker 0 failed with exit "
+            "status 100. Continuing.",
+            "##### Command .* status 100. Continuing. Before that: E: Unable to locate package x$",
+        ),
+        (
+            "E: Unable to locate package x\nERROR: (gcloud.compute.tpus.tpu-vm.ssh) Could not SSH: "
+            "return code [100].",
+            r"Could not SSH: return code \[100\]. Before that: E: Unable to locate package x$",
+        ),
+        (
+            "ERROR: Could not find a version\nERROR: No matching distribution",
+            ": No matching distribution. Before that: ERROR: Could not find a version$",
+        ),
     ],
 )
-def test_what_a_worker_has_said_before_it_failed_is_told(end):
-    said = f"SSH: Attempting to connect to worker 0...\nE: Unable to locate package gcsfuse\n{end}"
-    with pytest.raises(GcloudError, match="100.* Before that: E: Unable to locate package gcsfuse"):
-        Gcloud(pause=0).run(*failing(said, 1), "ssh")
+def test_what_a_worker_has_said_before_it_failed_is_told(said, told):
+    said = f"SSH: Attempting to connect to worker 0...\n{said}"
+    with pytest.raises(GcloudError, match=told):
+        Gcloud(pause=0).run(*failing(said), "ssh")
 
 
 def test_several_workers_out_of_reach_are_told_by_the_status_alone():

@@ -57,16 +57,21 @@ def test_a_run_counts_only_where_the_run_that_it_started_from_is_a_whole_one():
     recipe = open_recipe("tmlp_sst2")
     metric = recipe.config.evaluation.best_metric
     fields = {"data.train_split": recipe.config.sweep.train_split or "train"}
-    run = record("first", recipe.name, metric, **fields)
     start = Path(recipe.config.init.weights).name
     perplexity = open_recipe(start).config.evaluation.best_metric
-    whole = record(f"text/{start}", start, perplexity)
     short = record(start, start, perplexity, **{"train.duration": "10 steps"})
-    for others, expected in (
-        ([], ["config.init.weights: no whole run of gmlp_mlm_c4 is among the runs"]),
-        ([short], ["config.init.weights: no whole run of gmlp_mlm_c4 is among the runs"]),
-        ([short, whole], []),
+    whole_elsewhere = record(f"text/{start}", start, perplexity)
+    whole = record(start, start, perplexity)
+    for weights, others, expected in (
+        (f"runs/{start}", [], "no finished run runs/gmlp_mlm_c4 is among the runs"),
+        (f"runs/{start}", [whole_elsewhere], "no finished run runs/gmlp_mlm_c4 is among the runs"),
+        (f"runs/{start}", [short, whole_elsewhere], "runs/gmlp_mlm_c4 is no whole run of gmlp_m"),
+        (f"runs/{start}", [whole], None),
+        (f"/data/runs/{start}", [whole], None),
+        (f"/data/text/{start}", [short, whole_elsewhere], None),
     ):
-        records = [run, *others]
-        assert departures(run, recipe, metric, records, open_recipe) == expected
-        assert len(measure(recipe, metric, records, open_recipe).runs) == (not expected)
+        run = record("first", recipe.name, metric, **fields | {"init.weights": weights})
+        lines = departures(run, recipe, metric, [run, *others], open_recipe)
+        assert [expected in line for line in lines] == ([True] if expected else [])
+        measured = measure(recipe, metric, [run, *others], open_recipe)
+        assert len(measured.runs) == (expected is None)

@@ -81,8 +81,11 @@ def test_results_are_those_of_a_finished_run_of_this_config(tmp_path):
     save_results(tmp_path, {"test/top1": 0.5})
     assert read_results(tmp_path, CONFIG) == {"test/top1": 0.5}
     assert read_results(tmp_path, ConfigDict({"seed": 1})) is None
-    save_config(tmp_path, CONFIG)  # A run begins.
-    assert read_results(tmp_path, CONFIG) is None
+    save_config(tmp_path, CONFIG)  # It is started again.
+    assert read_results(tmp_path, CONFIG) == {"test/top1": 0.5}
+    (tmp_path / "checkpoints" / "5").rmdir()
+    save_config(tmp_path, CONFIG)  # Another run begins.
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_an_unreadable_config_is_told(tmp_path):

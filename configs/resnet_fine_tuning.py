@@ -12,6 +12,8 @@ Downloads: the data, and the weights from gs://bit_models, once.
     python launch/main.py --config=configs/resnet_fine_tuning.py:50x1,cifar100
 """
 
+from ml_collections import ConfigDict
+
 from configs import common, fine_tuning
 
 BUCKET = "https://storage.googleapis.com/bit_models"
@@ -21,15 +23,16 @@ SIZES = ["50x1", "50x3", "101x1", "101x3", "152x2", "152x4"]
 def get_config(arg: str = ""):
     """The experiment; `arg` may be a size, data, "smoke", or several with commas between them."""
     size, data, rest = fine_tuning.split_arg(arg, SIZES)
-    config = fine_tuning.ON[data]()
-    config.model.name = f"resnet_{size}"
-    config.init.weights = weights_of(size)
-    config.train.grad_accum_steps = 8
-    config.schedule.peak_learning_rate = 0.003
+    config = of_size(size, data)
     config.sweep.grid = ("schedule.peak_learning_rate=0.001,0.003,0.01,0.03",)
     return common.variant(config, rest)
 
 
-def weights_of(size: str) -> str:
-    """Where the weights of a size, trained on ImageNet-21k, are published."""
-    return f"{BUCKET}/BiT-M-R{size}.npz"
+def of_size(size: str, data: str) -> ConfigDict:
+    """What both recipes of a ResNet have in common: model, weights, rate and micro-batches."""
+    config = fine_tuning.ON[data]()
+    config.model.name = f"resnet_{size}"
+    config.init.weights = f"{BUCKET}/BiT-M-R{size}.npz"
+    config.train.grad_accum_steps = 8
+    config.schedule.peak_learning_rate = 0.003
+    return config

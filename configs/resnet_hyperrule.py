@@ -18,7 +18,7 @@ Downloads: the data, and the weights from gs://bit_models, once.
 from ml_collections import ConfigDict
 
 from configs import common, fine_tuning
-from configs.resnet_fine_tuning import SIZES, weights_of
+from configs.resnet_fine_tuning import SIZES, of_size
 
 TINY_PICTURES = ("cifar10", "cifar100")  # Below 96 x 96 pixels.
 FEW_PICTURES = ("pets", "flowers")  # Below 20,000.
@@ -27,9 +27,7 @@ FEW_PICTURES = ("pets", "flowers")  # Below 20,000.
 def get_config(arg: str = ""):
     """The experiment; `arg` may be a size, data, "smoke", or several with commas between them."""
     size, data, rest = fine_tuning.split_arg(arg, SIZES)
-    config = fine_tuning.ON[data]()
-    config.model.name = f"resnet_{size}"
-    config.init.weights = weights_of(size)
+    config = of_size(size, data)
     config.data.train_split = config.sweep.train_split
     config.data.eval_splits = ConfigDict({"test": config.data.eval_splits.test})
     config.evaluation.best_metric = "test/top1"
@@ -43,8 +41,6 @@ def get_config(arg: str = ""):
     config.optimizer.momentum_dtype = "float32"
     config.optimizer.clip_global_norm = 0.0
     config.schedule.name = "steps"
-    config.schedule.peak_learning_rate = 0.003
     config.schedule.decay_at = (0.4, 0.6, 0.8) if data in FEW_PICTURES else (0.3, 0.6, 0.9)
-    config.train.grad_accum_steps = 8
     config.sweep.grid = ()
     return common.variant(config, rest)

@@ -35,10 +35,10 @@ def main() -> None:
     runs = Path(RUNS.value).expanduser()
     benchmarks = Path(BENCHMARKS.value).expanduser() if BENCHMARKS.value else None
     check_output(output, tuple(FORMS))
-    if runs.exists() and not runs.is_dir():
-        raise UserError(f"--runs={runs}: this is no folder; name one with runs below it.")
     if not runs.exists():
         print(f"Note: --runs={runs}: there is no such folder; nothing measured is told.")
+    elif not runs.is_dir():
+        raise UserError(f"--runs={runs}: this is no folder; name one with runs below it.")
     for problem in write_report([mlp_vision, mlp_text], open_config, runs, benchmarks, output):
         print(f"Note: {problem}")
     print(f"Report  {output}")

@@ -197,8 +197,8 @@ def _run(folder: Path) -> Curves:
         for name, value in flatten(read_config(folder)).items()
         if not name.startswith((*NOT_OF_THE_RUN, *PLACES))
     }
-    files = RunFiles.of(folder)
-    return Curves(folder, fields, read_metrics(files.metrics), read_finished_results(folder))
+    records = read_metrics(RunFiles.of(folder).metrics)
+    return Curves(folder, fields, records, read_finished_results(folder))
 
 
 def _by_experiment(runs: Sequence[Curves], besides: Sequence[str] = ()) -> dict[str, list[Curves]]:

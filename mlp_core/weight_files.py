@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +80,7 @@ def write_weight_file(
 
 def _format_of(path: Path) -> ModuleType:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if path.exists() and not path.is_file():
             raise UserError(
                 f"{path}: this is a folder, pipe or device; name a file that ends in "
                 f"{' or '.join(SUFFIXES)}."

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from absl import app, flags
 
+from launch.config_files import what_is_wrong
 from mlp_core import hosts, preemption
 from mlp_core.errors import LostHostError, Preempted, UserError
 from mlp_core.full_disk import full_disk_told
@@ -128,7 +129,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except BrokenPipeError:  # Of --help.
         raise
     except Exception as error:  # A config file runs code of any kind.
-        raise UserError(_what_is_wrong(error, argv)) from error
+        files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
+        raise UserError(what_is_wrong(error, files)) from error
     return rest[1:]
 
 
@@ -138,32 +140,6 @@ def _with_underscores(arg: str) -> str:
     if name.startswith("--") and "." not in name:
         name = f"--{name[2:].replace('-', '_')}"
     return "=".join([name, *value])
-
-
-def _what_is_wrong(error: Exception, argv: list[str]) -> str:
-    """One sentence for whatever parsing flags or loading a config file may raise."""
-    text = str(error.args[0] if error.args else error)
-    if line := _line_in_config_file(error, argv):
-        return f"{line}: {type(error).__name__}: {text}"
-    if isinstance(error, KeyError | AttributeError):  # ml_collections: no such field.
-        field, *hint = text.replace("\\n", "\n").splitlines() or [""]
-        field = field.strip("'\"\\")
-        return f"--config: there is no field '{field}'. {' '.join(hint)}".rstrip(" '\"")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if "Traceback" in text or isinstance(error, OSError):  # The last line names the cause.
-        return f"--config: {lines[-1]}"
-    return " ".join(lines) or type(error).__name__
-
-
-def _line_in_config_file(error: Exception, argv: list[str]) -> str:
-    """The place in the config file that an error comes from; empty where it is another's."""
-    files = [arg.split("=", 1)[1].split(":")[0] for arg in argv if arg.startswith("--config=")]
-    if isinstance(error, SyntaxError) and error.filename in files:
-        return f"{error.filename}, line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename in files]
-    is_refused_argument = isinstance(error, ValueError)  # Such as an unknown variant.
-    return f"{files[0]}, line {lines[-1]}" if lines and not is_refused_argument else ""
 
 
 def _wants_traceback() -> bool:

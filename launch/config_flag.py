@@ -1,11 +1,11 @@
 """The --config flag of the commands that work on an experiment."""
 
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from launch.config_files import name_of
 from mlp_core.errors import UserError
 from mlp_core.grid import value_at
 
@@ -27,8 +27,7 @@ def config_and_name() -> tuple[ConfigDict, str]:
     """
     if CONFIG.value is None:
         raise UserError("name an experiment, such as --config=configs/mixer_digits.py.")
-    config_file, _, arg = flags.FLAGS["config"].config_filename.partition(":")
-    return CONFIG.value, "_".join(filter(None, [Path(config_file).stem, arg]))
+    return CONFIG.value, name_of(flags.FLAGS["config"].config_filename)
 
 
 def fields_set() -> dict[str, Any]:

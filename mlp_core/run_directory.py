@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -237,6 +237,12 @@ def read_environments(workdir: Path) -> list[dict[str, Any]]:
     return (
         [e for e in environments if isinstance(e, dict)] if isinstance(environments, list) else []
     )
+
+
+def hardware_in_words(environments: Sequence[Mapping[str, Any]]) -> str:
+    """The devices of `read_environments`: "8 x TPU v3"."""
+    kinds = [f"{e.get('devices')} x {e.get('device_kind')}" for e in environments]
+    return ", then ".join(dict.fromkeys(kinds))
 
 
 def write_on_first_host(target: Path, text: str) -> None:

@@ -5,11 +5,9 @@ their end by `config.evaluation.best_metric`, on the part held out; the final ru
 so nothing is chosen by its test results. Where the members differ in their seeds only, there is
 nothing to choose and no final run: the median and the spread are what is told.
 
-The folders are the state of a sweep. Each run is a process of its own, and this one opens no
-device, which that process could then not have.
+The folders are the state of a sweep.
 """
 
-import contextlib
 import copy
 import dataclasses
 import itertools
@@ -17,14 +15,13 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from mlp_core.config import RunConfig, parse_config
-from mlp_core.errors import MissingError, UserError
-from mlp_core.grid import Point, at_point, describe, fields_of, folder_name, parse_grid, value_at
-from mlp_core.own_process import run_in_own_process
+from mlp_core.config import parse_config
+from mlp_core.errors import UserError
+from mlp_core.grid import at_point, describe, fields_of, parse_grid, value_at
 from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
@@ -33,44 +30,24 @@ from mlp_core.run_directory import (
     has_checkpoint,
     locked_on_this_host,
     read_config,
-    read_results,
 )
 from mlp_core.scores import in_words, spread_in_words
+from mlp_core.seeds import differ_in_seed_only
+from mlp_core.several_runs import (
+    Experiment,
+    Run,
+    check_settings,
+    prepare_runs,
+    remove_empty,
+    runs_at,
+    tell,
+    train_run,
+)
 from mlp_core.sweep_plot import plot
-from mlp_core.sweep_report import Outcome, best_of, differ_in_seed_only, table
+from mlp_core.sweep_report import Outcome, best_of, table
 
 FINAL = "best"  # Folder of the final run.
 TABLE, PLOT = "sweep.md", "sweep.png"
-
-
-class Experiment(Protocol):
-    """A kind of experiment, as a module with these names; each run's process imports it anew."""
-
-    SETTINGS: type[RunConfig]
-
-    def prepare(config: ConfigDict, workdir: Path) -> Any:
-        """Checks the run of `config` in `workdir` and fetches what it needs."""
-
-    def train(config: ConfigDict, workdir: Path) -> dict[str, float]:
-        """Runs it, going on with what is in `workdir`."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A member, or the final run."""
-
-    point: Point
-    config: ConfigDict
-    folder: Path
-
-    def results(self) -> dict[str, float] | None:
-        """Its last evaluation; None if it has not reached its end, or what it left is damaged."""
-        try:
-            results = read_results(self.folder, self.config)
-        except UserError:  # Training it again tells what is wrong.
-            return None
-        metric = self.config.evaluation.best_metric
-        return results if isinstance(results, dict) and metric in results else None
 
 
 def run_sweep(
@@ -97,12 +74,12 @@ def run_sweep(
           `workdir` is the folder of a run.
     """
     settings = parse_config(experiment.SETTINGS, config)
-    members = _members(config, parse_grid(config, grid or settings.sweep.grid), workdir)
+    members = runs_at(config, parse_grid(config, grid or settings.sweep.grid), workdir)
     finals = [final_run(member, workdir) for member in members if settings.sweep.train_split]
     if differ_in_seed_only([member.point for member in members]):
         finals = []
     for run in members + finals:
-        _check_settings(experiment.SETTINGS, run)
+        check_settings(experiment.SETTINGS, run)
     check_writable(workdir)
     if has_checkpoint(workdir):
         raise UserError(f"--workdir={workdir}: a run lies there; name another folder for a sweep.")
@@ -111,11 +88,11 @@ def run_sweep(
         unfinished = [run for run in members if run.results() is None]
         # A final run with a checkpoint has been checked before, perhaps for another best value.
         new_finals = [] if has_checkpoint(workdir / FINAL) else finals
-        if unfinished or new_finals:
-            run_in_own_process(_prepare, experiment.prepare, unfinished + new_finals)
+        new = unfinished + new_finals
+        prepare_runs([(describe(run.point), experiment.prepare, run) for run in new])
         if dry_run:
-            _remove_empty([run.folder for run in unfinished + new_finals])
-            _tell(
+            remove_empty(run.folder for run in new)
+            tell(
                 f"Dry run: {len(members)} members, {len(unfinished)} of them to train; "
                 "configurations, data and weights are in order. Nothing was trained."
             )
@@ -146,10 +123,6 @@ def final_run(member: Run, workdir: Path) -> Run:
     return Run(member.point, config, workdir / FINAL)
 
 
-def _members(config: ConfigDict, points: Sequence[Point], workdir: Path) -> list[Run]:
-    return [Run(point, at_point(config, point), workdir / folder_name(point)) for point in points]
-
-
 def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Path) -> list[Run]:
     """The members that earlier sweeps have left in `workdir`.
 
@@ -165,35 +138,11 @@ def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Pat
                 point = {field: value_at(values, field) for field in fields}
                 run = Run(point, at_point(config, point), folder)
             except (UserError, KeyError, TypeError) as error:
-                _tell(f"Note: {folder} is left out, for it is no member of a sweep ({error})")
+                tell(f"Note: {folder} is left out, for it is no member of a sweep ({error})")
                 continue
             check_run_directory(folder, run.config)
             found.append(run)
     return found
-
-
-def _check_settings(settings_class: type[RunConfig], run: Run) -> None:
-    try:
-        parse_config(settings_class, run.config)
-    except UserError as error:
-        raise UserError(f"--grid, {describe(run.point)}: {error}") from None
-
-
-def _prepare(prepare: Callable, runs: list[Run]) -> None:
-    """Checks the runs, with their devices at hand, and fetches what they need."""
-    for run in runs:
-        try:
-            prepare(run.config, run.folder)
-        except MissingError:  # The same for all of them.
-            raise
-        except UserError as error:
-            raise UserError(f"{describe(run.point)}: {error}") from None
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        with contextlib.suppress(OSError):  # Not empty.
-            folder.rmdir()
 
 
 def _run_all(train: Callable, members: list[Run], others: list[Run], workdir: Path) -> bool:
@@ -201,37 +150,25 @@ def _run_all(train: Callable, members: list[Run], others: list[Run], workdir: Pa
     failures: dict[Path, str] = {}
     runs = _in_order(members + others)
     for i, member in enumerate(members, 1):
-        _train(train, member, f"member {i} of {len(members)}: {describe(member.point)}", failures)
+        heading = f"member {i} of {len(members)}: {describe(member.point)}"
+        train_run(train, member, heading, failures)
         _write_report(runs, None, failures, workdir)
     final = None
     best = best_of(outcomes := _outcomes(runs, failures))
     if best is not None:
         winner = runs[outcomes.index(best)]
         if differ_in_seed_only([run.point for run in runs]):
-            _tell("\nThere is no final run: among seeds there is nothing to choose.")
+            tell("\nThere is no final run: among seeds there is nothing to choose.")
         elif not winner.config.sweep.train_split:
-            _tell("\nThere is no final run: config.sweep.train_split names no larger training set.")
+            tell("\nThere is no final run: config.sweep.train_split names no larger training set.")
         else:
             final = final_run(winner, workdir)
             _move_another_aside(final)
             where = final.config.data.train_split
-            _train(train, final, f"final run, on {where}: {describe(final.point)}", failures)
-    _tell(f"\n{_write_report(runs, final, failures, workdir)}")
-    _tell(f"Table  {workdir / TABLE}\nPlot   {workdir / PLOT}")
+            train_run(train, final, f"final run, on {where}: {describe(final.point)}", failures)
+    tell(f"\n{_write_report(runs, final, failures, workdir)}")
+    tell(f"Table  {workdir / TABLE}\nPlot   {workdir / PLOT}")
     return not failures
-
-
-def _train(train: Callable, run: Run, heading: str, failures: dict[Path, str]) -> None:
-    """Trains a run to its end, or notes why that failed."""
-    if run.results() is not None:
-        _tell(f"{heading} (finished before)")
-        return
-    _tell(f"\n{heading}")
-    try:
-        run_in_own_process(train, run.config, run.folder)
-    except UserError as error:
-        failures[run.folder] = str(error)
-        _tell(f"failed: {error}")
 
 
 def _move_another_aside(final: Run) -> None:
@@ -240,7 +177,7 @@ def _move_another_aside(final: Run) -> None:
         names = (final.folder.with_name(f"{FINAL}_before_{i}") for i in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         final.folder.rename(aside)
-        _tell(f"\nThe final run is another one now; the former is kept as {aside}")
+        tell(f"\nThe final run is another one now; the former is kept as {aside}")
 
 
 def _in_order(runs: list[Run]) -> list[Run]:
@@ -292,7 +229,3 @@ def _write_report(
     text = "\n\n".join(lines) + "\n"
     (workdir / TABLE).write_text(text)
     return text
-
-
-def _tell(text: str) -> None:
-    print(text, flush=True)  # Not `say`, which asks for the devices.

@@ -8,7 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlp_core.sweep_report import SEED, Outcome, best_of, differ_in_seed_only
+from mlp_core.seeds import SEED, differ_in_seed_only
+from mlp_core.sweep_report import Outcome, best_of
 
 DECADE = 10
 

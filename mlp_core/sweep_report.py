@@ -6,8 +6,7 @@ from typing import Any
 
 from mlp_core.markdown_table import markdown_table
 from mlp_core.scores import median_and_range, value_in_words
-
-SEED = "seed"  # The field whose values are so many draws of the same run.
+from mlp_core.seeds import SEED, differ_in_seed_only, seed_groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +24,6 @@ def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:
     return max(scored, key=lambda outcome: outcome.score, default=None)
 
 
-def differ_in_seed_only(points: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether points with the same fields have different seeds and nothing else that differs."""
-    return {f for f in points[0] if len({point[f] for point in points}) > 1} == {SEED}
-
-
 def table(outcomes: Sequence[Outcome], metric: str) -> str:
     """The members in Markdown: a column for each field, the score, a remark.
 
@@ -44,21 +38,9 @@ def table(outcomes: Sequence[Outcome], metric: str) -> str:
         score = "" if outcome.score is None else value_in_words(metric, outcome.score)
         remark = "**best**" if outcome is best else " ".join(outcome.remark.split())
         rows.append([*map(str, outcome.point.values()), score, remark.replace("|", "/")])
-    for group in _seed_groups(outcomes):
-        scores = [outcome.score for outcome in group if outcome.score is not None]
-        point = dict(group[0].point) | {SEED: f"median of {len(scores)}"}
-        rows.append([*map(str, point.values()), *median_and_range(metric, scores)])
+    for group in seed_groups([outcome.point for outcome in outcomes]):
+        scores = [outcomes[i].score for i in group if outcomes[i].score is not None]
+        if scores:
+            point = dict(outcomes[group[0]].point) | {SEED: f"median of {len(scores)}"}
+            rows.append([*map(str, point.values()), *median_and_range(metric, scores)])
     return markdown_table([*outcomes[0].point, metric, "remark"], rows)
-
-
-def _seed_groups(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    """The groups of members that differ in the seed only, as far as one of them has a score."""
-    groups: dict[tuple, list[Outcome]] = {}
-    for outcome in outcomes:
-        others = tuple(value for field, value in outcome.point.items() if field != SEED)
-        groups.setdefault(others, []).append(outcome)
-    return [
-        group
-        for group in groups.values()
-        if len(group) > 1 and any(outcome.score is not None for outcome in group)
-    ]

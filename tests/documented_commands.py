@@ -76,14 +76,17 @@ def _check_of(main: Callable[..., None]) -> Callable[..., None]:
         if "FIGURES" in names:
             names["checked_figure"](files)
         if "config_flag" in names:
-            _check_config(*names["config_flag"].config_and_name())
+            _check_config(names["config_flag"].config_and_name()[0])
+        if "config_files" in names:
+            for file in files:
+                _check_config(names["config_files"].load(file))
         if "topology" in flags.FLAGS:
             _check_topology(flags.FLAGS["topology"].value)
 
     return check
 
 
-def _check_config(config: ConfigDict, _: str) -> None:
+def _check_config(config: ConfigDict) -> None:
     _check_experiment(config)
     for flag in {"grid", "sweep"} & set(flags.FLAGS):
         if entries := flags.FLAGS[flag].value:

@@ -10,6 +10,7 @@ from mlp_core.errors import UserError
 from mlp_core.metric_writer import latest_metrics
 from mlp_core.run_directory import (
     RunFiles,
+    hardware_in_words,
     read_config,
     read_environments,
     read_finished_results,
@@ -32,8 +33,7 @@ class RunRecord:
     @property
     def hardware(self) -> str:
         """In words: "8 x TPU v3"."""
-        kinds = [f"{e.get('devices')} x {e.get('device_kind')}" for e in self.environments]
-        return ", then ".join(dict.fromkeys(kinds)) or "hardware not recorded"
+        return hardware_in_words(self.environments) or "hardware not recorded"
 
     @property
     def cost(self) -> str:

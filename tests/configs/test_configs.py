@@ -5,8 +5,9 @@ import pytest
 from launch.experiments import experiment_of
 from mlp_core.config import parse_config
 from mlp_core.grid import at_point, parse_grid
-from mlp_core.sweep import Run, final_run
-from mlp_core.sweep_report import differ_in_seed_only
+from mlp_core.seeds import differ_in_seed_only
+from mlp_core.several_runs import Run
+from mlp_core.sweep import final_run
 from tests.configs.config_files import CONFIGS, MODULES, load
 
 

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from configs import mixer_digits
 from mlp_core.errors import UserError
 from mlp_core.run_directory import save_config, save_results
-from mlp_core.sweep import Run, final_run, run_sweep
+from mlp_core.several_runs import Run
+from mlp_core.sweep import final_run, run_sweep
 from mlp_vision import experiment
 
 

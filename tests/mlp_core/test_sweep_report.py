@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from mlp_core.sweep_plot import plot
-from mlp_core.sweep_report import Outcome, best_of, differ_in_seed_only, table
+from mlp_core.sweep_report import Outcome, best_of, table
 
 RATE = "schedule.peak_learning_rate"
 GOOD = [Outcome({RATE: rate}, score) for rate, score in [(0.003, 0.5), (0.01, 0.7), (0.06, 0.7)]]
@@ -40,13 +40,6 @@ def test_runs_that_differ_in_the_seed_only_are_summed_up_below():
     lines = table(SEEDS, "validation/top1").splitlines()
     assert lines[3] == "| 1 | 90.00 % |  |"  # Luck is no merit.
     assert lines[5:] == ["| median of 3 | 85.00 % | 80.00 % to 90.00 % |"]
-
-
-def test_a_sweep_over_seeds_is_told_from_others():
-    assert differ_in_seed_only([{"seed": 0, RATE: 0.1}, {"seed": 1, RATE: 0.1}])
-    assert not differ_in_seed_only([{"seed": 0, RATE: 0.1}, {"seed": 1, RATE: 0.2}])
-    assert not differ_in_seed_only([{"seed": 0}])
-    assert not differ_in_seed_only([{RATE: 0.1}, {RATE: 0.2}])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""Trains several experiments and sets them beside each other, in one table.
+
+python launch/compare.py configs/mixer_digits.py configs/mixer_digits.py:smoke
+python launch/compare.py configs/{mixer,gmlp}_cifar10_scratch.py --grid=seed=0,1
+python launch/compare.py configs/{gmlp,tmlp,amlp}_sst2_scratch.py --grid=train.duration="1 epoch"
+
+Run again, it goes on, and what is finished is not trained again.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from launch import command, config_files, experiments, hosts_flags
+from mlp_core.errors import UserError
+
+flags.adopt_module_key_flags(command)
+GRID = flags.DEFINE_multi_string(
+    "grid", [], "FIELD=VALUE,VALUE,... for all experiments; repeated: all combinations."
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", "runs/comparison", "Folder of the comparison, with one for each experiment."
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Checks all runs, fetches data and weights, and trains nothing."
+)
+
+SOME_FAILED = 1  # Exit status.
+
+
+def main(files: list[str]) -> None:
+    """Runs the comparison; run again, it goes on."""
+    hosts_flags.refuse_several_hosts()
+    if not files:
+        raise UserError(f"{sys.argv[0]}: name config files, such as configs/mixer_digits.py.")
+    configs = {config_files.name_of(file): config_files.load(file) for file in files}
+    if len(configs) < len(files):
+        raise UserError(f"{sys.argv[0]}: two of the files have one name, and so one folder.")
+    # Imported here so that --help and a wrong flag are answered at once.
+    from mlp_core.comparison import Entry, run_comparison
+
+    entries = [
+        Entry(name, experiments.experiment_of(config), config) for name, config in configs.items()
+    ]
+    workdir = Path(WORKDIR.value).expanduser()
+    if not run_comparison(entries, GRID.value, workdir, dry_run=DRY_RUN.value):
+        sys.exit(SOME_FAILED)
+
+
+if __name__ == "__main__":
+    command.run_command(main, takes_files=True, when_interrupted="; the same command goes on")

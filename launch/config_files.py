@@ -1,0 +1,58 @@
+"""Config files, by name and with what stands behind a colon, and what may be wrong with them."""
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mlp_core.errors import UserError
+
+
+def load(file: str) -> ConfigDict:
+    """The experiment of a config file, such as "configs/mixer_digits.py:smoke".
+
+    Raises:
+        UserError: the file is missing, or cannot be run.
+    """
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, flag_values=values, lock_config=True)
+    try:
+        values(["", f"--config={file}"])
+        values["config"].value.to_dict()  # It is run when it is first looked at.
+    except Exception as error:  # A config file runs code of any kind.
+        raise UserError(what_is_wrong(error, [file])) from error
+    return values["config"].value
+
+
+def name_of(file: str) -> str:
+    """The name of its experiment: "mixer_digits_smoke" for "configs/mixer_digits.py:smoke"."""
+    path, _, arg = file.partition(":")
+    return "_".join(filter(None, [Path(path).stem, arg]))
+
+
+def what_is_wrong(error: Exception, files: Sequence[str]) -> str:
+    """One sentence for whatever parsing flags or loading one of the config files may raise."""
+    text = str(error.args[0] if error.args else error)
+    if line := _line_in_config_file(error, files):
+        return f"{line}: {type(error).__name__}: {text}"
+    if isinstance(error, KeyError | AttributeError):  # ml_collections: no such field.
+        field, *hint = text.replace("\\n", "\n").splitlines() or [""]
+        field = field.strip("'\"\\")
+        return f"--config: there is no field '{field}'. {' '.join(hint)}".rstrip(" '\"")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if "Traceback" in text or isinstance(error, OSError):  # The last line names the cause.
+        return f"--config: {lines[-1]}"
+    return " ".join(lines) or type(error).__name__
+
+
+def _line_in_config_file(error: Exception, files: Sequence[str]) -> str:
+    """The place in a config file that an error comes from; empty where it is another's."""
+    paths = [file.partition(":")[0] for file in files]
+    if isinstance(error, SyntaxError) and error.filename in paths:
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename in paths]
+    is_refused_argument = isinstance(error, ValueError)  # Such as an unknown variant.
+    return f"{paths[0]}, line {lines[-1]}" if lines and not is_refused_argument else ""

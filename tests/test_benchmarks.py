@@ -11,11 +11,7 @@ from tests.conftest import ROOT
 SCRIPTS = [
     path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "__main__" in path.read_text()
 ]
-# These take long, most of them because they start processes again and again.
-RARE = (
-    *("compile_depth", "corpus_tokenising", "freed_memory", "input_photographs", "kill_series"),
-    *("soak", "start_up"),
-)
+RARE = ("kill_series", "soak")  # These start processes again and again.
 
 
 def marked(script):

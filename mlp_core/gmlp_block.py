@@ -1,6 +1,7 @@
 """The block of gMLP, tMLP and aMLP (Pay Attention to MLPs, section 2 and figures 1 and 6).
 
-Shapes: B batch, S tokens, C channels of a token, E = `ffn_dim`.
+Shapes: B batch, S tokens, C channels of a token, E = `ffn_dim`, G channels that are
+gated: E / 2 where the gating splits them.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 
 from mlp_core.mlp_block import GELU_FORMS, StochasticDepth
 from mlp_core.spatial_gating import SpatialGatingUnit
+from mlp_core.split_dense import SplitDense
 from mlp_core.tiny_attention import TinyAttention
 
 # See `sharding`; the two layers are split by the channels between them.
@@ -65,8 +67,9 @@ class GmlpBlock(nn.Module):
                 self.dtype,
                 name="tiny_attention",
             )(y, mask, train=train)
-        z = nn.Dense(self.ffn_dim, dtype=self.dtype, name="project_in")(y)  # [B, S, E]
-        z = GELU_FORMS[self.gelu](z)
+        num_parts = 2 if self.gating == "split" else 1
+        parts = SplitDense(self.ffn_dim, num_parts, self.dtype, name="project_in")(y)
+        z = [GELU_FORMS[self.gelu](part) for part in parts]  # [B, S, G] each
         z = SpatialGatingUnit(
             self.gating,
             self.spatial_matrix,
@@ -74,7 +77,7 @@ class GmlpBlock(nn.Module):
             self.num_tokens,
             self.dtype,
             name="gating",
-        )(z, attention, mask)  # [B, S, E / 2] where the gating splits, else [B, S, E]
+        )(z[0], z[-1], attention, mask)  # [B, S, G]
         y = nn.Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z)  # [B, S, C]
         y = nn.Dropout(self.dropout_rate, deterministic=not train)(y)
         return x + StochasticDepth(self.drop_path_rescaled)(y, drop_path_rate, train=train)

@@ -1,6 +1,6 @@
 """The spatial gating unit (Pay Attention to MLPs, section 2.1): tokens are mixed by a gate.
 
-Shapes: B batch, S tokens, E channels in, G channels that are gated: E / 2 where they are split.
+Shapes: B batch, S tokens, G channels that are gated.
 """
 
 from typing import Any
@@ -93,14 +93,17 @@ class SpatialGatingUnit(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, attention: jax.Array | None = None, mask: jax.Array | None = None
+        self,
+        bypass: jax.Array,
+        gate: jax.Array,
+        attention: jax.Array | None = None,
+        mask: jax.Array | None = None,
     ) -> jax.Array:
-        """Maps [B, S, E] to [B, S, G].
+        """Maps twice [B, S, G] to [B, S, G]; where nothing was split, both are the same.
 
         `attention` [B, S, G], where there is one, is added to the gate before it acts (figure 6).
         Where `mask` [B, S] is zero, a token adds nothing to the others.
         """
-        bypass, gate = jnp.split(z, 2, axis=-1) if self.gating == "split" else (z, z)
         gate = nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="norm")(gate)
         if mask is not None:
             gate = gate * mask[..., None].astype(gate.dtype)

@@ -1,7 +1,7 @@
 """The block of gMLP, tMLP and aMLP (Pay Attention to MLPs, section 2 and figures 1 and 6).
 
-Shapes: B batch, S tokens, C channels of a token, E = `ffn_dim`, G channels that are
-gated: E / 2 where the gating splits them.
+Shapes: B batch, S tokens, C channels of a token, E = `ffn_dim`, G channels that are gated: E / 2
+where they are split.
 """
 
 from typing import Any
@@ -69,7 +69,8 @@ class GmlpBlock(nn.Module):
             )(y, mask, train=train)
         num_parts = 2 if self.gating == "split" else 1
         parts = SplitDense(self.ffn_dim, num_parts, self.dtype, name="project_in")(y)
-        z = [GELU_FORMS[self.gelu](part) for part in parts]  # [B, S, G] each
+        parts = [GELU_FORMS[self.gelu](part) for part in parts]  # [B, S, G] each
+        bypass, gate = parts[0], parts[-1]  # The same where nothing is split.
         z = SpatialGatingUnit(
             self.gating,
             self.spatial_matrix,
@@ -77,7 +78,7 @@ class GmlpBlock(nn.Module):
             self.num_tokens,
             self.dtype,
             name="gating",
-        )(z[0], z[-1], attention, mask)  # [B, S, G]
+        )(bypass, gate, attention, mask)  # [B, S, G]
         y = nn.Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z)  # [B, S, C]
         y = nn.Dropout(self.dropout_rate, deterministic=not train)(y)
         return x + StochasticDepth(self.drop_path_rescaled)(y, drop_path_rate, train=train)

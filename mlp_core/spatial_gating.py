@@ -99,7 +99,7 @@ class SpatialGatingUnit(nn.Module):
         attention: jax.Array | None = None,
         mask: jax.Array | None = None,
     ) -> jax.Array:
-        """Maps twice [B, S, G] to [B, S, G]; where nothing was split, both are the same.
+        """Maps [B, S, G] and [B, S, G], the same where nothing is split, to [B, S, G].
 
         `attention` [B, S, G], where there is one, is added to the gate before it acts (figure 6).
         Where `mask` [B, S] is zero, a token adds nothing to the others.

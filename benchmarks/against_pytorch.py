@@ -129,7 +129,7 @@ def _ours(model: str, step: str, dtype: str, options: argparse.Namespace) -> tup
     from bare_model import FORWARD, abstract_batch, abstract_state, made, model_and_example, program
 
     from mlp_core.compiler_options import compiler_options
-    from mlp_core.host_memory import keep_freed_memory
+    from mlp_core.host_memory import keep_freed_blocks, keep_freed_memory
     from mlp_core.mesh import make_mesh
     from mlp_core.planning.matmul_flops import matmul_flops
 
@@ -140,6 +140,8 @@ def _ours(model: str, step: str, dtype: str, options: argparse.Namespace) -> tup
     compiling = {} if options.road == PLAIN else compiler_options(make_mesh())
     traced = program(module, step, compiling).trace(state, batch)
     compiled = traced.lower().compile()
+    if jax.default_backend() == "cpu":
+        keep_freed_blocks(compiled.memory_analysis().temp_size_in_bytes)
     state, batch = made(state), made(batch)
 
     def call() -> Any:

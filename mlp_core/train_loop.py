@@ -20,6 +20,7 @@ from mlp_core.console import say
 from mlp_core.errors import Preempted, UserError
 from mlp_core.evaluation import evaluate_splits
 from mlp_core.full_disk import full_disk_told
+from mlp_core.host_memory import keep_freed_blocks
 from mlp_core.initial_state import initial_state
 from mlp_core.input_pipeline import train_batches
 from mlp_core.mesh import check_batch_size, make_mesh, put_batch, rows_of_this_host
@@ -143,6 +144,8 @@ def _loop(
         started = time.perf_counter()
         train_step = programs.train_step.lower(state, batch).compile()
         say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
+        if jax.default_backend() == "cpu":
+            keep_freed_blocks(train_step.memory_analysis().temp_size_in_bytes)
         # Some backends wait for no more than 30 s for another host to begin.
         wait_for_all("compilation of the training step")
         for step in range(first_step, plan.total + 1):

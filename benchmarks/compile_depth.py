@@ -59,7 +59,7 @@ def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small numbers: shows that it runs")
     parser.add_argument("--depths", type=int, nargs="+", default=[12, 36, 144], help="scanned")
-    parser.add_argument("--unscanned_depths", type=int, nargs="*", default=[12])
+    parser.add_argument("--unscanned_depths", type=int, nargs="*", default=[12, 36, 72])
     parser.add_argument("--hidden_dim", type=int, default=64, help="width of the gMLP")
     parser.add_argument("--max_length", type=int, default=64, help="tokens of a sequence")
     parser.add_argument("--remat", default="none", choices=["none", "blocks", "dots"])

@@ -130,7 +130,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
         raise
     except Exception as error:  # A config file runs code of any kind.
         files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
-        raise UserError(what_is_wrong(error, files)) from error
+        raise UserError(what_is_wrong(error, files, where="--config")) from error
     return rest[1:]
 
 

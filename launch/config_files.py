@@ -22,7 +22,7 @@ def load(file: str) -> ConfigDict:
         values(["", f"--config={file}"])
         values["config"].value.to_dict()  # It is run when it is first looked at.
     except Exception as error:  # A config file runs code of any kind.
-        raise UserError(what_is_wrong(error, [file])) from error
+        raise UserError(what_is_wrong(error, [file], where=file)) from error
     return values["config"].value
 
 
@@ -32,18 +32,21 @@ def name_of(file: str) -> str:
     return "_".join(filter(None, [Path(path).stem, arg]))
 
 
-def what_is_wrong(error: Exception, files: Sequence[str]) -> str:
-    """One sentence for whatever parsing flags or loading one of the config files may raise."""
+def what_is_wrong(error: Exception, files: Sequence[str], where: str) -> str:
+    """One sentence for whatever parsing flags or loading one of the config files may raise.
+
+    It begins with the line in a config file, if the error comes from one, else with `where`.
+    """
     text = str(error.args[0] if error.args else error)
     if line := _line_in_config_file(error, files):
         return f"{line}: {type(error).__name__}: {text}"
     if isinstance(error, KeyError | AttributeError):  # ml_collections: no such field.
         field, *hint = text.replace("\\n", "\n").splitlines() or [""]
         field = field.strip("'\"\\")
-        return f"--config: there is no field '{field}'. {' '.join(hint)}".rstrip(" '\"")
+        return f"{where}: there is no field '{field}'. {' '.join(hint)}".rstrip(" '\"")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if "Traceback" in text or isinstance(error, OSError):  # The last line names the cause.
-        return f"--config: {lines[-1]}"
+        return f"{where}: {lines[-1]}"
     return " ".join(lines) or type(error).__name__
 
 

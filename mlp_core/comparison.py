@@ -72,7 +72,7 @@ def run_comparison(
     by_entry = [_runs_of(entry, grid, workdir) for entry in entries]
     runs = list(itertools.chain(*by_entry))
     for each in runs:
-        check_settings(each.entry.experiment.SETTINGS, each.run)
+        check_settings(each.name, each.entry.experiment.SETTINGS, each.run)
     check_writable(workdir)
     for folder in (workdir, *(each.run.folder.parent for each in runs)):
         if has_checkpoint(folder):

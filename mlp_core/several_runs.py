@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.grid import Point, at_point, describe, folder_name
+from mlp_core.grid import Point, at_point, folder_name
 from mlp_core.own_process import run_in_own_process
 from mlp_core.run_directory import read_results
 
@@ -53,17 +53,16 @@ def runs_at(config: ConfigDict, points: Sequence[Point], folder: Path) -> list[R
     return [Run(point, at_point(config, point), folder / folder_name(point)) for point in points]
 
 
-def check_settings(settings_class: type[RunConfig], run: Run) -> None:
+def check_settings(name: str, settings_class: type[RunConfig], run: Run) -> None:
     """Checks the fields of a run's configuration.
 
     Raises:
-        UserError: names the grid's values and the field.
+        UserError: names the run and the field.
     """
     try:
         parse_config(settings_class, run.config)
     except UserError as error:
-        where = f"--grid, {describe(run.point)}: " if run.point else ""
-        raise UserError(f"{where}{error}") from None
+        raise UserError(f"{name}: {error}") from None
 
 
 def prepare_runs(to_prepare: Sequence[tuple[str, Callable, Run]]) -> None:

@@ -79,7 +79,7 @@ def run_sweep(
     if differ_in_seed_only([member.point for member in members]):
         finals = []
     for run in members + finals:
-        check_settings(experiment.SETTINGS, run)
+        check_settings(f"--grid, {describe(run.point)}", experiment.SETTINGS, run)
     check_writable(workdir)
     if has_checkpoint(workdir):
         raise UserError(f"--workdir={workdir}: a run lies there; name another folder for a sweep.")

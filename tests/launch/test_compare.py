@@ -73,7 +73,7 @@ def test_a_dry_run_checks_and_trains_nothing(compare, tmp_path):
     [
         ([], "name config files, such as configs/mixer_digits.py."),
         (["small.py", "small.py"], "two of the files have one name, and so one folder."),
-        (["absent.py"], "absent.py"),
+        (["absent.py"], "error: absent.py: "),
         (["broken.py"], "broken.py, line 1: NameError: name 'nothing' is not defined"),
     ],
 )

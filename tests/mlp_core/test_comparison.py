@@ -73,7 +73,7 @@ def test_a_wrong_value_is_told_with_the_experiment_before_anything_is_written(tm
     entries, workdir = [entry("a"), entry("b")], tmp_path / "comparison"
     with pytest.raises(UserError, match="a: --grid=model.depth=1: there is no field"):
         run_comparison(entries, ["model.depth=1"], workdir)
-    with pytest.raises(UserError, match="--grid, optimizer.momentum=2.0: config.optimizer.mom"):
+    with pytest.raises(UserError, match="a, optimizer.momentum=2.0: config.optimizer.mom"):
         run_comparison(entries, ["optimizer.momentum=0.5,2"], workdir)
     assert not workdir.exists()
 

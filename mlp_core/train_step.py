@@ -73,7 +73,9 @@ def make_train_step(
             with jax.named_scope("average"):
                 ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
         with jax.named_scope("logged_norms"):
-            norms = {"grad_norm": optax.tree.norm(grads), "update_norm": optax.tree.norm(updates)}
+            # Of the change, for which `updates` need not be written to memory and read again.
+            change = jax.tree.map(jnp.subtract, params, state.params)
+            norms = {"grad_norm": optax.tree.norm(grads), "update_norm": optax.tree.norm(change)}
         learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
         scalars = scalars | norms | {"learning_rate": learning_rate}
         return TrainState(state.step + 1, params, opt_state, ema_params), scalars

@@ -109,6 +109,17 @@ def test_randomness_changes_from_step_to_step_and_repeats_from_run_to_run():
     assert np.abs(views[0] - views[1]).max() > 0
 
 
+def test_the_norms_told_are_those_of_the_gradient_and_of_the_change():
+    task = image_task()
+    before = task.init_params(jax.random.key(0))
+    state, scalars = train(task, steps=1)
+    change = jax.tree.map(lambda new, old: np.sum((new - old) ** 2), state.params, before)
+    np.testing.assert_allclose(scalars["update_norm"] ** 2, sum(jax.tree.leaves(change)), rtol=1e-4)
+    # The first step of SGD, at a rate of 0.1, of a gradient that is clipped to a norm of 1.
+    clipped = min(float(scalars["grad_norm"]), 1.0)
+    np.testing.assert_allclose(scalars["update_norm"], 0.1 * clipped, rtol=1e-4)
+
+
 def test_average_follows_the_parameters_with_its_decay():
     states = [train(Quadratic(), steps=n, ema_decay=0.75)[0] for n in (0, 1, 2)]
     kernels = [np.asarray(state.params["layer"]["kernel"]) for state in states]

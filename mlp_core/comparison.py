@@ -74,7 +74,7 @@ def run_comparison(
     for each in runs:
         check_settings(each.name, each.entry.experiment.SETTINGS, each.run)
     check_writable(workdir)
-    for folder in (workdir, *(each.run.folder.parent for each in runs)):
+    for folder in (workdir, *(workdir / entry.name for entry in entries)):
         if has_checkpoint(folder):
             raise UserError(f"--workdir: a run lies in {folder}; name another for a comparison.")
     with locked_on_this_host(workdir):

@@ -48,7 +48,12 @@ def _cells(row: Row) -> list[str]:
     return [
         in_words(row.results) if row.results else "",
         hardware_in_words(read_environments(row.folder)),
-        f"{MINUTES_A_DAY * cost[-1]:.3g}" if cost else "",
-        f"{statistics.median(speed):,.0f}" if speed else "",
+        _in_digits(MINUTES_A_DAY * cost[-1]) if cost else "",
+        _in_digits(statistics.median(speed)) if speed else "",
         "" if row.results else " ".join(row.remark.split()).replace("|", "/"),
     ]
+
+
+def _in_digits(value: float) -> str:
+    """Three digits at least: "0.524", "2.35", "14,400"."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

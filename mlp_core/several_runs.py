@@ -17,6 +17,8 @@ from mlp_core.grid import Point, at_point, folder_name
 from mlp_core.own_process import run_in_own_process
 from mlp_core.run_directory import read_results
 
+AS_IT_IS = "as_it_is"  # Folder of a run at the point without values.
+
 
 class Experiment(Protocol):
     """A kind of experiment, as a module with these names; each run's process imports it anew."""
@@ -50,7 +52,8 @@ class Run:
 
 def runs_at(config: ConfigDict, points: Sequence[Point], folder: Path) -> list[Run]:
     """The runs of `config` with the values of each point, each in a folder named for them."""
-    return [Run(point, at_point(config, point), folder / folder_name(point)) for point in points]
+    folders = [folder / (folder_name(point) or AS_IT_IS) for point in points]
+    return [Run(p, at_point(config, p), f) for p, f in zip(points, folders, strict=True)]
 
 
 def check_settings(name: str, settings_class: type[RunConfig], run: Run) -> None:
@@ -72,8 +75,7 @@ def prepare_runs(to_prepare: Sequence[tuple[str, Callable, Run]]) -> None:
       to_prepare: for each its name, for messages, and `Experiment.prepare` of its kind.
 
     Raises:
-        MissingError: tells all that is missing at once.
-        UserError: names the run.
+        UserError: names the run that cannot be, or tells all that is missing at once.
     """
     if to_prepare:
         run_in_own_process(_prepare, to_prepare)

@@ -52,7 +52,9 @@ def test_a_run_that_fails_stops_no_other_and_is_all_that_is_tried_again(compare,
     assert "run 1 of 2: small\n" in first.stdout and "run 2 of 2: small_hot\n" in first.stdout
     table = (tmp_path / "compared" / "comparison.md").read_text()
     assert table in first.stdout
-    top1 = json.loads((tmp_path / "compared" / "small" / "results.json").read_text())["test/top1"]
+    top1 = json.loads((tmp_path / "compared" / "small" / "as_it_is" / "results.json").read_text())[
+        "test/top1"
+    ]
     assert f"| small | test/top1 {100 * top1:.2f} %" in table
     assert "| small_hot |  | 1 x cpu |" in table and "the loss is" in table
     again = compare("small.py", "small.py:hot")

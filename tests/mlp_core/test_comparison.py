@@ -18,7 +18,7 @@ def entry(name, **fields):
     return Entry(name, experiment, config.lock())
 
 
-def finish(workdir, compared, seed, results, device_days=0.5, speeds=(10.0, 30.0, 20.0)):
+def finish(workdir, compared, seed, results, device_days=10, speeds=(1.5, 4.0, 2.35)):
     """The folder of a run that has reached its end."""
     folder = workdir / compared.name / f"seed={seed}"
     (folder / "checkpoints" / "5").mkdir(parents=True)
@@ -50,8 +50,8 @@ def test_the_table_tells_scores_cost_and_speed_and_sums_up_seeds(tmp_path, capsy
     assert lines[0] == (
         "| experiment | seed | result | trained on | device-minutes | examples/s/device | remark |"
     )
-    assert lines[2] == "| small | 0 | test/top1 50.00 % | 2 x TPU v3 | 720 | 20 |  |"
-    assert lines[5] == "| large | 1 | test/top1 100.00 % | 2 x TPU v3 | 720 | 20 |  |"
+    assert lines[2] == "| small | 0 | test/top1 50.00 % | 2 x TPU v3 | 14,400 | 2.35 |  |"
+    assert lines[5] == "| large | 1 | test/top1 100.00 % | 2 x TPU v3 | 14,400 | 2.35 |  |"
     assert lines[6:] == [
         "| small | median of 2 | test/top1 55.00 % (50.00 % to 60.00 %) |  |  |  |  |",
         "| large | median of 2 | test/top1 95.00 % (90.00 % to 100.00 %) |  |  |  |  |",
@@ -88,7 +88,7 @@ def test_runs_are_not_put_into_the_folder_of_a_run(tmp_path):
 
 
 def test_all_runs_are_checked_and_all_that_is_missing_is_told_before_the_first_starts(tmp_path):
-    pictures = entry("pictures", data={"name": "cifar10", "data_dir": str(tmp_path / "none")})
+    pictures = entry("pictures", data={"name": "imagenet2012", "data_dir": str(tmp_path / "none")})
     words = Entry("words", text_experiment, gmlp_mlm_python.get_config())
     words.config.data.train_split = str(tmp_path / "no_text.txt")
     with pytest.raises(UserError) as error:

@@ -34,9 +34,13 @@ def main(files: list[str]) -> None:
     hosts_flags.refuse_several_hosts()
     if not files:
         raise UserError(f"{sys.argv[0]}: name config files, such as configs/mixer_digits.py.")
+    names = [config_files.name_of(file) for file in files]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(
+            f"{sys.argv[0]}: two of the files have the name, and so the folder, {twice[0]}; copy "
+            "one under another name."
+        )
     configs = {config_files.name_of(file): config_files.load(file) for file in files}
-    if len(configs) < len(files):
-        raise UserError(f"{sys.argv[0]}: two of the files have one name, and so one folder.")
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.comparison import Entry, run_comparison
 

@@ -74,7 +74,10 @@ def test_a_dry_run_checks_and_trains_nothing(compare, tmp_path):
     "files, message",
     [
         ([], "name config files, such as configs/mixer_digits.py."),
-        (["small.py", "small.py"], "two of the files have one name, and so one folder."),
+        (
+            ["small.py", "small.py"],
+            "two of the files have the name, and so the folder, small; copy one",
+        ),
         (["absent.py"], "error: absent.py: "),
         (["broken.py"], "broken.py, line 1: NameError: name 'nothing' is not defined"),
     ],

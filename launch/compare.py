@@ -40,12 +40,13 @@ def main(files: list[str]) -> None:
             f"{sys.argv[0]}: two of the files have the name, and so the folder, {twice[0]}; copy "
             "one under another name."
         )
-    configs = {config_files.name_of(file): config_files.load(file) for file in files}
+    configs = [config_files.load(file) for file in files]
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.comparison import Entry, run_comparison
 
     entries = [
-        Entry(name, experiments.experiment_of(config), config) for name, config in configs.items()
+        Entry(name, experiments.experiment_of(config), config)
+        for name, config in zip(names, configs, strict=True)
     ]
     workdir = Path(WORKDIR.value).expanduser()
     if not run_comparison(entries, GRID.value, workdir, dry_run=DRY_RUN.value):

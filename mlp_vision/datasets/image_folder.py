@@ -89,7 +89,8 @@ class FolderRecords:
 
     def _sizes(self, indices: np.ndarray) -> np.ndarray:
         """Bytes of some files; -1 for what is not a regular file, which training reports."""
-        return np.array([_size(self._root / self._paths[i]) for i in indices], np.int64)
+        root = os.fspath(self._root)  # Joining texts takes a third of the time of joining paths.
+        return np.array([_size(f"{root}/{self._paths[i]}") for i in indices], np.int64)
 
     def _beginning(self, index: int) -> bytes:
         try:
@@ -234,10 +235,10 @@ def _pictures(folder: str, others: list[str]) -> Iterator[str]:
             others.append(entry.name)
 
 
-def _size(file: Path) -> int:
+def _size(file: str) -> int:
     """Bytes of a file; -1 for one that is not regular, such as a pipe, or cannot be looked at."""
     try:
-        status = file.stat()
+        status = os.stat(file)
     except OSError:
         return -1
     return status.st_size if stat.S_ISREG(status.st_mode) else -1

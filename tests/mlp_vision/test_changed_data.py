@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+from mlp_core.comparison import Entry, run_comparison
 from mlp_core.errors import UserError
-from mlp_core.run_directory import RunFiles, read_finished_results
+from mlp_core.run_directory import RunFiles, read_finished_results, save_config
+from mlp_core.sweep import run_sweep
 from mlp_vision import experiment
 from tests.configs.config_files import load
 from tests.conftest import ROOT
@@ -164,6 +166,30 @@ def test_another_data_set_is_refused_before_it_is_fetched(run):
 
 def config_name(run):
     return json.loads((run / "config.json").read_text())["data"]["name"]
+
+
+@pytest.mark.parametrize("command", ["sweep", "compare"])
+def test_runs_to_come_are_not_set_beside_finished_ones_on_other_images(
+    finished, images, tmp_path, command, capfd
+):
+    config = config_for(images)
+    config.sweep.train_split = None
+    member = tmp_path / "several" / ("images/seed=0" if command == "compare" else "seed=0")
+    shutil.copytree(finished / "run", member)
+    save_config(member, config)
+
+    def plan():
+        if command == "compare":
+            entries = [Entry("images", experiment, config)]
+            run_comparison(entries, ["seed=0,1"], tmp_path / "several", dry_run=True)
+        else:
+            run_sweep(experiment, config, ["seed=0,1"], tmp_path / "several", dry_run=True)
+
+    plan()
+    assert ", 1 of them to train" in capfd.readouterr().out
+    exchange_labels(images)
+    with pytest.raises(UserError, match="seed=0: --workdir=.*: the data are not those"):
+        plan()
 
 
 def test_a_run_of_an_earlier_version_resumes_without_a_record_and_then_has_one(finished, run):

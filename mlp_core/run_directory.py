@@ -30,6 +30,9 @@ NOT_OF_THE_RUN = (
     *(f"train/{name}" for name in ("grad_accum_steps", "scan_layers", "remat", "stall_limit")),
 )
 
+# Fields that may hold a path, of which any spelling is the same.
+WEIGHT_FIELDS = ("init/weights", "init/mirror", "bert/weights")
+
 TFDS_NAME = re.compile(r"\w+(/\w+)?(:[\d.*]+)?")
 
 # Fields that say where the data lie and what is taken of them. Where a run has a record of its data
@@ -305,12 +308,18 @@ def _compared(*configs: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """
     return tuple(
         {
-            name: value
+            name: _absolute(value) if name in WEIGHT_FIELDS else value
             for name, value in _without(flatten(values), NOT_OF_THE_RUN).items()
             if value not in (None, [])
         }
         for values in configs
     )
+
+
+def _absolute(value: str | None) -> str | None:
+    """The absolute path of what is on this disk; else the value, such as a published name."""
+    path = os.path.abspath(os.path.expanduser(value)) if value else None
+    return path if path and os.path.exists(path) else value
 
 
 def _without(values: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Weights of every form score alike, with the numerics that belong to them."""
 
-import dataclasses
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from mlp_core.errors import UserError
 from mlp_core.metric_writer import read_metrics
 from mlp_core.weight_files import write_weight_file
-from mlp_vision.classes import check_classes
 from mlp_vision.export import export
 from mlp_vision.scoring import score
 from mlp_vision.weights import open_weights
@@ -70,18 +67,6 @@ def test_weights_for_other_classes_are_refused(trained_run, config, tmp_path):
     write_weight_file(tmp_path / "seven.npz", arrays)
     with pytest.raises(UserError, match="its head is for 7 classes, synthetic has 10"):
         score(config, str(tmp_path / "seven.npz"), {}, {"test": "test"})
-
-
-def test_weights_whose_classes_have_other_names_are_refused(trained_run):
-    spec = dataclasses.replace(open_weights(trained_run).spec, class_names=("cat", "dog"))
-    pets = SimpleNamespace(name="pets", class_names=["dog", "cat"])
-    with pytest.raises(UserError, match="in another order, beginning with 'cat'"):
-        check_classes("weights", spec, pets)
-    pets.class_names = ["cat", "hamster"]
-    with pytest.raises(UserError, match="'hamster' is not among its 2"):
-        check_classes("weights", spec, pets)
-    pets.class_names = ["cat", "dog"]
-    check_classes("weights", spec, pets)
 
 
 def test_an_unknown_split_is_refused(trained_run, config):

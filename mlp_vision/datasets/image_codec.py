@@ -2,9 +2,12 @@
 
 import io
 import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from mlp_vision.datasets.jpeg_header import read_jpeg_header
 
 # What may be behind the name of a picture, whatever its suffix. Others stay out: Pillow would
 # hand PostScript, say, to another program.
@@ -30,6 +33,21 @@ NO_PICTURES = {
     b"version https://git-lfs": "a placeholder of Git LFS, not the picture itself",
 }
 MOST_PICTURE_BYTES = 1 << 30  # Of a file.
+# To decode one picture, copies included: 167 million pixels of a usual JPEG or PNG.
+MOST_DECODED_BYTES = 5 << 28
+RGB_BYTES = 4  # A pixel in RGB, as Pillow stores it.
+# What decoders hold a pixel beside the picture itself, measured and rounded up; the rest is small.
+DECODER_BYTES = {"WEBP": 13, "AVIF": 16, "PPM": 8, "BMP": 2}
+JPEG2000_BYTES = 6  # The same of each channel.
+TILE_WIDTH, TILE_LENGTH, ROWS_PER_STRIP, BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = (
+    322,
+    323,
+    278,
+    258,
+    277,
+)
+TOO_DEEP = "32 bits a pixel, of which only 8 and 16 are read"
+STRIP_PIXELS = 1 << 17  # Converted at a time.
 START_OF_JPEG = b"\xff\xd8"
 STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
@@ -65,7 +83,17 @@ def as_jpeg(encoded: bytes) -> bytes:
 
 def decode_rgb(encoded: bytes) -> np.ndarray:
     """An encoded picture of any mode as [H, W, 3] uint8; see `decode_picture`."""
-    return np.asarray(decode_picture(encoded))
+    image = decode_picture(encoded)
+    return as_array(image, (0, 0, *image.size))
+
+
+def as_array(image: Image.Image, box: tuple[int, int, int, int]) -> np.ndarray:
+    """What is in `box` (left, top, right, bottom) of an RGB picture, as [H, W, 3] uint8."""
+    left, top, right, bottom = box
+    pixels = np.empty((bottom - top, right - left, 3), np.uint8)
+    for first, last in _strips(right - left, bottom - top):
+        pixels[first:last] = image.crop((left, top + first, right, top + last))
+    return pixels
 
 
 def decode_picture(encoded: bytes) -> Image.Image:
@@ -78,13 +106,16 @@ def decode_picture(encoded: bytes) -> Image.Image:
     Pillow's `convert("RGB")`.
 
     Raises:
-        BadPictureError: the bytes are no whole picture of a known format, or one of too many
-          pixels (179 million, Pillow's limit).
+        BadPictureError: the bytes are no whole picture of a known format, or decoding would take
+          more than `MOST_DECODED_BYTES`, or it has more than 179 million pixels (Pillow's limit).
     """
     try:
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        _check_memory(image, encoded)
         image.load()
-        return _to_rgb(_upright(image))
+        orientation = _orientation(image)
+        image = _to_rgb(image)  # What has been loaded is freed before the turn makes a copy.
+        return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything.
@@ -99,9 +130,54 @@ def orientation_of_jpeg(encoded: bytes) -> int | None:
         return None
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    orientation = _orientation(image)
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+def _check_memory(image: Image.Image, encoded: bytes) -> None:
+    """Refuses a picture, of which only the header has been read, that takes too much memory.
+
+    Raises:
+        BadPictureError: it does, or it has 32 bits a channel.
+    """
+    if image.mode == "F":
+        raise BadPictureError(TOO_DEEP)
+    needed = decoding_bytes(image, encoded)
+    if needed > MOST_DECODED_BYTES:
+        raise BadPictureError(
+            f"too large: decoding takes {needed / 2**30:.2f} GiB, and the limit is "
+            f"{MOST_DECODED_BYTES / 2**30:.2f}"
+        )
+
+
+def decoding_bytes(image: Image.Image, encoded: bytes) -> int:
+    """The memory that `decode_picture` takes at most, from the header that `image` has read."""
+    # The picture in RGB, beside which there is the loaded one, or a turned or cut copy.
+    pixel_bytes = 2 * RGB_BYTES + _decoder_bytes(image, encoded)
+    return image.width * image.height * pixel_bytes + _tile_bytes(image)
+
+
+def _decoder_bytes(image: Image.Image, encoded: bytes) -> int:
+    """What the decoder holds a pixel beside the picture."""
+    if encoded.startswith(START_OF_JPEG):
+        header = read_jpeg_header(encoded)
+        return header.coefficient_bytes if header else 2 * len(image.getbands())
+    if image.format == "JPEG2000":
+        return JPEG2000_BYTES * len(image.getbands())
+    return DECODER_BYTES.get(image.format, 0)
+
+
+def _tile_bytes(image: Image.Image) -> int:
+    """What a decoder of TIFF holds at a time: a tile, which may exceed the picture, or a strip."""
+    if image.format != "TIFF":
+        return 0
+    tags = image.tag_v2
+    width = tags.get(TILE_WIDTH, image.width)
+    height = tags.get(TILE_LENGTH, min(tags.get(ROWS_PER_STRIP, image.height), image.height))
+    bits = tags.get(BITS_PER_SAMPLE, (8,))
+    return width * height * max(bits) * tags.get(SAMPLES_PER_PIXEL, 1) // 8
+
+
+def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
+    """First and last row (exclusive) of strips of `STRIP_PIXELS` or, if larger, of one row."""
+    rows = max(STRIP_PIXELS // max(width, 1), 1)
+    return ((first, min(first + rows, height)) for first in range(0, height, rows))
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -114,20 +190,34 @@ def _orientation(image: Image.Image) -> int | None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith(("I", "F")):
-        return _from_deep_grey(image)
+    if image.mode.startswith("I"):
+        return _strip_by_strip(image, _from_deep_grey)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(background, image).convert("RGB")
+        return _strip_by_strip(image, _on_white)
     return image.convert("RGB")
+
+
+def _strip_by_strip(
+    image: Image.Image, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """The RGB picture that `convert` makes of strips, so that its own copies are small."""
+    result = Image.new("RGB", image.size)
+    for first, last in _strips(*image.size):
+        result.paste(convert(image.crop((0, first, image.width, last))), (0, first))
+    return result
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    background = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(background, image).convert("RGB")
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
     """Grey of 16 bits, which Pillow would clip at 255."""
     levels = np.asarray(image)
-    if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
-        raise BadPictureError("32 bits a pixel, of which only 8 and 16 are read")
+    if levels.min() < 0 or levels.max() > 65535:
+        raise BadPictureError(TOO_DEEP)
     eight_bits = np.round(levels / 257).astype(np.uint8)
     return Image.fromarray(eight_bits).convert("RGB")
 

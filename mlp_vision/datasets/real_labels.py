@@ -67,7 +67,7 @@ class RealLabels:
     def beside(self, source: Source, dataset: ImageDataset, split: str) -> Source:
         """`source`, the pictures of `split`, with `real` in its batches where it has these labels.
 
-        The classes of `dataset` may have been put in another order since `checked`.
+        Since `checked`, the classes of `dataset` may have been put in another order.
 
         Raises:
             UserError: the data set does not tell file names.
@@ -75,8 +75,9 @@ class RealLabels:
         if not self._are_for(dataset, split):
             return source
         where = f"{dataset.name}, {split}"
-        order = numbers_in(self.class_names, dataset.class_names)
-        return ReallyLabelled(source, dataset.records(split), self.right[:, order], where)
+        right = np.zeros((NUM_PICTURES, len(dataset.class_names)), bool)
+        right[:, numbers_in(dataset.class_names, self.class_names)] = self.right
+        return ReallyLabelled(source, dataset.records(split), right, where)
 
     def _are_for(self, dataset: ImageDataset, split: str) -> bool:
         if dataset.in_memory:

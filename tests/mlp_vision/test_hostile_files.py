@@ -140,18 +140,6 @@ def test_the_path_of_a_picture_does_not_depend_on_links_beside_its_folder(folder
     assert found == ["train/a/0.png", "train/a/m/1.png", "train/b/0.png"]
 
 
-def test_folders_nested_deeply_are_searched(folder):
-    place, wanted = os.open(folder / "train" / "a", os.O_RDONLY), 1500
-    for _ in range(wanted):
-        os.mkdir("d", dir_fd=place)
-        inner = os.open("d", os.O_RDONLY, dir_fd=place)
-        os.close(place)
-        place = inner
-    os.close(os.open("1.png", os.O_CREAT | os.O_WRONLY, dir_fd=place))
-    os.close(place)
-    assert FolderDataset(folder).num_examples("train") == 3
-
-
 @pytest.mark.parametrize(
     "text",
     [

@@ -8,12 +8,13 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mlp_core.agreement import first_host_first
+from mlp_core.agreement import check_same_digest, first_host_first
 from mlp_core.classes import assumed_order, names_for_labels
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.datasets.splits import check_split
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.parameters import digest
 from mlp_core.precision import compute_dtype
 from mlp_core.source import Source
 from mlp_core.task import Params
@@ -90,7 +91,9 @@ def open_inference(
     if spec.num_classes and (line := assumed_order(source, spec, dataset)):
         say(line)
     dataset = dataset.with_classes(names)
-    params = jax.device_put(load_params(weights, spec, "auto"), replicated(mesh))
+    params = load_params(weights, spec, "auto")
+    check_same_digest("weights", lambda: digest(params))
+    params = jax.device_put(params, replicated(mesh))
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     return Inference(spec, model, params, dataset, batch_size, mesh, real_labels)
 

@@ -222,3 +222,17 @@ def test_a_run_with_its_classes_in_another_order_is_evaluated_and_resumed_by_nam
         shutil.rmtree(folder / split / "11")
     with pytest.raises(UserError, match="the run has 12 classes, of which .* has 11; '11' is miss"):
         experiment.train(config, half)
+
+
+def test_a_class_that_is_not_utf_8_is_trained_on_scored_and_exported(tmp_path):
+    names = {0: "caf\udce9", 1: "\udcff\n", 2: "tea"}  # As Python spells bytes that are not UTF-8.
+    folder = numbered_folder(tmp_path / "data", range(3), names.get, pictures=8)
+    config = shades_config(folder)
+    results = experiment.train(config, tmp_path / "run")
+    weights = open_weights(tmp_path / "run")
+    assert weights.spec.class_names == ("\\xff\n", r"caf\xe9", "tea")
+    for suffix in ("npz", "safetensors", "stablehlo"):
+        export(weights, weights.spec, tmp_path / f"model.{suffix}")
+    for source in ("run", "model.npz", "model.safetensors"):
+        scores = score(config, str(tmp_path / source), {}, {"test": "test"})
+        assert scores["test/loss"] == pytest.approx(results["test/loss"], rel=1e-4)

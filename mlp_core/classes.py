@@ -8,7 +8,8 @@ go by code point as well.
 
 Matching: a data set's labels count the classes of the model, by name. Where either side has no
 names (none at all, or just 0 to K - 1 in this order, as TFDS has them for unnamed classes) and the
-names do not match, class i of the data set is taken for output i, and a line says so.
+names do not match, class i of the data set is taken for output i, and a line says so; but not
+where the other side has other numbers, such as 1 to K.
 """
 
 import re
@@ -60,7 +61,7 @@ def names_for_labels(source: str, model: Classifier, dataset: Labelled) -> Seque
     there, wanted = model.class_names, dataset.class_names
     if _are_matched_by_name(there, wanted):
         return there
-    if _have_names(there) and _have_names(wanted):
+    if not _may_go_by_position(there, wanted):
         foreign = next(name for name in wanted if name not in set(there))
         raise UserError(
             f"{source}: its head is for other classes than {dataset.name}: {foreign!r} is not "
@@ -105,8 +106,9 @@ def numbers_in(names: Sequence[str], wanted: Iterable[str]) -> list[int]:
 
 def class_conflict(there: Sequence[str], wanted: Sequence[str]) -> str:
     """Why a head for the classes `there` is none for `wanted` in this order; empty if it may be."""
-    both_have_names = _have_names(there) and _have_names(wanted)
-    if list(there) == list(wanted) or not (both_have_names or _are_matched_by_name(there, wanted)):
+    if list(there) == list(wanted):
+        return ""
+    if _may_go_by_position(there, wanted) and not _are_matched_by_name(there, wanted):
         return ""
     if not _have_names(wanted) and list(there[: len(wanted)]) == list(wanted):
         return ""
@@ -125,7 +127,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _order_of(names: Sequence[str]) -> Callable[[str], tuple] | None:
-    if all(INTEGER.fullmatch(name) for name in names):
+    if _are_integers(names):
         return int
     matches = [NUMBERED.fullmatch(name) for name in names]
     if not all(matches) or len({match[1] for match in matches}) > 1:
@@ -136,6 +138,18 @@ def _order_of(names: Sequence[str]) -> Callable[[str], tuple] | None:
 
 def _are_matched_by_name(there: Sequence[str], wanted: Sequence[str]) -> bool:
     return len(wanted) > 0 and set(wanted) <= set(there)
+
+
+def _may_go_by_position(there: Sequence[str], wanted: Sequence[str]) -> bool:
+    if _have_names(there) and _have_names(wanted):
+        return False
+    if not (there and wanted and _are_integers(there) and _are_integers(wanted)):
+        return True
+    return list(map(int, there)) == list(map(int, wanted))
+
+
+def _are_integers(names: Sequence[str]) -> bool:
+    return all(INTEGER.fullmatch(name) for name in names)
 
 
 def _have_names(names: Sequence[str]) -> bool:

@@ -39,15 +39,9 @@ RGB_BYTES = 4  # A pixel in RGB, as Pillow stores it.
 # What decoders hold a pixel beside the picture itself, measured and rounded up; the rest is small.
 DECODER_BYTES = {"WEBP": 13, "AVIF": 16, "PPM": 8, "BMP": 2}
 JPEG2000_BYTES = 6  # The same of each channel.
-TILE_WIDTH, TILE_LENGTH, ROWS_PER_STRIP, BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = (
-    322,
-    323,
-    278,
-    258,
-    277,
-)
+MARGIN = 8  # Rows and columns by which decoders and resizing exceed a picture, if it is thin.
 TOO_DEEP = "32 bits a pixel, of which only 8 and 16 are read"
-STRIP_PIXELS = 1 << 17  # Converted at a time.
+BLOCK_PIXELS = 1 << 17  # Converted at a time.
 START_OF_JPEG = b"\xff\xd8"
 STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
@@ -91,8 +85,8 @@ def as_array(image: Image.Image, box: tuple[int, int, int, int]) -> np.ndarray:
     """What is in `box` (left, top, right, bottom) of an RGB picture, as [H, W, 3] uint8."""
     left, top, right, bottom = box
     pixels = np.empty((bottom - top, right - left, 3), np.uint8)
-    for first, last in _strips(right - left, bottom - top):
-        pixels[first:last] = image.crop((left, top + first, right, top + last))
+    for x0, y0, x1, y1 in _blocks(right - left, bottom - top):
+        pixels[y0:y1, x0:x1] = image.crop((left + x0, top + y0, left + x1, top + y1))
     return pixels
 
 
@@ -150,7 +144,7 @@ def decoding_bytes(image: Image.Image, encoded: bytes) -> int:
     """The memory that `decode_picture` takes at most, from the header that `image` has read."""
     # The picture in RGB, beside which there is the loaded one, or a turned or cut copy.
     pixel_bytes = 2 * RGB_BYTES + _decoder_bytes(image, encoded)
-    return image.width * image.height * pixel_bytes + _tile_bytes(image)
+    return (image.width + MARGIN) * (image.height + MARGIN) * pixel_bytes + _tile_bytes(image)
 
 
 def _decoder_bytes(image: Image.Image, encoded: bytes) -> int:
@@ -167,17 +161,21 @@ def _tile_bytes(image: Image.Image) -> int:
     """What a decoder of TIFF holds at a time: a tile, which may exceed the picture, or a strip."""
     if image.format != "TIFF":
         return 0
-    tags = image.tag_v2
-    width = tags.get(TILE_WIDTH, image.width)
-    height = tags.get(TILE_LENGTH, min(tags.get(ROWS_PER_STRIP, image.height), image.height))
-    bits = tags.get(BITS_PER_SAMPLE, (8,))
-    return width * height * max(bits) * tags.get(SAMPLES_PER_PIXEL, 1) // 8
+    tags, names = image.tag_v2, ExifTags.Base
+    rows_of_strip = min(tags.get(names.RowsPerStrip, image.height), image.height)
+    width = tags.get(names.TileWidth, image.width)
+    height = tags.get(names.TileLength, rows_of_strip)
+    bits = tags.get(names.BitsPerSample, (8,))
+    return width * height * max(bits) * tags.get(names.SamplesPerPixel, 1) // 8
 
 
-def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
-    """First and last row (exclusive) of strips of `STRIP_PIXELS` or, if larger, of one row."""
-    rows = max(STRIP_PIXELS // max(width, 1), 1)
-    return ((first, min(first + rows, height)) for first in range(0, height, rows))
+def _blocks(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes (left, top, right, bottom) of at most `BLOCK_PIXELS` that cover a picture."""
+    columns = max(min(width, BLOCK_PIXELS), 1)
+    rows = BLOCK_PIXELS // columns
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield left, top, min(left + columns, width), min(top + rows, height)
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -191,19 +189,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return _strip_by_strip(image, _from_deep_grey)
+        return _block_by_block(image, _from_deep_grey)
     if image.has_transparency_data:
-        return _strip_by_strip(image, _on_white)
+        return _block_by_block(image, _on_white)
     return image.convert("RGB")
 
 
-def _strip_by_strip(
+def _block_by_block(
     image: Image.Image, convert: Callable[[Image.Image], Image.Image]
 ) -> Image.Image:
-    """The RGB picture that `convert` makes of strips, so that its own copies are small."""
+    """The RGB picture that `convert` makes of blocks, so that its own copies are small."""
     result = Image.new("RGB", image.size)
-    for first, last in _strips(*image.size):
-        result.paste(convert(image.crop((0, first, image.width, last))), (0, first))
+    for box in _blocks(*image.size):
+        result.paste(convert(image.crop(box)), box)
     return result
 
 

@@ -97,6 +97,15 @@ def test_a_class_that_the_model_lacks_is_refused():
             names_for_labels("run", model("cat", "dog"), data(*wanted))
 
 
+def test_numbers_of_another_kind_are_no_positions():
+    numbers = [str(i) for i in range(1, 13)]
+    with pytest.raises(UserError, match="'12' is not among its 12, 0, 1, 2, 3, ..., 11"):
+        names_for_labels("run", model(*NUMBERS), data(*numbers))
+    padded = [f"{i:02d}" for i in range(12)]
+    assert names_for_labels("run", model(*NUMBERS), data(*padded)) == padded
+    assert names_for_labels("w.npz", model(num_classes=12), data(*numbers)) == numbers
+
+
 @pytest.mark.parametrize(
     "there, wanted, conflict",
     [
@@ -109,6 +118,7 @@ def test_a_class_that_the_model_lacks_is_refused():
         (("cat", "dog", "emu"), ("cat", "dog"), "it has 3, of which 2"),
         (("cat", "dog"), ("cat", "emu"), "'emu' is not among its 2"),
         (("0", "1", "10", "2"), ("0", "1", "2"), "it has 4, of which 3"),
+        (("0", "1"), ("1", "2"), "'2' is not among its 2"),
     ],
 )
 def test_a_head_is_kept_for_the_same_classes_in_the_same_order(there, wanted, conflict):

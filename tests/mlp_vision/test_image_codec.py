@@ -234,11 +234,12 @@ def test_decoding_takes_no_more_memory_than_the_header_foretells(tmp_path):
     assert max(peak / foretold for peak, foretold in peaks.values()) > 0.5  # It is measured.
 
 
-def test_the_pixels_do_not_depend_on_the_strips(monkeypatch):
+@pytest.mark.parametrize("block", [60, 700])  # Narrower than the picture, and some rows.
+def test_the_pixels_do_not_depend_on_the_blocks(monkeypatch, block):
     kinds = [kind for kind in KINDS if kind.startswith(("png", "gif"))]
     contents = [encoded(large(mode, 100), f, **o) for mode, f, o in map(KINDS.get, kinds)]
     whole = [decode_rgb(content) for content in contents]
-    monkeypatch.setattr(image_codec, "STRIP_PIXELS", 700)
+    monkeypatch.setattr(image_codec, "BLOCK_PIXELS", block)
     for kind, content, expected in zip(kinds, contents, whole, strict=True):
         np.testing.assert_array_equal(decode_rgb(content), expected, err_msg=kind)
 
@@ -277,7 +278,8 @@ def progressive_jpeg():
 
 TOO_LARGE = {
     "png": png_header(13_300, 13_300),
-    "thin png": png_header(10, 17_000_000),
+    "png of a column": png_header(1, 100_000_000),
+    "png of a row": png_header(100_000_000, 1),
     "progressive jpeg": progressive_jpeg(),
     "tiff of one tile": tiff_of_one_tile(64, 30_000),
 }

@@ -56,7 +56,7 @@ def score(
     if "data.max_length" in fields_set:
         encoder = dataclasses.replace(spec.encoder, max_length=settings.data.max_length)
         spec = dataclasses.replace(spec, encoder=encoder)
-    data.check(source, spec)
+    data = data.for_model(source, spec)
     tokenizer = weights.tokenizer()
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     params = load_params(weights, spec)

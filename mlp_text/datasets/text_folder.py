@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.classes import in_class_order
 from mlp_core.datasets.splits import parts_of
 from mlp_core.errors import UserError
 from mlp_text.datasets.labelled_texts import (
@@ -46,8 +47,8 @@ class _Table:
 class TextFolder:
     """Files of one's own, each read when it is first asked for, and kept in memory.
 
-    The classes are the labels of the split `train`, or of the only split there is, sorted; by
-    number where all are integers. Examples are mixed, always in the same way, so that a part of a
+    The classes are the labels of the split `train`, or of the only split there is, in the order of
+    `mlp_core.classes`. Examples are mixed, always in the same way, so that a part of a
     file sorted by its labels has all of them.
     """
 
@@ -75,7 +76,7 @@ class TextFolder:
                 f"{of_classes}: there must be two or more different labels, in a column "
                 f"`{LABELS[0]}`; there are {len(names)}."
             )
-        self.class_names = sorted(names, key=int if all(map(_is_integer, names)) else None)
+        self.class_names = in_class_order(names)
 
     @property
     def num_classes(self) -> int:

@@ -20,6 +20,7 @@ from mlp_text.bert_names import (
     HEAD_TABLE,
     WORD_EMBEDDINGS,
     encoder_names,
+    encoder_prefixes,
     head_names,
     is_kernel,
     num_blocks_in,
@@ -29,7 +30,10 @@ from mlp_text.bert_names import (
 from mlp_text.text_models import MaskedLm
 
 PICKLES = "pytorch_model*.bin"
-HEAD_DIM = 64  # Channels of an attention head, in every published size.
+EXAMPLE_CONFIG = (
+    '{"model_type": "bert", "num_attention_heads": 12, "hidden_act": "gelu", '
+    '"layer_norm_eps": 1e-12}'
+)
 MOST_NAMES = 12  # Of tensors that miss or do not fit, shown one by one.
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -43,8 +47,10 @@ class BertWeights:
     settings: dict[str, Any]  # Sizes and numerics: what `BertEncoder` takes.
     has_masked_lm_head: bool
     has_pooler: bool
+    assumed: dict[str, Any]  # What `config.json` leaves out, see `BertConfig.assumed`.
     _file: WeightFile
-    _our_names: dict[str, str]  # By theirs.
+    _prefix: str  # Of the encoder's names.
+    _our_names: dict[str, str]  # By plain name.
 
     def read(self) -> dict[str, np.ndarray]:
         """The arrays as float32, by our names.
@@ -55,7 +61,8 @@ class BertWeights:
         Raises:
             UserError: the file is damaged, or its head does not share the encoder's table.
         """
-        theirs = {plain_name(name): array for name, array in self._file.read().items()}
+        arrays = self._file.read()
+        theirs = {plain_name(name, self._prefix): array for name, array in arrays.items()}
         words = theirs[WORD_EMBEDDINGS]
         if self.has_masked_lm_head and not np.array_equal(theirs.get(HEAD_TABLE, words), words):
             raise UserError(
@@ -69,32 +76,29 @@ class BertWeights:
 
 
 def open_bert(path: Path) -> BertWeights:
-    """Tells sizes by the arrays, numerics by `config.json` beside the file; reads no arrays.
+    """Takes sizes from the arrays, numerics from `config.json` beside the file; reads no arrays.
 
-    Where several models share a folder it may be called NAME_config.json, for files NAME*.
-    Without that, or where it is silent, attention heads have 64 channels, GELU is that of erf, and
-    LayerNorm's epsilon 1e-12.
+    If several models share a folder, the configuration of files NAME* may be called
+    NAME_config.json. It must give the number of attention heads, which no shape shows; what else it
+    leaves out has the format's default, see `BertWeights.assumed`.
 
     Args:
       path: a weight file, or a folder with `model.safetensors` in it.
 
     Raises:
         UserError: these are not the whole weights of a BERT, and which tensors miss; or the
-          configuration disagrees with them, or asks for what is not supported.
+          configuration is missing, disagrees with them, or asks for what is not supported.
     """
     path = _file_in(path) if path.is_dir() else path
     file = open_weight_file(path)
-    config_path = _config_beside(path)
-    config = read_bert_config(config_path)
-    shapes = {plain_name(name): header.shape for name, header in file.headers.items()}
+    prefix = _prefix(file)
+    shapes = {plain_name(name, prefix): header.shape for name, header in file.headers.items()}
     num_blocks = max(num_blocks_in(shapes), 1)
     if num_blocks > MOST_BLOCKS:
         raise UserError(
             f"{path}: {num_blocks:,} blocks are more than the {MOST_BLOCKS:,} of a model."
         )
     names = encoder_names(num_blocks)
-    if names.keys().isdisjoint(shapes):
-        raise _unknown(file)
     has_head, has_pooler = (
         not part.keys().isdisjoint(shapes) for part in (head_names(), pooler_names())
     )
@@ -102,6 +106,8 @@ def open_bert(path: Path) -> BertWeights:
     names |= pooler_names() if has_pooler else {}
     _check_names(path, shapes, names)
     sizes = _sizes(path, shapes) | {"num_blocks": num_blocks}
+    config_path = _config_beside(path)
+    config = _read_config(config_path, sizes["hidden_dim"])
     _check_config(config_path, config, sizes)
     settings = sizes | {
         "num_heads": _num_heads(config_path, config, sizes["hidden_dim"]),
@@ -109,7 +115,25 @@ def open_bert(path: Path) -> BertWeights:
         "layer_norm_epsilon": config.layer_norm_eps,
     }
     _check_shapes(path, shapes, names, settings)
-    return BertWeights(path, settings, has_head, has_pooler, file, names)
+    return BertWeights(path, settings, has_head, has_pooler, config.assumed, file, prefix, names)
+
+
+def _prefix(file: WeightFile) -> str:
+    """What the names of the only encoder in the file begin with."""
+    prefixes = encoder_prefixes(file.headers)
+    if not prefixes:
+        some = ", ".join(list(file.headers)[:3]) or "nothing"
+        raise UserError(
+            f"{file.path}: these are no weights of BERT as the Hugging Face hub names them "
+            f"(bert.{WORD_EMBEDDINGS}); the file holds {some} ..."
+        )
+    if len(prefixes) > 1:
+        raise UserError(
+            f"{file.path}: holds {len(prefixes)} BERTs, with names that begin with "
+            f"{', '.join(repr(prefix) for prefix in prefixes)}; write one of them to a file of its "
+            "own."
+        )
+    return prefixes[0]
 
 
 def _config_beside(path: Path) -> Path:
@@ -118,6 +142,19 @@ def _config_beside(path: Path) -> Path:
     named = path.parent.glob(f"?*{ending}")
     own = [file for file in named if path.name.startswith(file.name.removesuffix(ending))]
     return max(own, key=lambda file: len(file.name), default=path.with_name(CONFIG_FILE))
+
+
+def _read_config(path: Path, hidden_dim: int) -> BertConfig:
+    """The configuration, which has to give what no shape shows."""
+    config = read_bert_config(path) if path.is_file() else None
+    if config is None or config.num_attention_heads is None:
+        raise UserError(
+            f"{path}: needed to say num_attention_heads, since the {hidden_dim} channels of the "
+            f"weights can be split into heads in several ways. Put the {CONFIG_FILE} there that "
+            "was published with them. If it is lost, write one with the model's own values, such "
+            f"as {EXAMPLE_CONFIG}"
+        )
+    return config
 
 
 def _file_in(folder: Path) -> Path:
@@ -179,19 +216,13 @@ def _check_config(path: Path, config: BertConfig, sizes: Mapping[str, int]) -> N
 
 
 def _num_heads(path: Path, config: BertConfig, hidden_dim: int) -> int:
-    if config.num_attention_heads is None:
-        if hidden_dim % HEAD_DIM:
-            raise UserError(
-                f"{path}: needed to say num_attention_heads, which weights do not tell; "
-                f"{hidden_dim} channels do not make heads of {HEAD_DIM} as usual."
-            )
-        return hidden_dim // HEAD_DIM
-    if hidden_dim % config.num_attention_heads:
+    num_heads = config.num_attention_heads
+    if hidden_dim % num_heads:
         raise UserError(
-            f"{path}: num_attention_heads is {config.num_attention_heads}, which does not divide "
-            f"the {hidden_dim} channels of the weights beside it."
+            f"{path}: num_attention_heads is {num_heads}, which does not divide the {hidden_dim} "
+            "channels of the weights beside it."
         )
-    return config.num_attention_heads
+    return num_heads
 
 
 def _check_shapes(
@@ -211,11 +242,3 @@ def _check_shapes(
             problems.append(f"{name} ({there[name]} there, {expected} expected)")
     if problems:
         raise UserError(f"{path}: tensors do not fit together: {_some(problems)}.")
-
-
-def _unknown(file: WeightFile) -> UserError:
-    some = ", ".join(list(file.headers)[:3]) or "nothing"
-    return UserError(
-        f"{file.path}: these are no weights of BERT as the Hugging Face hub names them "
-        f"(bert.{WORD_EMBEDDINGS}); the file holds {some} ..."
-    )

@@ -72,7 +72,9 @@ def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dic
     new = [name for name in expected if name not in arrays]
     arrays |= _random(model, spec, new, seed)
     arrays |= {n: np.zeros_like(arrays[n]) for n in new if n.endswith(SEGMENTS)}
-    say(f"Weights: {weights.path} ({weights.origin}){_what_is_new(new, weights.spec, spec)}")
+    assumed = "".join(f", assuming {name}={value}" for name, value in weights.assumed.items())
+    what_is_new = _what_is_new(new, weights.spec, spec)
+    say(f"Weights: {weights.path}{assumed} ({weights.origin}){what_is_new}")
     return unflatten({name: arrays[name] for name in expected})
 
 

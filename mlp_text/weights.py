@@ -1,8 +1,9 @@
 """Weights of text models wherever they lie: published BERTs, and checkpoints of our own runs."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class TextWeights:
     check: Callable[[], object]  # Reads through; raises UserError where there is damage.
     read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
     tokenizer: Callable[[], Tokenizer]  # Theirs; raises UserError where there is none that fits.
+    assumed: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # See `BertWeights`.
 
 
 def locate_text_weights(source: str) -> Path:
@@ -111,6 +113,7 @@ def _open_bert(path: Path) -> TextWeights:
         check=bert.read,
         read=bert.read,
         tokenizer=lambda: _tokenizer_beside(bert.path),
+        assumed=bert.assumed,
     )
 
 

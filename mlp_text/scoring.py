@@ -20,7 +20,7 @@ from mlp_core.watchdog import limited
 from mlp_text.config import TextConfig
 from mlp_text.experiment import DATA
 from mlp_text.pretrained import load_params
-from mlp_text.weights import locate_text_weights, open_text_weights
+from mlp_text.weights import locate_text_weights, open_text_weights, spec_for
 
 
 def score(
@@ -51,12 +51,12 @@ def score(
     with first_host_first("preparation of data and weights"):
         data = DATA[settings.task].open(settings, {f"split {n}": s for n, s in splits.items()})
         weights = open_text_weights(locate_text_weights(source))
-    spec = weights.spec
+    data.check(source, weights.spec)
+    tokenizer = weights.tokenizer()
+    spec = spec_for(weights, tokenizer)
     if "data.max_length" in fields_set:
         encoder = dataclasses.replace(spec.encoder, max_length=settings.data.max_length)
         spec = dataclasses.replace(spec, encoder=encoder)
-    data.check(source, spec)
-    tokenizer = weights.tokenizer()
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     params = jax.device_put(load_params(weights, spec), replicated(mesh))
     step = jax.jit(

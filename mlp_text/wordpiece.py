@@ -6,6 +6,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.small_files import read_bytes, read_json
 from mlp_text.special_tokens import SPECIAL_TOKENS
@@ -59,21 +60,18 @@ def _vocabulary(path: Path) -> dict[str, int]:
     if "\0" in text:
         raise UserError(f"{path}: no vocabulary: it holds zero bytes; {what}.")
     # Not splitlines(): pieces may be the rarer characters that this takes for ends of lines.
-    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-    vocabulary = {}
-    for number, piece in enumerate(lines):
-        first = vocabulary.setdefault(piece, number)
-        if first != number:
-            raise UserError(
-                f"{path}: lines {first + 1:,} and {number + 1:,} are the same, {piece!r}; in a "
-                "vocabulary each piece has one line."
-            )
+    lines = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
+    # Of lines that are the same the last one counts, as in Hugging Face's tokenizers; the others
+    # keep their ids, which no text gets.
+    vocabulary = {piece: number for number, piece in enumerate(lines)}
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
     if missing:
         raise UserError(
             f"{path}: lacks {', '.join(missing)} of its {len(SPECIAL_TOKENS)} special tokens; "
             "is it a WordPiece vocabulary, as BERT's vocab.txt?"
         )
+    if repeated := len(lines) - len(vocabulary):
+        say(f"Note: {path}: {repeated:,} lines are repeated further down, where they count.")
     return vocabulary
 
 

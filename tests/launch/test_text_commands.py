@@ -1,5 +1,6 @@
 """Commands that serve text and images alike: which package, and a sentence for a wrong flag."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -70,3 +71,20 @@ def test_a_flag_for_pictures_is_refused_in_a_sentence(text_run):
     run = predict(f"--weights={text_run}", "--image_size=32", "bada")
     assert run.returncode == 2 and "Traceback" not in run.stderr
     assert f"--image_size: {text_run} is a model of text" in run.stderr
+
+
+def test_every_line_gets_its_row(text_run, tmp_path):
+    lines = [b"bada", b"", b"caf\xe9", b"bada " * 100, b"a\tb", b"bada"]
+    (tmp_path / "in.txt").write_bytes(b"\n".join(lines) + b"\n")
+    output = tmp_path / "out.jsonl"
+    run = predict(f"--weights={text_run}", f"--input={tmp_path / 'in.txt'}", f"--output={output}")
+    assert run.returncode == 2 and "Traceback" not in run.stderr
+    assert "Note: 1 of 6 texts are longer than the 16 tokens that the model reads" in run.stderr
+    assert run.stderr.endswith("error: 3 of 6 texts have no answer; the reasons are above.\n")
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["number"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["answers"] is None for row in rows] == [False, True, True, False, True, False]
+    assert [bool(row["problem"]) for row in rows] == [False, True, True, False, True, False]
+    assert [row["cut"] for row in rows] == [False, False, False, True, False, False]
+    assert rows[0]["answers"] == rows[5]["answers"]
+    assert run.stdout.count("  no answer: ") == 3 and run.stdout.count(" %  ") == 6

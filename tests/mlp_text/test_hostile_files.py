@@ -1,5 +1,6 @@
 """Vocabularies and descriptions of text models made to take all memory or break the program."""
 
+import base64
 import copy
 import json
 import os
@@ -15,10 +16,13 @@ from mlp_text.bert_config import read_bert_config
 from mlp_text.bert_weights import open_bert
 from mlp_text.model_spec import read_spec
 from mlp_text.sentencepiece_format import _message_class
-from mlp_text.tokenizer import open_tokenizer
+from mlp_text.tokenizer import LONGEST_TEXT, open_tokenizer
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]
 UNITS = struct.pack("<I", 1024)  # The length of an array of rules for characters.
+
+
+LONG_REPLACEMENT = base64.b64encode(UNITS + bytes(1024) + b"x" * 5000 + b"\0").decode()
 
 
 def tokenizer_json(model=None, **parts):
@@ -54,6 +58,18 @@ def test_a_tokenizer_that_is_what_it_seems_is_read(tmp_path):
             "more than 1,000 times longer",
         ),
         (tokenizer_json(normalizer=replace("h" * 2000)), "2,000 characters into a text"),
+        (tokenizer_json({"max_input_chars_per_word": 10**9}), "max_input_chars_per_word is 1,000,"),
+        (tokenizer_json({"continuing_subword_prefix": "#" * 2000}), "a piece of 2,000 characters"),
+        (
+            tokenizer_json({"type": "Unigram", "unk_id": 0, "vocab": [["a" * 2000, -1.0]]}),
+            "a piece of 2,000 characters",
+        ),
+        (
+            tokenizer_json(
+                normalizer={"type": "Precompiled", "precompiled_charsmap": LONG_REPLACEMENT}
+            ),
+            "replaces a character by 5,000 bytes",
+        ),
         (tokenizer_json(normalizer={"type": "Prepend", "prepend": "h" * 2000}), "2,000 characters"),
         (
             tokenizer_json(
@@ -87,6 +103,17 @@ def test_a_pattern_that_never_ends_is_told_when_it_meets_its_text(tmp_path):
     tokenizer = open_tokenizer(tmp_path)
     with pytest.raises(UserError, match="the tokenizer fails on one of texts 0 to 0"):
         tokenizer.ids(["x" * 40])
+
+
+def test_of_an_enormous_text_only_the_beginning_is_tokenised(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json())
+    tokenizer = open_tokenizer(tmp_path)
+    enormous = "hello " * 3 + " " * LONGEST_TEXT + "world"
+    rows = tokenizer.encode([enormous, "hello"], [enormous, "world"], max_length=8)
+    assert tokenizer.encode(["world " * LONGEST_TEXT], max_length=4)["input_ids"].tolist() == [
+        [2, 6, 6, 3]
+    ]
+    assert 6 not in rows["input_ids"][0] and 6 in rows["input_ids"][1]
 
 
 def test_vocabularies_without_an_end_are_not_read(tmp_path):
@@ -129,6 +156,8 @@ def sentencepiece(path, pieces=(), charsmap=b"", **trainer):
         dict(unk_id=77, model_type=2),
         dict(unk_id=-7, model_type=2),
         dict(pieces=["a" * 200_000], model_type=2),  # Of which every split would be looked at.
+        dict(pieces=["a" * 900] * 12_000, model_type=2),
+        dict(charsmap=UNITS + bytes(1024) + b"x" * 5000 + b"\0"),
         dict(charsmap=b"\xff\xff\xff\xff"),
         dict(charsmap=UNITS + bytes(1000)),
         dict(charsmap=UNITS + b"\xff\xff\xff\x7f" * 256 + b"a\0"),

@@ -1,6 +1,7 @@
 """Tables of one's own as a data set of labelled texts."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -110,6 +111,72 @@ def test_names_of_files_that_no_split_can_have_are_made_such(tmp_path):
         UserError, match=r"split 'dev' \(none is called so\); it has my_dev_set \(2"
     ):
         check_split("config.data.train_split", dataset, "dev")
+
+
+UNLABELLED = [
+    *(
+        "-",
+        "-1",
+        "-1.0",
+        "",
+        " ",
+        "nan",
+        "NaN",
+        " NaN",
+        "NAN",
+        "None",
+        "NONE",
+        "null",
+        "NULL",
+        "NA",
+    ),
+    *("N/A", "n/a", "<NA>", "#N/A", "hidden", "Hidden ", "?", "NaT"),
+]
+
+
+@pytest.mark.parametrize("label", UNLABELLED)
+@pytest.mark.parametrize("column", ["label", "gold_label"])
+def test_a_label_that_stands_for_none_is_no_class(tmp_path, column, label):
+    rows = [("text", column), ("a", "yes"), ("b", "no"), ("c", label), ("d", label)]
+    folder = write(tmp_path, train_tsv=tsv(*rows), test_tsv=tsv(rows[0], *rows[3:]))
+    dataset = open_text_dataset(folder, None)
+    assert dataset.class_names == ["no", "yes"]
+    shown = repr("-1" if label == "-1.0" else label.strip())
+    with pytest.raises(
+        UserError, match="split train: 2 of 4 examples have no label .*the first is"
+    ):
+        dataset.load("train")
+    with pytest.raises(UserError, match=f"line [45] has {re.escape(shown)} for a label, which st"):
+        dataset.load("train")
+    with pytest.raises(UserError, match="split test: no example has a label"):
+        dataset.load("test")
+
+
+@pytest.mark.parametrize("label", ["null", "NaN", "-1", "-1.0", '""', '"-"', '"none"'])
+def test_in_json_too(tmp_path, label):
+    rows = [f'{{"text": "{i}", "label": {n}}}' for i, n in enumerate(["0", "1", label])]
+    dataset = open_text_dataset(write(tmp_path, train_jsonl="\n".join(rows)), None)
+    assert dataset.class_names == ["0", "1"]
+    with pytest.raises(UserError, match="1 of 3 examples have no label .*the first is line 3"):
+        dataset.load("train")
+
+
+def test_floats_of_pandas_and_spaces_make_no_new_classes(tmp_path):
+    rows = [("text", "label"), ("a", "1.0"), ("b", "1"), ("c", " 0 "), ("d", "0.0")]
+    jsonl = '{"text": "a", "label": 1.0}\n{"text": "b", "label": 0}\n'
+    dataset = open_text_dataset(write(tmp_path, train_tsv=tsv(*rows), test_jsonl=jsonl), None)
+    assert dataset.class_names == ["0", "1"]
+    assert as_rows(dataset.load("train")) == [
+        ("a", "a", 1), ("b", "b", 1), ("c", "c", 0), ("d", "d", 0),
+    ]  # fmt: skip
+    assert as_rows(dataset.load("test")) == [("a", "a", 1), ("b", "b", 0)]
+
+
+@pytest.mark.parametrize("one, other", [("Good", "good"), ("1", "01"), ("so  so", "So so")])
+def test_two_spellings_of_a_class_are_refused(tmp_path, one, other):
+    rows = [("text", "label"), ("a", one), ("b", other), ("c", "bad")]
+    with pytest.raises(UserError, match=r"train.tsv: the labels .* are two spellings of one class"):
+        open_text_dataset(write(tmp_path, train_tsv=tsv(*rows)), None)
 
 
 HEADER = ("sentence", "label")

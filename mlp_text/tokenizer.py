@@ -19,7 +19,7 @@ from mlp_core.small_files import read_text
 from mlp_text.sentencepiece_model import read_sentencepiece
 from mlp_text.special_tokens import complete_special_tokens, find_special_tokens
 from mlp_text.tokenizers_library import check_tokenizer_json, faults_as_value_errors, is_panic
-from mlp_text.wordpiece import VOCABULARY_FILE, read_wordpiece
+from mlp_text.wordpiece import VOCABULARY_FILE, apply_settings, read_wordpiece
 
 TOKENIZER_FILE = "tokenizer.json"  # Of a run, and of Hugging Face's.
 FILES = (TOKENIZER_FILE, VOCABULARY_FILE, "spiece.model")  # In a folder.
@@ -309,7 +309,9 @@ def _file_in(folder: Path) -> Path:
 
 def _open_file(path: Path, lowercase: bool | None) -> Tokenizer:
     if path.suffix == ".json":
-        return Tokenizer.from_json(read_text(path), path)
+        tokenizer = Tokenizer.from_json(read_text(path), path)
+        apply_settings(tokenizer.backend, path.parent)
+        return tokenizer
     if path.suffix != ".model":
         return Tokenizer.from_backend(read_wordpiece(path, lowercase), path)
     backend = read_sentencepiece(path)

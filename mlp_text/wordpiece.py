@@ -13,10 +13,20 @@ from mlp_text.special_tokens import SPECIAL_TOKENS
 
 VOCABULARY_FILE = "vocab.txt"  # As it is published,
 CASING_FILE = "tokenizer_config.json"  # and beside it.
+SETTINGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+# Other ways to split a text into words, or these into pieces, than BERT's.
+UNSUPPORTED = {
+    "do_basic_tokenize": (None, True),
+    "word_tokenizer_type": (None, "basic"),
+    "subword_tokenizer_type": (None, "wordpiece"),
+}
 
 
 def wordpiece(
-    vocabulary: Mapping[str, int], lowercase: bool, strip_accents: bool | None = None
+    vocabulary: Mapping[str, int],
+    lowercase: bool,
+    strip_accents: bool | None = None,
+    split_chinese: bool = True,
 ) -> tokenizers.Tokenizer:
     """Splits text as BERT does: at spaces, punctuation and CJK characters, then into pieces.
 
@@ -24,7 +34,7 @@ def wordpiece(
     """
     backend = tokenizers.Tokenizer(models.WordPiece(dict(vocabulary), unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(
-        lowercase=lowercase, strip_accents=strip_accents
+        lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=split_chinese
     )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
@@ -46,7 +56,33 @@ def read_wordpiece(path: Path, lowercase: bool | None = None) -> tokenizers.Toke
         lowercase = settings.get("do_lower_case")
     if lowercase is None:
         lowercase = not _has_capitals(vocabulary)
-    return wordpiece(vocabulary, lowercase, settings.get("strip_accents"))
+    split_chinese = settings.get("tokenize_chinese_chars") is not False
+    return wordpiece(vocabulary, lowercase, settings.get("strip_accents"), split_chinese)
+
+
+def apply_settings(backend: tokenizers.Tokenizer, folder: Path) -> None:
+    """Applies a tokenizer_config.json in `folder` to BERT's rules for text, as Hugging Face does.
+
+    Raises:
+        UserError: the file is damaged, or asks for something that is not supported.
+    """
+    rules = backend.normalizer
+    if not isinstance(rules, normalizers.BertNormalizer):
+        return
+    settings = _settings(folder / CASING_FILE)
+    there = (rules.lowercase, rules.strip_accents, rules.handle_chinese_chars)
+    lowercase, strip_accents, split_chinese = (
+        old if settings.get(name) is None else settings[name]
+        for name, old in zip(SETTINGS, there, strict=True)
+    )
+    if (lowercase, strip_accents, split_chinese) != there:
+        say(f"Note: {folder / CASING_FILE} changes the rules of the tokenizer beside it.")
+        backend.normalizer = normalizers.BertNormalizer(
+            clean_text=rules.clean_text,
+            handle_chinese_chars=split_chinese,
+            strip_accents=strip_accents,
+            lowercase=lowercase,
+        )
 
 
 def _vocabulary(path: Path) -> dict[str, int]:
@@ -80,16 +116,23 @@ def _settings(path: Path) -> dict:
         return {}
     try:
         settings = read_json(path)
-        known = {name: settings.get(name) for name in ("do_lower_case", "strip_accents")}
+        known = {name: settings.get(name) for name in SETTINGS}
+        other = {name: settings[name] for name in UNSUPPORTED if name in settings}
         for name, value in known.items():
             if not isinstance(value, bool | None):
                 raise ValueError(f"{name} is {value!r:.60}, neither true nor false")
-        return known
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged ({error}); mend it, or take it away and say with `lowercase` what "
             "text the vocabulary is for."
         ) from error
+    for name, value in other.items():
+        if value not in UNSUPPORTED[name]:
+            raise UserError(
+                f"{path}: {name} is {value!r:.60}, which is not supported; only BERT's own way to "
+                "split text is."
+            )
+    return known
 
 
 def _has_capitals(pieces: Iterable[str]) -> bool:

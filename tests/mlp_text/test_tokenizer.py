@@ -127,6 +127,23 @@ def test_casing_is_told_by_argument_then_settings_then_vocabulary(tmp_path):
     assert open_tokenizer(uncased).ids(["The É"]) == [[5, 6]]
 
 
+@pytest.mark.parametrize("kind", ["vocab.txt", "tokenizer.json"])
+def test_settings_beside_a_vocabulary_hold_for_either_kind_of_file(tmp_path, kind):
+    path = write_vocabulary(tmp_path, [*SPECIAL_TOKENS, "the", "The", "é", "e", "中文", "中"])
+    json_file = tmp_path / "tokenizer.json"
+    json_file.write_text(open_tokenizer(path).to_json(), encoding="utf-8")
+    settings = {"do_lower_case": True, "strip_accents": False, "tokenize_chinese_chars": False}
+    text = "\ufeff" + json.dumps(settings)
+    (tmp_path / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    assert open_tokenizer(tmp_path / kind).ids(["The É 中文"]) == [[5, 7, 9]]
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    assert open_tokenizer(tmp_path / kind).ids(["The É 中"]) == [[6, 1, 10]]
+    for name, value in {"word_tokenizer_type": "mecab", "do_basic_tokenize": False}.items():
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({name: value}))
+        with pytest.raises(UserError, match=f"{name} is {value!r}, which is not supported"):
+            open_tokenizer(tmp_path / kind)
+
+
 def test_lines_end_as_on_any_system_and_only_there(tmp_path):
     path = tmp_path / "windows.txt"
     path.write_bytes("\r\n".join([*SPECIAL_TOKENS, "the", "\u2028", "cat"]).encode())

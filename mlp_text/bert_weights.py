@@ -29,7 +29,8 @@ from mlp_text.bert_names import (
 )
 from mlp_text.text_models import MaskedLm
 
-PICKLES = "pytorch_model*.bin"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+OTHER_FORMATS = ("*.onnx", "onnx/*.onnx", "*.h5", "*.msgpack", "*.gguf", "*.zip", "*.safetensors")
 EXAMPLE_CONFIG = (
     '{"model_type": "bert", "num_attention_heads": 12, "hidden_act": "gelu", '
     '"layer_norm_eps": 1e-12}'
@@ -171,12 +172,29 @@ def _read_config(path: Path, hidden_dim: int) -> BertConfig:
 def _file_in(folder: Path) -> Path:
     if (folder / WEIGHTS_FILE).is_file():
         return folder / WEIGHTS_FILE
-    if pickles := sorted(file.name for file in folder.glob(PICKLES)):
+    if pickles := _found(folder, PICKLES):
         raise UserError(
             f"{folder}: {pickles[0]} is a pickle of PyTorch's, which could run any code when it is "
-            f"read, so that it is not; take {WEIGHTS_FILE} of the same weights."
+            f"read; take {WEIGHTS_FILE} of the same weights, or convert the pickle as "
+            "docs/weights.md shows."
+        )
+    if others := _found(folder, OTHER_FORMATS):
+        raise UserError(
+            f"{folder}: there is no {WEIGHTS_FILE} in this folder, but {_some(others)}; name a "
+            "safetensors file itself, unpack an archive, and convert other formats as "
+            "docs/weights.md shows."
         )
     raise UserError(f"{folder}: there is no {WEIGHTS_FILE} in this folder.")
+
+
+def has_other_formats(folder: Path) -> bool:
+    """Whether a directory holds files of weights that may be a BERT's in another format."""
+    return bool(_found(folder, (*PICKLES, *OTHER_FORMATS)))
+
+
+def _found(folder: Path, patterns: Iterable[str]) -> list[str]:
+    files = [file for pattern in patterns for file in folder.glob(pattern)]
+    return sorted(str(file.relative_to(folder)) for file in files)
 
 
 def _check_names(path: Path, there: Iterable[str], wanted: Iterable[str]) -> None:

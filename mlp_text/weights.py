@@ -19,7 +19,7 @@ from mlp_core.weight_sources import (
     fetch_weight_file,
     path_on_this_machine,
 )
-from mlp_text.bert_weights import PICKLES, is_padded, open_bert
+from mlp_text.bert_weights import has_other_formats, is_padded, open_bert
 from mlp_text.model_spec import BertEncoderSpec, TextModelSpec, expected_params, read_spec
 from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 from mlp_text.wordpiece import CASING_FILE, VOCABULARY_FILE
@@ -83,7 +83,7 @@ def open_text_weights(path: Path) -> TextWeights:
         UserError: there are no weights of a text model, or they are not whole.
     """
     path = path.resolve() if path.is_dir() else path  # A link to a checkpoint is one.
-    is_bert = path.is_file() or (path / WEIGHTS_FILE).is_file() or any(path.glob(PICKLES))
+    is_bert = path.is_file() or (path / WEIGHTS_FILE).is_file() or has_other_formats(path)
     weights = _open_bert(path) if is_bert and not has_checkpoint(path) else _open_run(path)
     return dataclasses.replace(weights, tokenizer=lambda: _matching_tokenizer(weights))
 

@@ -10,6 +10,7 @@ import pytest
 
 from launch.experiments import are_of_text
 from mlp_core.run_directory import RunFiles
+from mlp_text.tokenizer import open_tokenizer
 from tests.conftest import ROOT
 from tests.mlp_core.made_hub import hub_environment, serve_hub
 from tests.mlp_text.golden_bert import golden_folder, with_vocabulary
@@ -55,8 +56,12 @@ def test_what_is_not_here_counts_as_weights_of_images(source):
     assert not are_of_text(source)
 
 
-def test_a_bert_of_the_hub_fills_in(tmp_path):
+@pytest.mark.parametrize("vocabulary", ["vocab.txt", "tokenizer.json"])
+def test_a_bert_of_the_hub_fills_in(vocabulary, tmp_path):
     bert = with_vocabulary(golden_folder(tmp_path / "bert", model_type="bert"))
+    if vocabulary == "tokenizer.json":
+        (bert / vocabulary).write_text(open_tokenizer(bert).to_json())
+        (bert / "vocab.txt").unlink()
     files = {file.name: file.read_bytes() for file in bert.iterdir()}
     with serve_hub("made/bert", files) as address:
         environment = hub_environment(address, tmp_path / "hf")

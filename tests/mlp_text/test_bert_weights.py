@@ -15,6 +15,7 @@ from mlp_text.bert import BertEncoder
 from mlp_text.bert_weights import open_bert
 from mlp_text.pretrained import load_pretrained
 from mlp_text.text_models import MaskedLm, TextClassifier
+from mlp_text.weights import open_text_weights
 from tests.mlp_text.golden_bert import DATA, changed_folder, golden_folder, golden_io, params_of
 
 STYLES = ["bert_hf", "bert_hf_legacy_names"]
@@ -344,6 +345,19 @@ def test_pickles_are_not_read(tmp_path):
     for path in (tmp_path, tmp_path / "pytorch_model.bin"):
         with pytest.raises(UserError, match="pickle of PyTorch's.* take .*safetensors"):
             open_bert(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.onnx", "onnx/model.onnx", "tf_model.h5", "flax_model.msgpack", "bert.zip",
+     "model-00001-of-00002.safetensors"],
+)  # fmt: skip
+def test_what_a_folder_has_in_other_formats_is_named(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"\0")
+    for open_folder in (open_bert, open_text_weights):
+        with pytest.raises(UserError, match=f"no model.safetensors .*{name};.* docs/weights.md"):
+            open_folder(tmp_path)
 
 
 def test_a_folder_without_weights_is_told(tmp_path):

@@ -67,6 +67,11 @@ def check_tokenizer_json(text: str) -> None:
     growth = 1
     for part in _objects(parse_json(text)):
         _check_sizes(part)
+        if part.get("dropout"):
+            raise ValueError(
+                f"dropout is {part['dropout']!r:.20}, which splits a text differently each time; "
+                "set it to null"
+            )
         if part.get("type") == "Precompiled":
             check_character_rules(base64.b64decode(str(part.get("precompiled_charsmap"))))
         for key in ("content", "prepend"):

@@ -75,11 +75,14 @@ class TextFolder:
                 f"{', '.join(sorted(file.name for file in files))}. {_expected(root)}"
             )
         self.text_features = _text_features_of(of_classes)
-        names = {name for name in self._table(of_classes).labels if not is_unlabelled(name)}
+        labels = set(self._table(of_classes).labels)
+        names = {name for name in labels if not is_unlabelled(name)}
         if len(names) < 2:
+            without = ", ".join(map(repr, sorted(labels - names)))
             raise UserError(
                 f"{of_classes}: there must be two or more different labels, in a column "
-                f"`{LABELS[0]}`; there are {len(names)}."
+                f"`{LABELS[0]}`; there are {len(names)}"
+                + (f", since {without} means that a text has none." if without else ".")
             )
         self.class_names = sorted(names, key=int if all(map(_is_integer, names)) else None)
         _check_different(of_classes, self.class_names)

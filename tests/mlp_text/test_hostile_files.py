@@ -59,6 +59,7 @@ def test_a_tokenizer_that_is_what_it_seems_is_read(tmp_path):
         ),
         (tokenizer_json(normalizer=replace("h" * 2000)), "2,000 characters into a text"),
         (tokenizer_json({"max_input_chars_per_word": 10**9}), "max_input_chars_per_word is 1,000,"),
+        (tokenizer_json({"type": "BPE", "merges": [], "dropout": 0.1}), "dropout is 0.1"),
         (tokenizer_json({"continuing_subword_prefix": "#" * 2000}), "a piece of 2,000 characters"),
         (
             tokenizer_json({"type": "Unigram", "unk_id": 0, "vocab": [["a" * 2000, -1.0]]}),

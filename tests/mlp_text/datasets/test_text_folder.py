@@ -189,6 +189,10 @@ MISTAKES = {
     "no columns of texts": ({"train_tsv": "phrase\tlabel\na\t0\n"}, "line 1 names no columns of t"),
     "no label": ({"train_tsv": "text\na\nb\n"}, "two or more different labels, in a column `labe"),
     "one class": ({"train_tsv": "text\tlabel\na\t1\n"}, "two or more different labels.* are 1"),
+    "signs": (
+        {"train_tsv": "text\tlabel\na\t-1\nb\t1\n"},
+        "are 1, since '-1' means that a text has",
+    ),
     "nothing": ({"train_tsv": ""}, "train.tsv: there is no row in this file"),
     "header alone": ({"train_tsv": tsv(HEADER)}, "train.tsv: there is no row in this file"),
     "no JSON": ({"train_jsonl": '{"text": "a", "label": 0}\nb\n'}, "jsonl: line 2 is no JSON"),

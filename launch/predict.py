@@ -3,7 +3,7 @@
 python launch/predict.py --weights=runs/mixer_b16_pets dog.jpg
 python launch/predict.py --weights=imagenet21k/Mixer-B_16 --top=3 holiday/
 python launch/predict.py --weights=runs/gmlp_sst2 "A fine film." "A bore."
-python launch/predict.py --weights=runs/gmlp_mnli --input=pairs.tsv
+python launch/predict.py --weights=runs/gmlp_mnli --input=pairs.tsv --output=answers.jsonl
 python launch/predict.py --weights=bert-base-uncased/ "Paris is the [MASK] of France."
 
 A model of pairs takes texts in twos.

@@ -231,8 +231,9 @@ def _length(tokenizer: Tokenizer, row: Sequence[str]) -> int:
     except UnicodeEncodeError:  # An argument of a command, or half a character.
         raise ValueError(NOT_UTF8) from None
     ids = tokenizer.ids([text[:LONGEST_TEXT] for text in row])
-    if not all(ids):
-        raise ValueError("empty" if len(row) == 1 or not any(ids) else "one of its texts is empty")
+    is_empty = [not text.strip() or not tokens for text, tokens in zip(row, ids, strict=True)]
+    if any(is_empty):  # Of characters that no vocabulary looks at, for one.
+        raise ValueError("empty" if all(is_empty) else "one of its texts is empty")
     return sum(map(len, ids)) + len(ids) + 1
 
 

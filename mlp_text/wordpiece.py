@@ -13,6 +13,7 @@ from mlp_text.special_tokens import SPECIAL_TOKENS
 
 VOCABULARY_FILE = "vocab.txt"  # As it is published,
 CASING_FILE = "tokenizer_config.json"  # and beside it.
+MOST_LINES = 10_000_000  # No vocabulary has as many.
 SETTINGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
 # Other ways to split a text into words, or these into pieces, than BERT's.
 UNSUPPORTED = {
@@ -95,6 +96,8 @@ def _vocabulary(path: Path) -> dict[str, int]:
         raise UserError(f"{path}: no vocabulary: it is {error}; {what}.") from error
     if "\0" in text:
         raise UserError(f"{path}: no vocabulary: it holds zero bytes; {what}.")
+    if text.count("\n") > MOST_LINES:
+        raise UserError(f"{path}: no vocabulary: it has more than {MOST_LINES:,} lines; {what}.")
     # Not splitlines(): pieces may be the rarer characters that this takes for ends of lines.
     lines = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
     # Of lines that are the same the last one counts, as in Hugging Face's tokenizers; the others

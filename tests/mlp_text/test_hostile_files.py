@@ -12,6 +12,7 @@ import pytest
 import safetensors.numpy
 
 from mlp_core.errors import UserError
+from mlp_text import wordpiece
 from mlp_text.bert_config import read_bert_config
 from mlp_text.bert_weights import open_bert
 from mlp_text.model_spec import read_spec
@@ -126,6 +127,13 @@ def test_vocabularies_without_an_end_are_not_read(tmp_path):
             file.truncate(1 << 40)
         with pytest.raises(UserError, match="longer than the 64 MiB"):
             open_tokenizer(tmp_path / name)
+
+
+def test_a_vocabulary_of_more_lines_than_any_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(wordpiece, "MOST_LINES", 20)
+    (tmp_path / "vocab.txt").write_text("\n".join([*VOCABULARY, *["x"] * 14, ""]))
+    with pytest.raises(UserError, match="more than 20 lines"):
+        open_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"do_lower_case": 1}', '{"strip_accents": "x"}'])

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,16 @@ from mlp_core.errors import UserError
 NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE may say so.
 A_DAY = 86400  # Seconds.
 LOOK_EVERY = 0.2
+
+
+def open_lock_file(path: Path) -> IO[bytes]:
+    """Opens a file to lock, created if need be, for reading and writing.
+
+    Raises:
+        OSError: it cannot be opened, or is a symbolic link, which could lead anywhere.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(path, "r+b", opener=lambda name, _: os.open(name, flags, 0o666))
 
 
 def lock(file: IO) -> bool:
@@ -72,6 +83,6 @@ def one_at_a_time(path: Path, work: str) -> Iterator[None]:
         UserError: the other takes longer than a day.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with open_lock_file(path) as file:
         lock_in_turn(file, work)
         yield

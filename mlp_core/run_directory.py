@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from mlp_core import checkpoint_folder
 from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.file_lock import lock
+from mlp_core.file_lock import lock, open_lock_file
 from mlp_core.output_files import write_whole
 from mlp_core.parameters import flatten
 from mlp_core.small_files import read_json
@@ -152,7 +152,7 @@ def locked(workdir: Path) -> Iterator[None]:
 def locked_on_this_host(workdir: Path) -> Iterator[None]:
     """As `locked`, for a process that leaves the devices alone."""
     try:
-        opened = (workdir / ".lock").open("a")
+        opened = open_lock_file(workdir / ".lock")
     except OSError as error:
         raise UserError(
             f"--workdir={workdir}: its file .lock cannot be written ({error.strerror}), as in a "

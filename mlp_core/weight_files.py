@@ -1,8 +1,6 @@
 """Weight files: npz or safetensors, told apart by their content and written by their suffix."""
 
-import contextlib
 import dataclasses
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ from safetensors import SafetensorError
 
 from mlp_core import npz_format, safetensors_format
 from mlp_core.errors import UserError
+from mlp_core.output_files import whole_output
 from mlp_core.stored_arrays import ArrayHeader, check_dtype
 
 SUFFIXES = {".npz": npz_format, ".safetensors": safetensors_format}
@@ -66,14 +65,10 @@ def write_weight_file(
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: name a file that ends in {' or '.join(SUFFIXES)}.")
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        SUFFIXES[path.suffix].write(temporary, arrays, metadata or {})
-        os.replace(temporary, path)
+        with whole_output(path) as part:
+            SUFFIXES[path.suffix].write(part, arrays, metadata or {})
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be written ({reason}).") from error
 

@@ -26,7 +26,6 @@ from mlp_core.stored_arrays import (
     read_npy_header,
 )
 
-MAGIC = b"PK"
 MOST_COMMENT_BYTES = 65_535  # Of a zip archive.
 # What stands in front of the comment and tells its length.
 END_RECORD, END_MAGIC = struct.Struct("<4s16xH"), b"PK\5\6"

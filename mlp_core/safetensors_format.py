@@ -1,6 +1,5 @@
 """Weight files in the safetensors format, through the library of that name."""
 
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ import safetensors.numpy
 from mlp_core.errors import UserError
 from mlp_core.stored_arrays import ArrayHeader, as_float32, check_dtype, check_number
 
-LENGTH = struct.Struct("<Q")  # Of the header, which is JSON and comes first.
 BUFFERS = ("position_ids",)  # Integers that PyTorch's modules store beside their weights.
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
@@ -68,11 +66,6 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     """Writes float32 arrays under their names, with the metadata and torch's format mark."""
     contiguous = {name: np.ascontiguousarray(rows, np.float32) for name, rows in arrays.items()}
     safetensors.numpy.save_file(contiguous, path, metadata={"format": "pt", **metadata})
-
-
-def looks_like(start: bytes) -> bool:
-    """Whether a file that starts so may be of this format."""
-    return len(start) > LENGTH.size and start[LENGTH.size : LENGTH.size + 1] == b"{"
 
 
 def _weight_names(file: safetensors.safe_open) -> list[str]:

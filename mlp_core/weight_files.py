@@ -1,7 +1,6 @@
-"""Weight files: npz or safetensors, told apart by their content and written by their suffix."""
+"""Weight files: npz or safetensors, recognised by their content and written by their suffix."""
 
 import dataclasses
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -11,10 +10,12 @@ from safetensors import SafetensorError
 
 from mlp_core import npz_format, safetensors_format
 from mlp_core.errors import UserError
+from mlp_core.file_kinds import NPZ, SAFETENSORS, kind_of
 from mlp_core.output_files import whole_output
 from mlp_core.stored_arrays import ArrayHeader, check_dtype
 
 SUFFIXES = {".npz": npz_format, ".safetensors": safetensors_format}
+FORMATS = {NPZ: npz_format, SAFETENSORS: safetensors_format}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class WeightFile:
 
 
 def open_weight_file(path: Path) -> WeightFile:
-    """Recognises the format by the first bytes and reads the headers.
+    """Recognises the format by its structure and reads the headers.
 
     Raises:
         UserError: there is no such file, or it is no weight file.
@@ -80,29 +81,11 @@ def _format_of(path: Path) -> ModuleType:
                 f"{path}: this is a folder, pipe or device; name a file that ends in "
                 f"{' or '.join(SUFFIXES)}."
             )
-        with path.open("rb") as file:
-            start = file.read(512)
+        kind = kind_of(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file.") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-    if b"<html" in start.lower() or b"<?xml" in start.lower():
-        raise UserError(f"{path}: this is a web page (an error of the server's?), not weights.")
-    if start.startswith(b"\x80") or _is_torch_archive(path):
-        raise UserError(
-            f"{path}: this is a pickle of PyTorch's, which could run any code when it is read; "
-            "take the safetensors file of the same weights."
-        )
-    if start.startswith(npz_format.MAGIC):
-        return npz_format
-    if safetensors_format.looks_like(start):
-        return safetensors_format
-    raise UserError(f"{path}: this is neither an npz nor a safetensors file.")
-
-
-def _is_torch_archive(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except npz_format.DAMAGE:  # No archive, or a damaged one.
-        return False
+    if kind not in FORMATS:
+        raise UserError(f"{path}: this is {kind.description}; {kind.advice}.")
+    return FORMATS[kind]

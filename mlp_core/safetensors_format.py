@@ -10,7 +10,7 @@ import safetensors
 import safetensors.numpy
 
 from mlp_core.errors import UserError
-from mlp_core.stored_arrays import ArrayHeader, as_float32, check_dtype, check_number
+from mlp_core.stored_arrays import ArrayHeader, as_float32, check_number
 
 BUFFERS = ("position_ids",)  # Integers that PyTorch's modules store beside their weights.
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
@@ -37,29 +37,15 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
         return headers, file.metadata() or {}
 
 
-def check(path: Path) -> None:
-    """Compares the length of the file with what its header says; it holds no checksums.
+def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and arrays as float32; the format has no checksums.
 
     Raises:
         UserError: the file is cut short.
     """
-    with _opened(path):
-        pass
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays as float32.
-
-    Raises:
-        UserError: the file is damaged, or an array is not of a floating type.
-    """
-    arrays = {}
     with _opened(path) as file:
         for name in _weight_names(file):
-            array = file.get_tensor(name)
-            check_dtype(path, name, array.dtype)
-            arrays[name] = as_float32(array)
-    return arrays
+            yield name, as_float32(file.get_tensor(name))
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

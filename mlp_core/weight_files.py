@@ -1,7 +1,7 @@
 """Weight files: npz or safetensors, recognised by their content and written by their suffix."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +12,7 @@ from mlp_core import npz_format, safetensors_format
 from mlp_core.errors import UserError
 from mlp_core.file_kinds import NPZ, SAFETENSORS, kind_of
 from mlp_core.output_files import whole_output
-from mlp_core.stored_arrays import ArrayHeader, check_dtype
+from mlp_core.stored_arrays import ArrayHeader, check_dtype, check_finite
 
 SUFFIXES = {".npz": npz_format, ".safetensors": safetensors_format}
 FORMATS = {NPZ: npz_format, SAFETENSORS: safetensors_format}
@@ -31,11 +31,10 @@ class WeightFile:
         """Reads the file through without keeping it.
 
         Raises:
-            UserError: it is damaged, or an array is not of a floating type.
+            UserError: it is damaged, or an array is not of a floating type or not finite.
         """
-        for name, header in self.headers.items():
-            check_dtype(self.path, name, header.dtype)
-        self._format.check(self.path)
+        for _ in self._arrays():
+            pass
 
     def read(self) -> dict[str, np.ndarray]:
         """All arrays, as float32.
@@ -43,7 +42,14 @@ class WeightFile:
         Raises:
             UserError: see `check`.
         """
-        return self._format.read_arrays(self.path)
+        return dict(self._arrays())
+
+    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        for name, header in self.headers.items():
+            check_dtype(self.path, name, header.dtype)
+        for name, array in self._format.read_arrays(self.path):
+            check_finite(self.path, name, array)
+            yield name, array
 
 
 def open_weight_file(path: Path) -> WeightFile:

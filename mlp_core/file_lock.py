@@ -44,7 +44,7 @@ def lock(file: IO) -> bool:
     return True
 
 
-def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> None:
+def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> bool:
     """As `lock`, but waits until the other process is done, and says so.
 
     Args:
@@ -58,8 +58,7 @@ def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> None:
     deadline, is_told = time.monotonic() + limit, False
     while True:
         try:
-            lock(file)
-            return
+            return lock(file)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise UserError(

@@ -19,6 +19,7 @@ from mlp_core.datasets.conversion import convert, find_converted
 from mlp_core.datasets.prepared import Builders, find_prepared, open_prepared
 from mlp_core.downloads import place_in
 from mlp_core.errors import UserError
+from mlp_core.urls import masked
 from mlp_core.weight_sources import HUGGING_FACE, WEIGHTS_FILE
 
 THERE = "there already"
@@ -120,7 +121,7 @@ def prepare_weights(
             _copy_weights(path, place, beside)
             path, done = place, "fetched and copied" if done == "fetched" else "copied"
     where = f", {size_in_words(path)}" if path.is_file() else f" in {path}"
-    say(f"Weights {source}: {done}{where}")
+    say(f"Weights {masked(source)}: {done}{where}")
     return path
 
 

@@ -1,6 +1,7 @@
 """Passwords and tokens in URLs, which no message, file or path may repeat."""
 
 import re
+from typing import Any
 
 MASK = "***"
 # The user and password, up to the last @ of the authority. A password may hold characters that it
@@ -19,6 +20,17 @@ EMPTY_ENDS = re.compile(r"[?&;#]+$")
 def masked(text: str) -> str:
     """`text` with *** in place of passwords and tokens in the URLs in it."""
     return SECRET.sub(rf"\1={MASK}", CREDENTIALS.sub(f"{MASK}@", text))
+
+
+def masked_values(value: Any) -> Any:
+    """A value as JSON has them, with all texts in it `masked`."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, list):
+        return [masked_values(item) for item in value]
+    if isinstance(value, dict):
+        return {name: masked_values(item) for name, item in value.items()}
+    return value
 
 
 def without_secrets(url: str) -> str:

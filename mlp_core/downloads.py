@@ -128,7 +128,10 @@ def fetch(file: RemoteFile, destination: Path) -> Path:
         kind = AbsentFileError if _is_absent(error) else DownloadError
         raise kind(f"{url}: cannot be fetched ({_reason(error)}).") from error
     except OSError as error:
-        raise DownloadError(f"{destination}: cannot be written ({error.strerror}).") from error
+        raise DownloadError(
+            f"{destination}: cannot be written ({error.strerror}); make room there or make it "
+            "writable. (XDG_CACHE_HOME names another directory for caches.)"
+        ) from error
     except UnicodeError as error:
         raise DownloadError(f"{url}: not a valid address ({error}).") from error
     return destination

@@ -21,6 +21,7 @@ from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
 from mlp_core.mesh import put_batch, replicated
 from mlp_core.output_files import check_output, whole_output
+from mlp_core.precision import check_finite_outputs
 from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import eval_view, model_input
 from mlp_vision.datasets.image_dataset import ImageDataset
@@ -107,6 +108,7 @@ def feature_rows(inference: Inference, split: str, layers: Sequence[str]) -> Ite
             waits_for(f"the batch from example {first:,} of {split} on, or the next")
             images = put_batch({"image": batch["image"]}, inference.mesh)["image"]
             computed = jax.device_get(step(inference.params, images))
+            check_finite_outputs(computed)
             real = batch["mask"] > 0
             rows = {name: np.asarray(values, np.float32)[real] for name, values in computed.items()}
             index = np.arange(first, first + inference.batch_size)[real]

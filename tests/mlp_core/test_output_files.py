@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import stat
 
 import numpy as np
@@ -120,3 +121,17 @@ def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path):
         file.write(b"kept")
     with open_lock_file(tmp_path / "lock") as file:
         assert file.read() == b"kept"
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.safetensors"])
+def test_a_full_disk_leaves_the_former_file_and_nothing_else(tmp_path, name):
+    target = tmp_path / name
+    target.write_text("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(UserError, match=f"{name}: cannot be written .*File too large"):
+            write_weight_file(target, {"a": np.zeros(1 << 20)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert target.read_text() == "before" and list(tmp_path.iterdir()) == [target]

@@ -12,7 +12,9 @@ SECRET_NAMES = (
     "(?:api|access|private|subscription)[-_]?key|key[-_]?pair[-_]?id|access[-_]?key[-_]?id|policy"
 )
 SECRET = re.compile(
-    rf"(?<=[?&;#])([\w.%-]*(?:{SECRET_NAMES})[\w.%-]*|sig|key|code)=([^&;#\s'\"]*)", re.IGNORECASE
+    rf"(?<=[?&;#])([\w.%-]*(?:{SECRET_NAMES})[\w.%-]*|sig|key|code)="
+    r"[^&;#\s'\"]*?(?=[:.,)]*(?:[&;#\s'\"]|$))",  # Without the punctuation of a sentence.
+    re.IGNORECASE,
 )
 EMPTY_ENDS = re.compile(r"[?&;#]+$")
 

@@ -351,3 +351,21 @@ def test_a_cache_that_cannot_be_written_is_reported_in_one_sentence(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(DownloadError, match=r"cannot be written \(Permission denied\)"):
         fetched(Server(whole(OLD)), tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("http://user:word@127.0.0.1:1", "http://user:word@[::1", "user:word@127.0.0.1:1"),
+        *(
+            "http://user:word/word@127.0.0.1:1",
+            "socks5://user:word@127.0.0.1:1",
+            "ftp://user:word@h",
+        ),
+    ],
+)
+def test_the_password_of_a_proxy_is_in_no_message(tmp_path, monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(DownloadError, match="cannot be fetched") as error:
+        fetch(RemoteFile("https://example.org/x"), tmp_path / "x")
+    assert "word" not in str(error.value)

@@ -46,6 +46,13 @@ def test_no_message_holds_a_password_or_token(url):
     assert masked(masked(url)) == masked(url)
 
 
+def test_the_punctuation_of_a_message_stays():
+    text = f"https://a.org/x?token={SECRET}: cannot be fetched (see https://a.org?sig={SECRET})."
+    assert (
+        masked(text) == "https://a.org/x?token=***: cannot be fetched (see https://a.org?sig=***)."
+    )
+
+
 @pytest.mark.parametrize("text", WITHOUT)
 def test_other_texts_stay_as_they_are(text):
     assert masked(text) == text and without_secrets(text) == text

@@ -51,7 +51,7 @@ def whole_output(target: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(
         prefix=".part-", dir=target.parent, ignore_cleanup_errors=True
     ) as private:
-        part, mode = Path(private, target.name), _mode_for(target, Path(private))
+        part, mode = Path(private, f"part{target.suffix}"), _mode_for(target, Path(private))
         yield part
         if part.is_file():
             part.chmod(mode)  # Some libraries create files that only their owner can read.

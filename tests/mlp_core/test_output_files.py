@@ -108,6 +108,12 @@ def test_directories_pipes_and_devices_are_not_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["device", "directory", "pipe"]
 
 
+def test_what_searches_for_files_by_name_does_not_find_an_unfinished_one(tmp_path):
+    with whole_output(tmp_path / "config.json") as part:
+        part.write_text("{}")
+        assert not list(tmp_path.rglob("config.json"))
+
+
 def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
     write_whole(tmp_path / ("x" * 255), "text")
 

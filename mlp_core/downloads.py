@@ -24,7 +24,7 @@ ATTEMPTS = 4  # In a row that bring less than
 MUCH_BYTES = 1 << 20
 MOST_REDIRECTS = 20
 TIMEOUT_SECONDS = (10, 60)  # To connect; between two pieces.
-HEADER_SECONDS = 90.0  # For all redirects and headers.
+HEADER_SECONDS = 60.0  # For all redirects and headers.
 CHUNK_BYTES = 1 << 16  # What a broken connection loses at most.
 MOST_BYTES = 64 << 30  # Of a file of which nothing else is known.
 SLOWEST_BYTES, SLOWEST_SECONDS = 1 << 16, 300.0  # So much must come in so much time.
@@ -181,8 +181,8 @@ def _download(url: str, part: Part, file: RemoteFile) -> str | None:
         try:
             response, offset = _response_and_offset(url, part, file, calls)
             _receive(response, offset, part, file, calls)
-        except TimeoutError as error:
-            raise requests.Timeout(error) from error
+        except TimeoutError as error:  # Not tried again: whoever drips does so on purpose.
+            raise requests.RequestException("no answer in time") from error
         calls.call_later(response.close)
     hashes = response.headers.get("x-goog-hash", "").replace(" ", "").split(",")
     return next((h.removeprefix("md5=") for h in hashes if h.startswith("md5=")), None)
@@ -344,8 +344,19 @@ def _stated_lengths(
 
 
 def _is_packed(response: requests.Response) -> bool:
-    """Whether the content was compressed for the way, although the request said not to."""
-    return response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
+    """Whether the content was compressed for the way, although the request said not to.
+
+    Raises:
+        DownloadError: it was, and cannot be unpacked here.
+    """
+    named = response.headers.get("Content-Encoding", "").lower().split(",")
+    encodings = {name.strip() for name in named} - {"", "identity"}
+    if unknown := encodings - set(urllib3.HTTPResponse.CONTENT_DECODERS):
+        raise DownloadError(
+            f"{response.url}: the server sends it compressed with {min(unknown)!r}, although it "
+            "was asked not to; download it by other means, and name the file."
+        )
+    return bool(encodings)
 
 
 def _arriving(response: requests.Response, calls: TimedCalls) -> Iterator[bytes]:

@@ -220,6 +220,12 @@ def test_content_that_is_compressed_on_the_way_is_unpacked_and_whole(tmp_path):
     assert "Range" not in server.heads[1]
 
 
+def test_content_that_cannot_be_unpacked_is_refused(tmp_path):
+    with pytest.raises(DownloadError, match="compressed with 'rot13'"):
+        fetched(Server(whole(OLD, "Content-Encoding: gzip, rot13")), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_of_http_1_0_without_a_length_is_taken(tmp_path):
     assert fetched(Server(lambda head: [b"HTTP/1.0 200 OK\r\n\r\n" + OLD]), tmp_path) == OLD
 

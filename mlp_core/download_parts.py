@@ -28,7 +28,7 @@ class Version:
     def of(cls, response: requests.Response, size: int | None) -> "Version":
         """The state that a response with a file of `size` bytes is of."""
         etag = response.headers.get("ETag", "")
-        if etag.startswith('"'):
+        if etag.startswith('"') and etag.isascii():
             return cls(etag, size)
         changed, answered = (response.headers.get(name, "") for name in ("Last-Modified", "Date"))
         try:
@@ -49,11 +49,11 @@ class Version:
             return True
         if self.validator.startswith('"'):
             return response.headers.get("ETag") == self.validator
-        return response.headers.get("Last-Modified", self.validator) == self.validator
+        return response.headers.get("Last-Modified") == self.validator
 
 
 class Part:
-    """What has arrived of a file: open, this process's own, and of a state that is kept beside."""
+    """What has arrived of a file: open, used by this process only, with its version beside it."""
 
     def __init__(self, path: Path, file: IO[bytes]):
         """`file` is open at `path`."""
@@ -70,10 +70,11 @@ class Part:
     def version(self) -> Version:
         """Of which state they are, as far as is known."""
         try:
-            saved = read_json(self._version_file)
-            return Version(str(saved["validator"]), saved["size"])
-        except (OSError, ValueError, TypeError, KeyError):
+            saved = Version(**read_json(self._version_file))
+        except (OSError, ValueError, TypeError):
             return Version()
+        is_sound = isinstance(saved.validator, str) and saved.validator.isprintable()
+        return saved if is_sound and type(saved.size) in (int, type(None)) else Version()
 
     def start_over(self, version: Version | None = None) -> None:
         """Drops what has arrived; what comes next is of `version`."""
@@ -112,6 +113,7 @@ def locked_part(destination: Path) -> Iterator[Part]:
                     yield part
                 finally:
                     if part.is_at_its_path() and part.size == 0:
+                        part.start_over()  # Removes what is kept beside it, too.
                         path.unlink()
                 return
             if not has_locks and part.size == 0:

@@ -164,7 +164,7 @@ def _download_with_retries(url: str, part: Part, file: RemoteFile) -> str | None
             failures = 1 if progress >= MUCH_BYTES else failures + 1
             if failures == ATTEMPTS or not (progress > 0 or isinstance(error, requests.Timeout)):
                 raise
-            say(f"{masked(url)}: {_reason(error)}; resumes from byte {part.size:,}.")
+            say(f"{masked(url)}: {_reason(error)}; {part.size:,} bytes arrived. Trying again.")
             time.sleep(2 ** (failures - 1))
 
 
@@ -181,7 +181,7 @@ def _download(url: str, part: Part, file: RemoteFile) -> str | None:
         try:
             response, offset = _response_and_offset(url, part, file, calls)
             _receive(response, offset, part, file, calls)
-        except TimeoutError as error:  # Not tried again: whoever drips does so on purpose.
+        except TimeoutError as error:  # Not tried again: it would drip again.
             raise requests.RequestException("no answer in time") from error
         calls.call_later(response.close)
     hashes = response.headers.get("x-goog-hash", "").replace(" ", "").split(",")

@@ -152,6 +152,7 @@ def test_partial_answers_shorter_than_asked_for_are_continued(tmp_path):
         lambda head: part_of(OLD, offset_in(head), 'ETag: "1"', stated="bytes 9-3/5")(head),
         lambda head: part_of(OLD, offset_in(head), 'ETag: "1"', stated="lines 1-2/3")(head),
         lambda head: part_of(OLD, offset_in(head))(head),  # without its ETag,
+        lambda head: part_of(OLD, offset_in(head), LONG_AGO)(head),
         reply("206 Partial Content", b"x" * 9, 'ETag: "1"'),  # of an unknown place,
         reply(
             "206 Partial Content", b"--x\r\n", "Content-Type: multipart/byteranges; boundary=x",
@@ -375,3 +376,14 @@ def test_the_password_of_a_proxy_is_in_no_message(tmp_path, monkeypatch, proxy):
     with pytest.raises(DownloadError, match="cannot be fetched") as error:
         fetch(RemoteFile("https://example.org/x"), tmp_path / "x")
     assert "word" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "saved", ["", "[]", '{"validator": 3}', '{"validator": "\\"1\\"", "size": "x"}', '{"a": 1}']
+)
+def test_a_damaged_note_beside_a_part_makes_the_download_start_over(tmp_path, saved):
+    (tmp_path / "file.bin.part").write_bytes(NEW[:1000])
+    (tmp_path / "file.bin.part.version").write_text(saved)
+    server = Server(whole(OLD))
+    assert fetched(server, tmp_path) == OLD
+    assert "Range" not in server.heads[0]

@@ -104,7 +104,8 @@ def _locate_published(name: str, mirror: str | None) -> Path:
         if not path.is_file():
             raise UserError(f"mirror of the published weights: there is no {path}.")
         return path
-    url = f"{(mirror or BASE_URL).rstrip('/')}/{file_name}"
+    base, mark, query = (mirror or BASE_URL).partition("?")  # A query may hold a token.
+    url = f"{base.rstrip('/')}/{file_name}{mark}{query}"
     destination = cache_dir() / "weights" / file_name
     listed = PUBLISHED[name].mebibytes
     if not destination.exists():

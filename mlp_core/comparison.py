@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from mlp_core.comparison_table import Row, table
 from mlp_core.errors import UserError
 from mlp_core.grid import describe, parse_grid
+from mlp_core.output_files import write_whole
 from mlp_core.run_directory import check_writable, has_checkpoint, locked_on_this_host
 from mlp_core.several_runs import (
     Experiment,
@@ -110,7 +111,7 @@ def _run_all(in_turns: list[EntryRun], as_told: list[EntryRun], workdir: Path) -
         heading = f"run {i} of {len(in_turns)}: {each.name}"
         train_run(each.entry.experiment.train, each.run, heading, failures)
         text = table([_row(other, failures) for other in as_told]) + "\n"
-        (workdir / TABLE).write_text(text)
+        write_whole(workdir / TABLE, text)
     tell(f"\n{text}\nTable  {workdir / TABLE}")
     return not failures
 

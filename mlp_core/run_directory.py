@@ -17,10 +17,11 @@ from ml_collections import ConfigDict
 from mlp_core import checkpoint_folder
 from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.file_lock import lock
+from mlp_core.file_lock import lock, open_lock_file
 from mlp_core.output_files import write_whole
 from mlp_core.parameters import flatten
 from mlp_core.small_files import read_json
+from mlp_core.urls import masked_values
 
 # Fields that do not make another run: a sweep's member is the run that it is by itself, batches
 # are the same whoever makes them, updates are however devices share the work, and ReaL's labels are
@@ -162,7 +163,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
     """
     saved_file = RunFiles.of(workdir).config
     try:
-        return _read_object(saved_file)
+        return masked_values(_read_object(saved_file))  # Older runs kept secrets.
     except (OSError, ValueError) as error:
         raise UserError(
             f"{saved_file}: not readable as JSON ({error}); mend it, or name another folder."
@@ -187,7 +188,7 @@ def locked(workdir: Path) -> Iterator[None]:
 def locked_on_this_host(workdir: Path) -> Iterator[None]:
     """As `locked`, for a process that leaves the devices alone."""
     try:
-        opened = (workdir / ".lock").open("a")
+        opened = open_lock_file(workdir / ".lock")
     except OSError as error:
         raise UserError(
             f"--workdir={workdir}: its file .lock cannot be written ({error.strerror}), as in a "
@@ -298,7 +299,8 @@ def _in_lines(value: dict[str, Any]) -> str:
 
 
 def _as_json(config: ConfigDict) -> dict[str, Any]:
-    return json.loads(json.dumps(config.to_dict()))
+    """The configuration as the directory keeps it: others may read it, so no secrets in URLs."""
+    return masked_values(json.loads(json.dumps(config.to_dict())))
 
 
 def _compared(*configs: dict[str, Any]) -> tuple[dict[str, Any], ...]:

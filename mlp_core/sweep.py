@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
 from mlp_core.grid import at_point, describe, fields_of, parse_grid, value_at
+from mlp_core.output_files import write_whole
 from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
@@ -229,5 +230,5 @@ def _write_report(
         results = runs[outcomes.index(best)].results()
         lines.append(f"Best so far, {describe(best.point)}: {in_words(results)}")
     text = "\n\n".join(lines) + "\n"
-    (workdir / TABLE).write_text(text)
+    write_whole(workdir / TABLE, text)
     return text

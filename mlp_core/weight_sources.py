@@ -64,16 +64,11 @@ def fetch_from_hub(
 def _fetch_from_hub(source: str, name: str, elsewhere: str) -> Path:
     # Imported here: it takes long, and most runs do without.
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-    )
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(source.removeprefix(HUGGING_FACE), name))
-    except (HfHubHTTPError, EntryNotFoundError, HFValidationError, OSError) as error:
+    except Exception as error:  # Its HTTP library's errors too, such as of a malformed proxy.
         # The local error means that the hub did not answer.
         is_absent = isinstance(error, EntryNotFoundError)
         is_absent = is_absent and not isinstance(error, LocalEntryNotFoundError)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_core.precision import compute_dtype
+from mlp_core.precision import check_finite_outputs, compute_dtype
 from mlp_core.task import Params
 from mlp_text.datasets.tables import tab_separated
 from mlp_text.model_spec import TextModelSpec
@@ -311,4 +311,5 @@ def _in_batches(
     for first in range(0, rows, size):
         index = np.arange(first, first + size).clip(max=rows - 1)  # The last row fills up.
         results.append(jax.device_get(step(params, **{n: a[index] for n, a in arrays.items()})))
+        check_finite_outputs(results[-1])
     return tuple(np.concatenate(parts)[:rows] for parts in zip(*results, strict=True))

@@ -15,7 +15,7 @@ from mlp_core.errors import UserError
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
 from mlp_core.parameters import digest
-from mlp_core.precision import compute_dtype
+from mlp_core.precision import check_finite_outputs, compute_dtype
 from mlp_core.scores import in_words
 from mlp_core.watchdog import limited
 from mlp_text.config import TextConfig
@@ -73,6 +73,7 @@ def score(
         check_same_digest(f"split {split}", examples.digest)
         with limited(60 * settings.train.stall_limit):
             metrics = evaluate(step, params, name, examples, batch_size, mesh)
+        check_finite_outputs(metrics["loss"])
         scores = {f"{name}/{metric}": value for metric, value in metrics.items()}
         say(f"{split} ({len(examples):,} examples): {in_words(scores)}, loss {metrics['loss']:.4f}")
         results |= scores

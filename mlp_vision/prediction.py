@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_core.precision import compute_dtype
+from mlp_core.precision import check_finite_outputs, compute_dtype
 from mlp_core.small_files import read_bytes
 from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import probabilities, view_logits
@@ -83,6 +83,7 @@ def predict(
                 for row, read in zip(pictures, views, strict=False):
                     row[:] = 0 if isinstance(read, str) else read
                 shares, classes = jax.device_get(likeliest(params, pictures))
+                check_finite_outputs(shares)
             for path, read, *best in zip(block, views, classes, shares, strict=False):
                 if isinstance(read, str):
                     yield Prediction(path, [], read)

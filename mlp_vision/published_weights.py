@@ -10,6 +10,7 @@ from pathlib import Path
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
 from mlp_core.errors import UserError
+from mlp_core.urls import masked
 from mlp_core.weight_sources import (
     CONFIG_FILE,
     HUGGING_FACE,
@@ -103,11 +104,12 @@ def _locate_published(name: str, mirror: str | None) -> Path:
         if not path.is_file():
             raise UserError(f"mirror of the published weights: there is no {path}.")
         return path
-    url = f"{(mirror or BASE_URL).rstrip('/')}/{file_name}"
+    base, mark, query = (mirror or BASE_URL).partition("?")  # A query may hold a token.
+    url = f"{base.rstrip('/')}/{file_name}{mark}{query}"
     destination = cache_dir() / "weights" / file_name
     listed = PUBLISHED[name].mebibytes
     if not destination.exists():
-        say(f"Fetches {name}, {listed:.0f} MiB, from {url}")
+        say(f"Fetches {name}, {listed:.0f} MiB, from {masked(url)}")
     try:
         path = fetch(RemoteFile(url), destination)
     except DownloadError as error:

@@ -12,6 +12,7 @@ from mlp_core.compiler_options import compiler_options
 from mlp_core.console import say
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import replicated
+from mlp_core.precision import check_finite_outputs
 from mlp_core.watchdog import limited
 from mlp_vision.classification import score_batch
 from mlp_vision.inference import open_inference
@@ -58,6 +59,7 @@ def score(
             metrics = evaluate(
                 step, inference.params, name, examples, inference.batch_size, inference.mesh
             )
+        check_finite_outputs(metrics["loss"])
         results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
         say(
             f"{dataset.name} {name} ({split}, {len(examples):,} pictures): "

@@ -47,6 +47,14 @@ def test_each_picture_gets_its_own_likeliest_classes(loaded, pictures):
     np.testing.assert_allclose([share for _, share in last.best], sorted(shares)[:-4:-1], rtol=2e-3)
 
 
+def test_weights_too_large_for_the_arithmetic_give_no_answer(loaded, pictures):
+    spec, params = loaded
+    kernel = np.full_like(params["head"]["kernel"], 3e38)
+    params = params | {"head": params["head"] | {"kernel": kernel}}
+    with pytest.raises(UserError, match="the model computes NaN or infinity"):
+        list(predict(spec, params, find_pictures([str(pictures / "00.png")]), top=3))
+
+
 def test_sigmoid_probabilities_stand_each_for_itself(loaded):
     spec, _ = loaded
     logits = np.array([[0.0, 0.0, 2.0]])

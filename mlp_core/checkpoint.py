@@ -1,8 +1,8 @@
 """Checkpoints of the training state, through Orbax.
 
 Saving is asynchronous and atomic: a checkpoint appears under its step number when it is whole,
-so a run that is killed while saving goes on from the one before. What is damaged later is found by
-sums of bits, and the newest whole one is taken in its place.
+so a run that is killed while saving goes on from the one before. Later damage is found by
+checksums, and the newest whole checkpoint is used instead.
 """
 
 import math
@@ -17,13 +17,12 @@ from absl import flags
 from orbax.checkpoint import v1 as ocp
 
 from mlp_core.checkpoint_reading import (
-    SUMS,
-    UNREPORTED,
+    custom_metadata,
     read_arrays,
     read_metadata,
     reason_of,
 )
-from mlp_core.checkpoint_sums import array_sum, state_sums
+from mlp_core.checkpoint_sums import named_arrays, state_sums, sums_on_host
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
@@ -117,7 +116,7 @@ class Checkpoints:
             UserError: the disk is full, say; now or at the save before.
         """
         waits_for(f"the step before {self.path(step)}, and the sums of its arrays")
-        custom = {SUMS: state_sums(state), UNREPORTED: unreported}
+        custom = custom_metadata(state_sums(state), unreported, metrics)
         self.wait()
         waits_for(f"{self.path(step)} to be begun")
         with self._failure_told():
@@ -213,7 +212,7 @@ class SavedParams:
         self._directory = directory.absolute()
         try:
             metadata = read_metadata(self._directory)
-            self._state, self._sums = dict(metadata.tree), metadata.sums
+            self._state, self._metadata = dict(metadata.tree), metadata
             self._field = "params" if self._state["ema_params"] is None else "ema_params"
             abstract = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self._state[self._field]
@@ -243,13 +242,19 @@ class SavedParams:
             for field, tree in self._state.items()
         }
         try:
-            arrays = flatten(unstack_blocks(read_arrays(self._directory, wanted)[self._field]))
+            tree = read_arrays(self._directory, wanted)[self._field]
         except Exception as error:
             raise self._damaged(reason_of(error)) from error
-        saved_sum = self._sums.get(self._field)
-        if saved_sum is not None and saved_sum != array_sum(arrays.values()):
-            raise self._damaged(f"{self._field} are other numbers than were saved")
-        return arrays
+        self._check_sum(tree)
+        return flatten(unstack_blocks(tree))
+
+    def _check_sum(self, tree: Any) -> None:
+        saved_sum = self._metadata.sums.get(self._field)
+        if saved_sum is not None:
+            # Stacked blocks have been summed as they were saved.
+            parts = {self._field: named_arrays(tree)}
+            if sums_on_host(parts, self._metadata.sum_method)[self._field] != saved_sum:
+                raise self._damaged(f"{self._field} are other numbers than were saved")
 
     def _damaged(self, reason: str) -> UserError:
         return UserError(

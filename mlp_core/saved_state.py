@@ -62,11 +62,11 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
     Raises:
         DamagedError: it is damaged, or holds something else.
     """
-    state, sums, problem = None, {}, ""
+    state, metadata, problem = None, None, ""
     try:
         check_metrics(path, best_metric)
         metadata = read_metadata(path)
-        sums, saved_layout = metadata.sums, in_layout_of(metadata.tree["params"], abstract_state)
+        saved_layout = in_layout_of(metadata.tree["params"], abstract_state)
         state = read_arrays(path, saved_layout)
     except Exception as error:  # Orbax raises what it meets.
         problem = reason_of(error)
@@ -74,7 +74,8 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
         raise DamagedError(path, problem or "another host cannot read it")
     if int(state.step) != int(path.name):
         raise DamagedError(path, f"it is of step {int(state.step)}")
-    found = state_sums(state) if sums else {}
+    sums = metadata.sums
+    found = state_sums(state, metadata.sum_method) if sums else {}
     other = [part for part in sums if sums[part] != found.get(part)]
     if other:
         raise DamagedError(path, f"other numbers than were saved, in {', '.join(other)}")

@@ -7,7 +7,7 @@ checksums, and the newest whole checkpoint is used instead.
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 from orbax.checkpoint import v1 as ocp
 
+from mlp_core.checkpoint_paths import literal_path, repair
 from mlp_core.checkpoint_reading import (
     custom_metadata,
     read_arrays,
@@ -47,8 +48,11 @@ class Checkpoints:
         self._config = config
         self._best_metric = best_metric
         self._checkpointer: ocp.training.Checkpointer | None = None
-        self._save: Any = None  # The last one, unless it is known how it went.
+        self._save: tuple[int, Any] | None = None  # The last one, unless it is known how it went.
         self._has_failed = False
+        self._is_read_back = False  # Whether the first save of this process has been.
+        self._unreadable_step: int | None = None
+        self._resources = ExitStack()
 
     def load_newest(self, abstract_state: TrainState) -> TrainState | None:
         """The state in the newest whole checkpoint, or None where there is no checkpoint.
@@ -68,8 +72,8 @@ class Checkpoints:
     @property
     def latest_step(self) -> int | None:
         """The step of the newest checkpoint, which may be one that is being saved."""
-        latest = self._checkpointer.latest
-        return None if latest is None else latest.step
+        steps = {checkpoint.step for checkpoint in self._checkpointer.checkpoints}
+        return max(steps - {self._unreadable_step}, default=None)
 
     def best_step(self) -> int | None:
         """The step of the checkpoint with the best metric, the later one of equals.
@@ -120,9 +124,10 @@ class Checkpoints:
         self.wait()
         waits_for(f"{self.path(step)} to be begun")
         with self._failure_told():
-            self._save = self._checkpointer.save_async(
+            save = self._checkpointer.save_async(
                 step, state, metrics=metrics, custom_metadata=custom
             )
+        self._save = step, save
 
     def check(self) -> None:
         """Waits for nothing.
@@ -137,14 +142,29 @@ class Checkpoints:
         """Waits until everything is on disk.
 
         Raises:
-            UserError: the last save has failed.
+            UserError: the last save has failed, or the first one cannot be read back.
         """
-        save, self._save = self._save, None
-        if save is not None:
-            waits_for(f"the writing of a checkpoint to {self.directory}")
-            with self._failure_told():
-                save.result()  # Which also ends a thread that Orbax has for each save.
-                self._checkpointer.wait()
+        if self._save is None:
+            return
+        (step, save), self._save = self._save, None
+        waits_for(f"the writing of a checkpoint to {self.directory}")
+        with self._failure_told():
+            save.result()  # Which also ends a thread that Orbax has for each save.
+            self._checkpointer.wait()
+        if not self._is_read_back and jax.process_index() == 0:
+            self._read_back(step)
+        self._is_read_back = True
+
+    def _read_back(self, step: int) -> None:
+        """Reads the metadata of a checkpoint just saved, so that no run trains for nothing."""
+        try:
+            read_metadata(self.path(step))
+        except Exception as error:  # Orbax raises what it meets.
+            self._has_failed, self._unreadable_step = True, step
+            raise UserError(
+                f"{self.path(step)}: this checkpoint was saved and cannot be read back "
+                f"({reason_of(error)}); training ends, name another --workdir."
+            ) from error
 
     def close(self) -> None:
         """Waits until everything is on disk, and ends Orbax's threads.
@@ -156,6 +176,7 @@ class Checkpoints:
             self.wait()
             with self._failure_told():
                 self._checkpointer.close()
+            self._resources.close()  # Only now, as Orbax's threads use the directory.
 
     def _open(self) -> ocp.training.Checkpointer:
         policies = [_preservation.LatestN(self._config.keep_latest)]
@@ -173,8 +194,9 @@ class Checkpoints:
         context = ocp.Context()
         context.array.saving.min_slice_bytes_for_replica_parallel = SMALLEST_PART
         with self._failure_told():
+            self.directory.mkdir(parents=True, exist_ok=True)
             return ocp.training.Checkpointer(
-                self.directory,
+                self._resources.enter_context(literal_path(self.directory)),
                 context=context,
                 save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
                 preservation_policy=_preservation.AnyPreservationPolicy(policies),
@@ -211,6 +233,7 @@ class SavedParams:
         """
         self._directory = directory.absolute()
         try:
+            repair(self._directory)
             metadata = read_metadata(self._directory)
             self._state, self._metadata = dict(metadata.tree), metadata
             self._field = "params" if self._state["ema_params"] is None else "ema_params"

@@ -14,6 +14,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from mlp_core.checkpoint_folder import DamagedError, read_metrics
+from mlp_core.checkpoint_paths import literal_path
 from mlp_core.checkpoint_sums import PLAIN, WEIGHTED
 
 UNREPORTED = "unreported"  # Name in the metadata of a checkpoint; see `RunLog`.
@@ -62,8 +63,8 @@ def read_metadata(path: Path) -> Metadata:
     Raises:
         DamagedError: its metadata are damaged.
     """
-    with _without_other_hosts():
-        metadata = ocp.metadata(path)
+    with _without_other_hosts(), literal_path(path.parent) as parent:
+        metadata = ocp.metadata(parent / path.name)
     # Orbax lets pass what is no JSON, and what is not there.
     if metadata.commit_timestamp_nsecs is None or metadata.metadata is None:
         raise DamagedError(path, "its metadata are gone or not readable as JSON")
@@ -82,9 +83,9 @@ def read_arrays(path: Path, wanted: Any) -> Any:
     Raises:
         DamagedError: they cannot be read.
     """
-    with _without_other_hosts():
+    with _without_other_hosts(), literal_path(path.parent) as parent:
         try:
-            return ocp.load(path, wanted)
+            return ocp.load(parent / path.name, wanted)
         except Exception as error:  # Orbax raises what it meets.
             raise DamagedError(path, reason_of(error)) from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from mlp_core.checkpoint_folder import DamagedError, check_metrics, saved_steps, set_aside
+from mlp_core.checkpoint_paths import repair
 from mlp_core.checkpoint_reading import read_arrays, read_metadata, reason_of
 from mlp_core.checkpoint_sums import state_sums
 from mlp_core.collectives import of_first_host, on_all_hosts
@@ -40,6 +41,7 @@ def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -
     for step in reversed(steps):
         path = directory / str(step)
         try:
+            _repair(path)
             state = load_state(path, best_metric, abstract_state)
         except DamagedError as error:
             problems.append(error)
@@ -51,6 +53,18 @@ def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -
     if problems:
         raise _none_is_whole(directory, problems)
     return None
+
+
+def _repair(path: Path) -> None:
+    """As `checkpoint_paths.repair`, by the first host while the others wait."""
+    failure = ""
+    if jax.process_index() == 0:
+        try:
+            repair(path)
+        except DamagedError as error:
+            failure = error.reason
+    if failure := of_first_host(failure):
+        raise DamagedError(path, failure)
 
 
 def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> TrainState:

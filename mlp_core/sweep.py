@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
-from mlp_core.grid import at_point, describe, fields_of, parse_grid, value_at
+from mlp_core.grid import at_point, describe, parse_grid, value_at
 from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
@@ -37,6 +37,7 @@ from mlp_core.several_runs import (
     Experiment,
     Run,
     check_settings,
+    fields_of_run,
     prepare_runs,
     remove_empty,
     runs_at,
@@ -131,17 +132,18 @@ def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Pat
     """
     found = []
     for folder in sorted(set(workdir.iterdir()) - {member.folder for member in members}):
-        fields = fields_of(folder.name)
-        if fields and RunFiles.of(folder).config.exists():
+        if "=" in folder.name and RunFiles.of(folder).config.exists():
             try:
+                fields = fields_of_run(folder)
                 values = read_config(folder)
                 point = {field: value_at(values, field) for field in fields}
                 run = Run(point, at_point(config, point), folder)
             except (UserError, KeyError, TypeError) as error:
                 tell(f"Note: {folder} is left out, for it is no member of a sweep ({error})")
                 continue
-            check_run_directory(folder, run.config)
-            found.append(run)
+            if fields:
+                check_run_directory(folder, run.config)
+                found.append(run)
     return found
 
 

@@ -113,7 +113,7 @@ def _run_all(in_turns: list[EntryRun], as_told: list[EntryRun], workdir: Path) -
         heading = f"run {i} of {len(in_turns)}: {each.name}"
         train_run(each.entry.experiment.train, each.run, heading, failures)
         text = table([_row(other, failures) for other in as_told]) + "\n"
-        (workdir / TABLE).write_text(text)
+        (workdir / TABLE).write_text(text, encoding="utf-8", errors="replace")
     tell(f"\n{text}\nTable  {workdir / TABLE}")
     return not failures
 

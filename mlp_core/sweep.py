@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
 from mlp_core.grid import at_point, describe, parse_grid, value_at
+from mlp_core.markdown_table import cell
 from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
@@ -216,7 +217,7 @@ def _write_report(
     metric = runs[0].config.evaluation.best_metric
     outcomes = _outcomes(runs, failures)
     plot(outcomes, metric, workdir.name, workdir / PLOT)
-    lines = [f"# Sweep {workdir.name}", table(outcomes, metric), f"![{metric}]({PLOT})"]
+    lines = [f"# Sweep {cell(workdir.name)}", table(outcomes, metric), f"![{metric}]({PLOT})"]
     finished = [results for run in runs if (results := run.results())]
     if final is not None:
         results = final.results()
@@ -229,5 +230,5 @@ def _write_report(
         results = runs[outcomes.index(best)].results()
         lines.append(f"Best so far, {describe(best.point)}: {in_words(results)}")
     text = "\n\n".join(lines) + "\n"
-    (workdir / TABLE).write_text(text)
+    (workdir / TABLE).write_text(text, encoding="utf-8", errors="replace")
     return text

@@ -27,6 +27,7 @@ from mlp_core.checkpoint_sums import named_arrays, state_sums, sums_on_host
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
+from mlp_core.garbage import collection_paused
 from mlp_core.parameters import flatten
 from mlp_core.saved_state import load_newest
 from mlp_core.stacked_blocks import unstack_blocks
@@ -123,7 +124,8 @@ class Checkpoints:
         custom = custom_metadata(state_sums(state), unreported, metrics)
         self.wait()
         waits_for(f"{self.path(step)} to be begun")
-        with self._failure_told():
+        # Orbax makes some 100,000 objects here, while training waits.
+        with self._failure_told(), collection_paused():
             save = self._checkpointer.save_async(
                 step, state, metrics=metrics, custom_metadata=custom
             )

@@ -92,7 +92,7 @@ def _sum_on_host(array: np.ndarray, seed: int, method: str) -> int:
         np.right_shift(part, 16, out=mixed)
         np.bitwise_xor(mixed, part, out=mixed)
         np.multiply(mixed, weights[: part.size], out=mixed)
-        sums[block] = mixed.sum(dtype=np.uint32)
+        sums[block] = np.add.reduce(mixed, dtype=np.uint32)
     block_weights = _weight(np.arange(sums.size, dtype=np.uint32) + np.uint32(seed))
     return int((sums * block_weights).sum(dtype=np.uint32))
 

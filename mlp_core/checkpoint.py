@@ -1,13 +1,13 @@
 """Checkpoints of the training state, through Orbax.
 
 Saving is asynchronous and atomic: a checkpoint appears under its step number when it is whole,
-so a run that is killed while saving goes on from the one before. What is damaged later is found by
-sums of bits, and the newest whole one is taken in its place.
+so a run that is killed while saving goes on from the one before. Later damage is found by
+checksums, and the newest whole checkpoint is used instead.
 """
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,18 @@ import numpy as np
 from absl import flags
 from orbax.checkpoint import v1 as ocp
 
+from mlp_core.checkpoint_paths import literal_path, repair
 from mlp_core.checkpoint_reading import (
-    SUMS,
-    UNREPORTED,
+    custom_metadata,
     read_arrays,
     read_metadata,
     reason_of,
 )
-from mlp_core.checkpoint_sums import array_sum, state_sums
+from mlp_core.checkpoint_sums import named_arrays, state_sums, sums_on_host
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.full_disk import full_disk_told
+from mlp_core.garbage import collection_paused
 from mlp_core.parameters import flatten
 from mlp_core.saved_state import load_newest
 from mlp_core.stacked_blocks import unstack_blocks
@@ -49,8 +50,11 @@ class Checkpoints:
         self._config = config
         self._best_metric = best_metric
         self._checkpointer: ocp.training.Checkpointer | None = None
-        self._save: Any = None  # The last one, unless it is known how it went.
+        self._save: tuple[int, Any] | None = None  # The last one, unless it is known how it went.
         self._has_failed = False
+        self._is_read_back = False  # Whether the first save of this process has been.
+        self._unreadable_step: int | None = None
+        self._resources = ExitStack()
 
     def load_newest(self, abstract_state: TrainState) -> TrainState | None:
         """The state in the newest whole checkpoint, or None where there is no checkpoint.
@@ -70,8 +74,8 @@ class Checkpoints:
     @property
     def latest_step(self) -> int | None:
         """The step of the newest checkpoint, which may be one that is being saved."""
-        latest = self._checkpointer.latest
-        return None if latest is None else latest.step
+        steps = {checkpoint.step for checkpoint in self._checkpointer.checkpoints}
+        return max(steps - {self._unreadable_step}, default=None)
 
     def best_step(self) -> int | None:
         """The step of the checkpoint with the best metric, the later one of equals.
@@ -118,13 +122,15 @@ class Checkpoints:
             UserError: the disk is full, say; now or at the save before.
         """
         waits_for(f"the step before {self.path(step)}, and the sums of its arrays")
-        custom = {SUMS: state_sums(state), UNREPORTED: unreported}
+        custom = custom_metadata(state_sums(state), unreported, metrics)
         self.wait()
         waits_for(f"{self.path(step)} to be begun")
-        with self._failure_told():
-            self._save = self._checkpointer.save_async(
+        # Orbax makes some 100,000 objects here, while training waits.
+        with self._failure_told(), collection_paused():
+            save = self._checkpointer.save_async(
                 step, state, metrics=metrics, custom_metadata=custom
             )
+        self._save = step, save
 
     def check(self) -> None:
         """Waits for nothing.
@@ -139,14 +145,29 @@ class Checkpoints:
         """Waits until everything is on disk.
 
         Raises:
-            UserError: the last save has failed.
+            UserError: the last save has failed, or the first one cannot be read back.
         """
-        save, self._save = self._save, None
-        if save is not None:
-            waits_for(f"the writing of a checkpoint to {self.directory}")
-            with self._failure_told():
-                save.result()  # Which also ends a thread that Orbax has for each save.
-                self._checkpointer.wait()
+        if self._save is None:
+            return
+        (step, save), self._save = self._save, None
+        waits_for(f"the writing of a checkpoint to {self.directory}")
+        with self._failure_told():
+            save.result()  # Which also ends a thread that Orbax has for each save.
+            self._checkpointer.wait()
+        if not self._is_read_back and jax.process_index() == 0:
+            self._read_back(step)
+        self._is_read_back = True
+
+    def _read_back(self, step: int) -> None:
+        """Reads the metadata of a checkpoint just saved, so that no run trains for nothing."""
+        try:
+            read_metadata(self.path(step))
+        except Exception as error:  # Orbax raises what it meets.
+            self._has_failed, self._unreadable_step = True, step
+            raise UserError(
+                f"{self.path(step)}: this checkpoint was saved and cannot be read back "
+                f"({reason_of(error)}); training ends, name another --workdir."
+            ) from error
 
     def close(self) -> None:
         """Waits until everything is on disk, and ends Orbax's threads.
@@ -158,6 +179,7 @@ class Checkpoints:
             self.wait()
             with self._failure_told():
                 self._checkpointer.close()
+            self._resources.close()  # Only now, as Orbax's threads use the directory.
 
     def _open(self) -> ocp.training.Checkpointer:
         policies = [_preservation.LatestN(self._config.keep_latest)]
@@ -175,8 +197,9 @@ class Checkpoints:
         context = ocp.Context()
         context.array.saving.min_slice_bytes_for_replica_parallel = SMALLEST_PART
         with self._failure_told():
+            self.directory.mkdir(parents=True, exist_ok=True)
             return ocp.training.Checkpointer(
-                self.directory,
+                self._resources.enter_context(literal_path(self.directory)),
                 context=context,
                 save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
                 preservation_policy=_preservation.AnyPreservationPolicy(policies),
@@ -213,8 +236,9 @@ class SavedParams:
         """
         self._directory = directory.absolute()
         try:
+            repair(self._directory)
             metadata = read_metadata(self._directory)
-            self._state, self._sums = dict(metadata.tree), metadata.sums
+            self._state, self._metadata = dict(metadata.tree), metadata
             self._field = "params" if self._state["ema_params"] is None else "ema_params"
             abstract = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self._state[self._field]
@@ -244,15 +268,22 @@ class SavedParams:
             for field, tree in self._state.items()
         }
         try:
-            arrays = flatten(unstack_blocks(read_arrays(self._directory, wanted)[self._field]))
+            tree = read_arrays(self._directory, wanted)[self._field]
         except Exception as error:
             raise self._damaged(reason_of(error)) from error
-        saved_sum = self._sums.get(self._field)
-        if saved_sum is not None and saved_sum != array_sum(arrays.values()):
-            raise self._damaged(f"{self._field} are other numbers than were saved")
+        self._check_sum(tree)
+        arrays = flatten(unstack_blocks(tree))
         for name, array in arrays.items():
             check_finite(self._directory, name, array)
         return arrays
+
+    def _check_sum(self, tree: Any) -> None:
+        saved_sum = self._metadata.sums.get(self._field)
+        if saved_sum is not None:
+            # Stacked blocks have been summed as they were saved.
+            parts = {self._field: named_arrays(tree)}
+            if sums_on_host(parts, self._metadata.sum_method)[self._field] != saved_sum:
+                raise self._damaged(f"{self._field} are other numbers than were saved")
 
     def _damaged(self, reason: str) -> UserError:
         return UserError(

@@ -62,10 +62,16 @@ def check_metrics(path: Path, best_metric: str) -> None:
         DamagedError: they are damaged.
     """
     try:
-        metrics = json.loads((path / "metrics" / "metrics").read_text())
+        metrics = read_metrics(path)
         if metrics is not None:
             float(metrics[best_metric])
-    except FileNotFoundError:  # Not evaluated at this step.
-        pass
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise DamagedError(path, "its metrics are not readable as JSON") from error
+
+
+def read_metrics(path: Path) -> dict[str, float] | None:
+    """The metrics saved with a checkpoint; None if it was saved without an evaluation."""
+    try:
+        return json.loads((path / "metrics" / "metrics").read_text())
+    except FileNotFoundError:
+        return None

@@ -1,8 +1,10 @@
 """What one checkpoint holds, read through Orbax by each host alone; failures are told once."""
 
 import dataclasses
+import json
 import logging
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.checkpoint_folder import DamagedError
+from mlp_core.checkpoint_folder import DamagedError, read_metrics
+from mlp_core.checkpoint_paths import literal_path
+from mlp_core.checkpoint_sums import PLAIN, WEIGHTED
 
-SUMS = "bit_sums"  # Name in the metadata of a checkpoint; older ones have none.
-UNREPORTED = "unreported"  # Another; see `RunLog`.
+UNREPORTED = "unreported"  # Name in the metadata of a checkpoint; see `RunLog`.
+METADATA_CHECKSUM = "metadata_crc32"
 MOST_CHARACTERS = 200
 
 # Orbax logs, with tracebacks, what it raises besides. Once an array has failed, it listens to no
@@ -36,8 +40,21 @@ class Metadata:
     """What a checkpoint tells of itself."""
 
     tree: Mapping[str, Any]  # Shapes and types of the parts of the state.
-    sums: Mapping[str, int]  # Of bits, by part; none where it is older than they are.
+    sums: Mapping[str, int]  # Checksums by part; the oldest checkpoints have none.
+    sum_method: str  # How they were computed.
     unreported: dict[str, Any]
+
+
+def custom_metadata(
+    sums: Mapping[str, int], unreported: Mapping[str, Any], metrics: Mapping[str, float] | None
+) -> dict[str, Any]:
+    """What a checkpoint's metadata hold besides Orbax's own, with a checksum of them."""
+    checksum = _metadata_checksum(sums, unreported, metrics)
+    return {WEIGHTED: sums, UNREPORTED: unreported, METADATA_CHECKSUM: checksum}
+
+
+def _metadata_checksum(*content: Any) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -46,13 +63,18 @@ def read_metadata(path: Path) -> Metadata:
     Raises:
         DamagedError: its metadata are damaged.
     """
-    with _without_other_hosts():
-        metadata = ocp.metadata(path)
+    with _without_other_hosts(), literal_path(path.parent) as parent:
+        metadata = ocp.metadata(parent / path.name)
     # Orbax lets pass what is no JSON, and what is not there.
     if metadata.commit_timestamp_nsecs is None or metadata.metadata is None:
         raise DamagedError(path, "its metadata are gone or not readable as JSON")
     custom = metadata.custom_metadata or {}
-    return Metadata(metadata.metadata, dict(custom.get(SUMS, {})), custom.get(UNREPORTED, {}))
+    method = WEIGHTED if WEIGHTED in custom else PLAIN
+    sums, unreported = dict(custom.get(method, {})), custom.get(UNREPORTED, {})
+    checksum = custom.get(METADATA_CHECKSUM)  # Absent from older checkpoints.
+    if checksum not in (None, _metadata_checksum(sums, unreported, read_metrics(path))):
+        raise DamagedError(path, "its metadata or metrics differ from their checksum")
+    return Metadata(metadata.metadata, sums, method, unreported)
 
 
 def read_arrays(path: Path, wanted: Any) -> Any:
@@ -61,9 +83,9 @@ def read_arrays(path: Path, wanted: Any) -> Any:
     Raises:
         DamagedError: they cannot be read.
     """
-    with _without_other_hosts():
+    with _without_other_hosts(), literal_path(path.parent) as parent:
         try:
-            return ocp.load(path, wanted)
+            return ocp.load(parent / path.name, wanted)
         except Exception as error:  # Orbax raises what it meets.
             raise DamagedError(path, reason_of(error)) from error
 

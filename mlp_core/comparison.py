@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mlp_core.comparison_table import Row, table
 from mlp_core.errors import UserError
-from mlp_core.grid import describe, parse_grid
+from mlp_core.grid import describe, parse_grid, portable_name
 from mlp_core.output_files import write_whole
 from mlp_core.run_directory import check_writable, has_checkpoint, locked_on_this_host
 from mlp_core.several_runs import (
@@ -33,9 +33,14 @@ TABLE = "comparison.md"
 class Entry:
     """One of the experiments that are compared."""
 
-    name: str  # Also of its folder.
+    name: str
     experiment: Experiment
     config: ConfigDict
+
+    def folder(self, workdir: Path) -> Path:
+        """The folder of its runs; one of an earlier version keeps its name."""
+        earlier = workdir / self.name
+        return earlier if earlier.is_dir() else workdir / portable_name(self.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +80,7 @@ def run_comparison(
     for each in runs:
         check_settings(each.name, each.entry.experiment.SETTINGS, each.run)
     check_writable(workdir)
-    for folder in (workdir, *(workdir / entry.name for entry in entries)):
+    for folder in (workdir, *(entry.folder(workdir) for entry in entries)):
         if has_checkpoint(folder):
             raise UserError(f"--workdir: a run lies in {folder}; name another for a comparison.")
     with locked_on_this_host(workdir):
@@ -85,7 +90,7 @@ def run_comparison(
         prepare_runs([(each.name, each.entry.experiment.prepare, each.run) for each in to_prepare])
         if dry_run:
             remove_empty([each.run.folder for each in new])
-            remove_empty(workdir / entry.name for entry in entries)
+            remove_empty(entry.folder(workdir) for entry in entries)
             tell(
                 f"Dry run: {len(runs)} runs, {len(new)} of them to train; configurations, data and "
                 "weights are in order. Nothing was trained."
@@ -101,7 +106,7 @@ def _runs_of(entry: Entry, grid: Sequence[str], workdir: Path) -> list[EntryRun]
         points = parse_grid(entry.config, grid) if grid else [{}]
     except UserError as error:
         raise UserError(f"{entry.name}: {error}") from None
-    return [EntryRun(entry, run) for run in runs_at(entry.config, points, workdir / entry.name)]
+    return [EntryRun(entry, run) for run in runs_at(entry.config, points, entry.folder(workdir))]
 
 
 def _run_all(in_turns: list[EntryRun], as_told: list[EntryRun], workdir: Path) -> bool:

@@ -2,6 +2,8 @@
 
 import atexit
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 OBJECTS = 50_000  # Made and not given back since the last look; Python's own: 700 to 2,000.
 
@@ -15,3 +17,15 @@ def collect_seldom() -> None:
     """
     gc.set_threshold(OBJECTS)
     atexit.register(gc.freeze)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Postpones garbage collection, which scans the objects of all libraries each time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

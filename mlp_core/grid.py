@@ -1,6 +1,7 @@
-"""A grid of settings: "optimizer.momentum=0.8,0.9" to points, folder names and configurations."""
+"""A grid of settings: "optimizer.momentum=0.8,0.9" to points, directories and configurations."""
 
 import copy
+import hashlib
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,16 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
-from mlp_core.urls import masked
+from mlp_core.urls import masked, without_secrets
 
 Point = dict[str, Any]  # Full field name, such as schedule.warmup: value.
 
 READERS = {float: float, int: int, str: str, bool: flags.BooleanParser().parse}
-NOT_IN_FOLDER_NAMES = re.compile(r"[^-\w.:%+\[\]]+")
+LONGEST_NAME = 99  # Characters of a directory's name.
+_NOT_PORTABLE = re.compile(r"[^A-Za-z0-9._=-]+")
+_DURATION = re.compile(r"[0-9.]+ [a-z]+")
+_BETWEEN_FIELDS = re.compile(r",|__(?=[\w.]+=)")  # The comma in names of earlier versions.
+_NOT_IN_EARLIER_NAMES = re.compile(r"[^-\w.:%+\[\]]+")
 
 
 def parse_grid(config: ConfigDict, entries: Sequence[str], flag: str = "--grid") -> list[Point]:
@@ -41,10 +46,7 @@ def parse_grid(config: ConfigDict, entries: Sequence[str], flag: str = "--grid")
         axes[field] = list(dict.fromkeys(_read(text, kind, where) for text in texts.split(",")))
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     if len({folder_name(point) for point in points}) < len(points):
-        raise UserError(
-            f"{flag}: two values differ only in signs that folder names leave out; sweep them one "
-            "by one."
-        )
+        raise UserError(f"{flag}: two values have one directory name; sweep them one by one.")
     return points
 
 
@@ -54,16 +56,42 @@ def describe(point: Mapping[str, Any]) -> str:
 
 
 def folder_name(point: Mapping[str, Any]) -> str:
-    """A folder name for a point: "schedule.warmup=10_steps,seed=1"."""
+    """A directory name for a point: "schedule.warmup=10_steps__seed=1"; see `portable_name`."""
+    return portable_name("__".join(f"{f}={_in_name(value)}" for f, value in point.items()))
+
+
+def portable_name(text: str) -> str:
+    """A directory name for `text` of at most 99 characters, each a letter, a digit or one of ._=-
+
+    Other characters become an underscore. Eight digits of the SHA-256 of `text` follow if
+    characters were replaced or cut off, so that different texts have different names.
+    """
+    name = _NOT_PORTABLE.sub("_", text).lstrip(".-")
+    if name == text and len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{name[: LONGEST_NAME - len(digest) - 1]}-{digest}"
+
+
+def earlier_folder_name(point: Mapping[str, Any]) -> str:
+    """The name that earlier versions gave the directory of a point."""
     return ",".join(
-        f"{field}={NOT_IN_FOLDER_NAMES.sub('_', str(value))}" for field, value in point.items()
+        f"{field}={_NOT_IN_EARLIER_NAMES.sub('_', str(value))}" for field, value in point.items()
     )
 
 
 def fields_of(name: str) -> list[str]:
-    """The fields in a folder name of `folder_name`; none in any other name."""
-    parts = [part.partition("=") for part in name.split(",")]
+    """The fields in a directory name of a point; none in any other name."""
+    parts = [part.partition("=") for part in _BETWEEN_FIELDS.split(name)]
     return [field for field, _, _ in parts] if all(equals for _, equals, _ in parts) else []
+
+
+def _in_name(value: Any) -> str:
+    """A value without what need not be replaced: "10_steps" and "1e30" for 10 steps and 1e+30."""
+    if isinstance(value, float):
+        return str(value).replace("e+", "e")
+    text = without_secrets(str(value))
+    return text.replace(" ", "_") if _DURATION.fullmatch(text) else text
 
 
 def at_point(config: ConfigDict, point: Mapping[str, Any]) -> ConfigDict:

@@ -1,6 +1,12 @@
 """Tables in Markdown."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def cell(value: Any) -> str:
+    """A value as the text of a cell: on one line, without the sign that ends a cell."""
+    return " ".join(str(value).split()).replace("|", "/")
 
 
 def markdown_row(cells: Iterable[str]) -> str:

@@ -59,9 +59,12 @@ def whole_output(target: Path) -> Iterator[Path]:
 
 
 def write_whole(target: Path, text: str) -> None:
-    """Writes a small file, whole or not at all, and the folders on the way to it."""
+    """Writes a small file, whole or not at all, and the folders on the way to it.
+
+    Parts of names that are not UTF-8 are spelled out, as \\xe9.
+    """
     with whole_output(target) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _mode_for(target: Path, private: Path) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from mlp_core.checkpoint_folder import DamagedError, check_metrics, saved_steps, set_aside
+from mlp_core.checkpoint_paths import repair
 from mlp_core.checkpoint_reading import read_arrays, read_metadata, reason_of
 from mlp_core.checkpoint_sums import state_sums
 from mlp_core.collectives import of_first_host, on_all_hosts
@@ -40,6 +41,7 @@ def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -
     for step in reversed(steps):
         path = directory / str(step)
         try:
+            _repair(path)
             state = load_state(path, best_metric, abstract_state)
         except DamagedError as error:
             problems.append(error)
@@ -53,6 +55,18 @@ def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -
     return None
 
 
+def _repair(path: Path) -> None:
+    """As `checkpoint_paths.repair`, by the first host while the others wait."""
+    failure = ""
+    if jax.process_index() == 0:
+        try:
+            repair(path)
+        except DamagedError as error:
+            failure = error.reason
+    if failure := of_first_host(failure):
+        raise DamagedError(path, failure)
+
+
 def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> TrainState:
     """Reads one checkpoint into the shapes and shardings of `abstract_state`, and checks it.
 
@@ -62,11 +76,11 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
     Raises:
         DamagedError: it is damaged, or holds something else.
     """
-    state, sums, problem = None, {}, ""
+    state, metadata, problem = None, None, ""
     try:
         check_metrics(path, best_metric)
         metadata = read_metadata(path)
-        sums, saved_layout = metadata.sums, in_layout_of(metadata.tree["params"], abstract_state)
+        saved_layout = in_layout_of(metadata.tree["params"], abstract_state)
         state = read_arrays(path, saved_layout)
     except Exception as error:  # Orbax raises what it meets.
         problem = reason_of(error)
@@ -74,7 +88,8 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
         raise DamagedError(path, problem or "another host cannot read it")
     if int(state.step) != int(path.name):
         raise DamagedError(path, f"it is of step {int(state.step)}")
-    found = state_sums(state) if sums else {}
+    sums = metadata.sums
+    found = state_sums(state, metadata.sum_method) if sums else {}
     other = [part for part in sums if sums[part] != found.get(part)]
     if other:
         raise DamagedError(path, f"other numbers than were saved, in {', '.join(other)}")

@@ -5,6 +5,7 @@ The command's own process opens no device, which those of the runs could then no
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +14,14 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.grid import Point, at_point, folder_name
+from mlp_core.grid import Point, at_point, earlier_folder_name, fields_of, folder_name
+from mlp_core.output_files import write_whole
 from mlp_core.own_process import run_in_own_process
-from mlp_core.run_directory import read_results
+from mlp_core.run_directory import RunFiles, read_results
+from mlp_core.small_files import read_json
 
 AS_IT_IS = "as_it_is"  # Folder of a run at the point without values.
+POINT = "point.json"  # In the folder of a run: its fields and values, which a name may shorten.
 
 
 class Experiment(Protocol):
@@ -52,8 +56,30 @@ class Run:
 
 def runs_at(config: ConfigDict, points: Sequence[Point], folder: Path) -> list[Run]:
     """The runs of `config` with the values of each point, each in a folder named for them."""
-    folders = [folder / (folder_name(point) or AS_IT_IS) for point in points]
-    return [Run(p, at_point(config, p), f) for p, f in zip(points, folders, strict=True)]
+    return [Run(point, at_point(config, point), _folder(folder, point)) for point in points]
+
+
+def _folder(parent: Path, point: Point) -> Path:
+    """The folder of a run; one that an earlier version trained keeps its name."""
+    folder = parent / (folder_name(point) or AS_IT_IS)
+    earlier = parent / (earlier_folder_name(point) or AS_IT_IS)
+    is_earlier = RunFiles.of(earlier).config.exists() and not folder.exists()
+    return earlier if is_earlier else folder
+
+
+def fields_of_run(folder: Path) -> list[str]:
+    """The fields whose values distinguish a run from others beside it; none if it is no such run.
+
+    Raises:
+        UserError: the file that names them cannot be read.
+    """
+    file = folder / POINT
+    if not file.exists():  # A run of an earlier version.
+        return fields_of(folder.name)
+    try:
+        return list(read_json(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file}: not readable as JSON ({error}); delete it.") from error
 
 
 def check_settings(name: str, settings_class: type[RunConfig], run: Run) -> None:
@@ -114,6 +140,7 @@ def train_run(train: Callable, run: Run, heading: str, failures: dict[Path, str]
         return
     tell(f"\n{heading}")
     try:
+        write_whole(run.folder / POINT, json.dumps(run.point) + "\n")
         run_in_own_process(train, run.config, run.folder)
     except UserError as error:
         failures[run.folder] = str(error)

@@ -21,7 +21,8 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
-from mlp_core.grid import at_point, describe, fields_of, parse_grid, value_at
+from mlp_core.grid import at_point, describe, parse_grid, value_at
+from mlp_core.markdown_table import cell
 from mlp_core.output_files import write_whole
 from mlp_core.run_directory import (
     RunFiles,
@@ -38,6 +39,7 @@ from mlp_core.several_runs import (
     Experiment,
     Run,
     check_settings,
+    fields_of_run,
     prepare_runs,
     remove_empty,
     runs_at,
@@ -134,17 +136,18 @@ def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Pat
     """
     found = []
     for folder in sorted(set(workdir.iterdir()) - {member.folder for member in members}):
-        fields = fields_of(folder.name)
-        if fields and RunFiles.of(folder).config.exists():
+        if "=" in folder.name and RunFiles.of(folder).config.exists():
             try:
+                fields = fields_of_run(folder)
                 values = read_config(folder)
                 point = {field: value_at(values, field) for field in fields}
                 run = Run(point, at_point(config, point), folder)
             except (UserError, KeyError, TypeError) as error:
                 tell(f"Note: {folder} is left out, for it is no member of a sweep ({error})")
                 continue
-            check_run_directory(folder, run.config)
-            found.append(run)
+            if fields:
+                check_run_directory(folder, run.config)
+                found.append(run)
     return found
 
 
@@ -217,7 +220,7 @@ def _write_report(
     metric = runs[0].config.evaluation.best_metric
     outcomes = _outcomes(runs, failures)
     plot(outcomes, metric, workdir.name, workdir / PLOT)
-    lines = [f"# Sweep {workdir.name}", table(outcomes, metric), f"![{metric}]({PLOT})"]
+    lines = [f"# Sweep {cell(workdir.name)}", table(outcomes, metric), f"![{metric}]({PLOT})"]
     finished = [results for run in runs if (results := run.results())]
     if final is not None:
         results = final.results()

@@ -106,7 +106,11 @@ def _files(text: str) -> list[Path]:
         if not files:
             raise MissingError(f"{text}: no file in this folder ends in {', '.join(FORMATS)}.")
         return files
-    files = sorted(filter(Path.is_file, map(Path, glob.iglob(str(path), recursive=True))))
+    # Existing directories are taken literally; only what follows is a pattern.
+    root = next(parent for parent in path.parents if parent.is_dir())
+    pattern = str(path.relative_to(root))
+    found = (root / match for match in glob.iglob(pattern, root_dir=root, recursive=True))
+    files = sorted(filter(Path.is_file, found))
     if not files:
         raise MissingError(
             f"{text}: there is no such corpus: no file is called so, and it is "

@@ -1,6 +1,8 @@
 """What needs no training in a comparison; tests/launch/test_compare.py runs a whole one."""
 
+import dataclasses
 import json
+import re
 
 import pytest
 
@@ -95,3 +97,15 @@ def test_all_runs_are_checked_and_all_that_is_missing_is_told_before_the_first_s
         run_comparison([pictures, words], [], tmp_path / "comparison")
     assert "no_text.txt" in str(error.value)
     assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_experiments_of_any_name_have_portable_folders_or_keep_earlier_ones(
+    tmp_path, earlier, capsys
+):
+    compared = entry("my [config]*")
+    folder = compared.name if earlier else compared.folder(tmp_path).name
+    finish(tmp_path, dataclasses.replace(compared, name=folder), 0, {"test/top1": 0.5})
+    assert run_comparison([compared], ["seed=0"], tmp_path)
+    assert "my [config]*, seed=0 (finished before)" in capsys.readouterr().out
+    assert earlier or re.fullmatch("my_config_-[0-9a-f]{8}", folder)

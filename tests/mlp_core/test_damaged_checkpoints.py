@@ -13,8 +13,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mlp_core.checkpoint import Checkpoints, SavedParams
 from mlp_core.checkpoint_folder import saved_steps
-from mlp_core.checkpoint_reading import SUMS
-from mlp_core.checkpoint_sums import array_sum, state_sums, sums_on_devices
+from mlp_core.checkpoint_reading import METADATA_CHECKSUM
+from mlp_core.checkpoint_sums import (
+    PLAIN,
+    WEIGHTED,
+    named_arrays,
+    state_sums,
+    sums_on_devices,
+    sums_on_host,
+)
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.train_loop import train
@@ -185,13 +192,20 @@ def test_what_is_no_checkpoint_is_left_alone_and_orbax_agrees(folder):
     assert saved_steps(folder) == [2, 4, 6, 8] and (folder / "notes").exists()
 
 
-def test_checkpoints_without_sums_are_read_unchecked(folder):
-    file = folder / "6" / "_CHECKPOINT_METADATA"
+def edit_custom_metadata(checkpoint, edit):
+    """Changes custom metadata, without a checksum of them as older checkpoints have none."""
+    file = checkpoint / "_CHECKPOINT_METADATA"
     metadata = json.loads(file.read_text())
-    assert set(metadata["custom_metadata"].pop(SUMS)) == {
-        "step", "params", "opt_state", "ema_params"
-    }  # fmt: skip
+    del metadata["custom_metadata"][METADATA_CHECKSUM]
+    edit(metadata["custom_metadata"])
     file.write_text(json.dumps(metadata))
+
+
+def test_checkpoints_without_sums_are_read_unchecked(folder):
+    def remove(custom):
+        assert set(custom.pop(WEIGHTED)) == {"step", "params", "opt_state", "ema_params"}
+
+    edit_custom_metadata(folder / "6", remove)
     checkpoints = opened(folder)
     assert checkpoints.load_newest(abstract_state()).step == 6
     checkpoints.close()
@@ -199,36 +213,136 @@ def test_checkpoints_without_sums_are_read_unchecked(folder):
 
 
 def test_parameters_that_are_not_those_saved_are_refused(folder):
-    file = folder / "6" / "_CHECKPOINT_METADATA"
-    metadata = json.loads(file.read_text())
-    metadata["custom_metadata"][SUMS]["ema_params"] ^= 1
-    file.write_text(json.dumps(metadata))
+    def flip(custom):
+        custom[WEIGHTED]["ema_params"] ^= 1
+
+    edit_custom_metadata(folder / "6", flip)
     with pytest.raises(UserError, match="6: no whole .*ema_params are other numbers than were sav"):
         SavedParams(folder / "6").read()
     assert SavedParams(folder / "4").read().keys() == {"a/kernel"}
 
 
-def test_sums_are_the_same_on_host_and_device_and_however_arrays_lie():
-    arrays = {
-        "float": np.random.default_rng(0).standard_normal((8, 16), np.float32),
+@pytest.mark.parametrize("flipped", [False, True])
+def test_checkpoints_with_plain_sums_are_checked_by_them(folder, flipped):
+    def as_before(custom):
+        del custom[WEIGHTED]
+        custom[PLAIN] = state_sums(made_state(6), PLAIN)
+        custom[PLAIN]["ema_params"] ^= flipped
+
+    edit_custom_metadata(folder / "6", as_before)
+    checkpoints = opened(folder)
+    assert checkpoints.load_newest(abstract_state()).step == (4 if flipped else 6)
+    checkpoints.close()
+
+
+@pytest.mark.parametrize(
+    "file, old, new",
+    [
+        ("_CHECKPOINT_METADATA", '"loss": 2.5', '"loss": 3.5'),
+        ("metrics/metrics", "0.6", "0.7"),
+    ],
+)
+def test_metrics_in_a_checkpoint_that_are_not_those_saved_are_found(tmp_path, file, old, new):
+    checkpoints = opened(tmp_path)
+    checkpoints.load_newest(abstract_state())
+    for step in (4, 6):
+        unreported = {"steps": 2, "sums": {"loss": 2.5}}
+        checkpoints.save(step, made_state(step), {METRIC: 0.6}, unreported)
+    checkpoints.close()
+    content = (tmp_path / "6" / file).read_text()
+    assert content.count(old) == 1
+    (tmp_path / "6" / file).write_text(content.replace(old, new))
+    checkpoints = opened(tmp_path)
+    assert checkpoints.load_newest(abstract_state()).step == 4
+    assert checkpoints.unreported(4) == unreported
+    checkpoints.close()
+
+
+# Of the arrays of `made_arrays`, in place.
+REARRANGED = {
+    "two signs flipped": lambda x: np.negative(
+        x["a"].ravel()[5:140_000:70_000], x["a"].ravel()[5:140_000:70_000]
+    ),
+    "signs flipped either way": lambda x: np.negative(x["a"][0, :2], x["a"][0, :2]),
+    "a kernel negated": lambda x: np.negative(x["a"], x["a"]),
+    "rows reversed": lambda x: x["a"].__setitem__(slice(None), x["a"][::-1].copy()),
+    "columns reversed": lambda x: x["a"].__setitem__(slice(None), x["a"][:, ::-1].copy()),
+    "a kernel transposed": lambda x: x["a"].__setitem__(slice(None), x["a"].T.copy()),
+    "two numbers exchanged": lambda x: (
+        x["a"].ravel().__setitem__([3, 90_000], x["a"].ravel()[[90_000, 3]])
+    ),
+    "two blocks of a file exchanged": lambda x: (
+        x["a"].ravel().__setitem__(slice(0, 65536), np.roll(x["a"].ravel()[:65536], 32768))
+    ),
+    "two arrays exchanged": lambda x: x.update(a=x["b"], b=x["a"]),
+    "halves shifted by a number": lambda x: x.update(half=np.roll(x["half"], 1)),
+    "bytes reversed": lambda x: x.update(bytes=x["bytes"][::-1]),
+    "counts exchanged": lambda x: x.update(counts=x["counts"][::-1]),
+    "a bit set in one and cleared in another": lambda x: x["counts"].__iadd__([1, -1, 0, 0]),
+}
+
+
+def made_arrays():
+    numbers = np.random.default_rng(0)
+    return {
+        "a": numbers.standard_normal((384, 384), np.float32),
+        "b": numbers.standard_normal((384, 384), np.float32),
         "half": np.arange(-24, 24, dtype=jnp.bfloat16).reshape(8, 6),
-        "count": np.arange(8, dtype=np.int32),
+        "bytes": np.arange(200, dtype=np.uint8),
+        "counts": np.array([2, 3, 5, 7], np.int32),
     }
+
+
+@pytest.mark.parametrize("rearrange", REARRANGED.values(), ids=REARRANGED.keys())
+def test_sums_change_with_the_order_and_the_signs_of_numbers(rearrange):
+    arrays = made_arrays()
+    before = sums_on_host({"params": arrays})
+    rearrange(arrays)
+    assert sums_on_host({"params": arrays}) != before
+
+
+def test_every_change_of_one_bit_changes_a_sum():
+    word, found = np.zeros(1, np.uint32), set()
+    for bit in range(33):  # The last one flips none.
+        word[0] = 0x3F812345 ^ (1 << bit & 0xFFFFFFFF)
+        found.add(sums_on_host({"params": {"a": word}})["params"])
+    assert len(found) == 33
+
+
+def test_flipped_signs_change_a_sum_whichever_two_they_are():
+    arrays = {"a": np.random.default_rng(1).standard_normal(20_000, np.float32)}
+    before, numbers = sums_on_host({"params": arrays}), np.random.default_rng(2)
+    for _ in range(300):
+        two = numbers.choice(20_000, 2, replace=False)
+        arrays["a"][two] *= -1
+        assert sums_on_host({"params": arrays}) != before
+        arrays["a"][two] *= -1
+
+
+@pytest.mark.parametrize("method", [WEIGHTED, PLAIN])
+def test_sums_are_the_same_on_host_and_device_and_however_arrays_are_sharded(method):
+    arrays = made_arrays() | {"block": {"long": np.arange(200_000.0, dtype=np.float32)}}
 
     def sums(params):
         state = TrainState(jnp.int32(3), params, (), None)
-        found = state_sums(state)
-        assert sums_on_devices({"params": jax.tree.leaves(params)}) == {"params": found["params"]}
+        found = state_sums(state, method)
+        parts = {"params": named_arrays(params)}
+        assert sums_on_devices(parts, method) == {"params": found["params"]}
+        assert (found["opt_state"], found["ema_params"]) == (0, 0)
         return found
 
-    expected = {"step": 3, "params": array_sum(arrays.values()), "opt_state": 0, "ema_params": 0}
-    assert sums(jax.tree.map(jnp.asarray, arrays)) == expected
-    assert sums({k: [jnp.asarray(row) for row in rows] for k, rows in arrays.items()}) == expected
-    mesh = Mesh(np.array(jax.devices()[:8]), "data")
-    sharded = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec("data")))
+    expected = sums(jax.tree.map(jnp.asarray, arrays))
+    devices = np.array(jax.devices()[:8])
+    sharded = jax.device_put(arrays, NamedSharding(Mesh(devices, "data"), PartitionSpec()))
     assert sums(sharded) == expected
-    arrays["float"][3, 3] = -arrays["float"][3, 3]
-    assert sums(jax.tree.map(jnp.asarray, arrays))["params"] != expected["params"]
+    by_rows = NamedSharding(Mesh(devices, "data"), PartitionSpec("data"))
+    sharded["a"] = jax.device_put(arrays["a"], by_rows)
+    tiles = NamedSharding(
+        Mesh(devices.reshape(2, 4), ("data", "model")), PartitionSpec("model", "data")
+    )
+    sharded["b"] = jax.device_put(arrays["b"], tiles)
+    sharded["block"]["long"] = jax.device_put(arrays["block"]["long"], by_rows)
+    assert sums(sharded) == expected
 
 
 def test_a_run_whose_newest_checkpoint_is_damaged_ends_where_an_undisturbed_one_does(

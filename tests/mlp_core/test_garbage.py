@@ -1,8 +1,10 @@
 """Garbage is looked for seldom, but is found; at the end of a process all is left as it lies."""
 
+import gc
 import subprocess
 import sys
 
+from mlp_core.garbage import collection_paused
 from tests.conftest import ROOT
 
 PROGRAM = """
@@ -29,3 +31,12 @@ def test_cycles_are_found_after_many_and_the_end_looks_at_nothing():
     told = {name: int(number) for name, number in map(str.split, run.stdout.splitlines())}
     assert 0 < told["left"] <= 50_000 and told["looks"] == 2
     assert told["frozen"] > 1000
+
+
+def test_collection_is_paused_and_goes_on_as_it_was():
+    with collection_paused():
+        assert not gc.isenabled()
+        with collection_paused():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()

@@ -1,9 +1,11 @@
+import re
+
 import pytest
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from mlp_core.errors import UserError
-from mlp_core.grid import at_point, describe, fields_of, folder_name, parse_grid
+from mlp_core.grid import at_point, describe, fields_of, folder_name, parse_grid, portable_name
 
 CONFIG = ConfigDict(
     {
@@ -58,7 +60,7 @@ def test_several_entries_mean_all_combinations():
         (["schedule.peak_learning_rate=0.1,"], "'' is no float"),
         (["augment.flip=perhaps"], "'perhaps' is no bool"),
         (["seed=1", "seed=2"], "seed has values already"),
-        (["schedule.warmup=a/b,a_b"], "folder names"),
+        (["schedule.warmup=5 steps,5_steps"], "one directory name"),
     ],
 )
 def test_a_grid_that_cannot_be_swept_is_refused(entries, message):
@@ -73,10 +75,44 @@ def test_a_point_changes_a_copy():
     assert CONFIG.schedule.peak_learning_rate == 0.1 and CONFIG.model.num_blocks is None
 
 
+PORTABLE = re.compile("[A-Za-z0-9._=-]{1,99}")
+
+
 def test_folder_names_are_readable_and_tell_their_fields():
-    point = {"schedule.peak_learning_rate": 1e-5, "schedule.warmup": "5 steps, 1/2=x"}
     assert describe({"seed": 1, "a.b": 0.003}) == "seed=1, a.b=0.003"
+    point = {"schedule.peak_learning_rate": 1e-5, "schedule.warmup": "5 steps", "seed": -1}
     name = folder_name(point)
-    assert name == "schedule.peak_learning_rate=1e-05,schedule.warmup=5_steps_1_2_x"
+    assert name == "schedule.peak_learning_rate=1e-05__schedule.warmup=5_steps__seed=-1"
     assert fields_of(name) == list(point)
+    assert folder_name({"a": 1e30}) == "a=1e30"
+    split = {"model.num_blocks": 2, "data.train_split": "train[:50%]"}
+    name = folder_name(split)
+    assert name.startswith("model.num_blocks=2__data.train_split=train_50_-")
+    assert fields_of(name) == list(split)
+    assert fields_of("a.b=train[:50%],schedule.warmup=5_steps") == ["a.b", "schedule.warmup"]
     assert fields_of("best") == [] and fields_of("sweep.md") == []
+
+
+VALUES = [
+    *("train[:50%]", "train[50%:]", "train_50_", "a/b", "a_b", "a b", "a\\b", "a\nb", "a=b", "a,b"),
+    *("*", "?", "", " ", "..", "../x", "~", "$HOME", "é", "ü", "'q'", '"d"', "a__b=c", "\udcff"),
+    *("x" * 300, "x" * 299, "x" * 298 + "y", "mixer_b16", "2.5 epochs", "-rf", "a:b", "a|b;c&d#e"),
+]
+
+
+def test_folder_names_are_portable_short_and_differ():
+    names = [folder_name({"model.name": value}) for value in VALUES]
+    assert all(PORTABLE.fullmatch(name) for name in names)
+    assert len(set(names)) == len(VALUES)
+    assert names == [folder_name({"model.name": value}) for value in VALUES]
+    many = {f"group.long_name_of_field_{i}": 0.1 * i for i in range(9)}
+    others = [many | {"group.long_name_of_field_8": value} for value in (0.5, 0.6)]
+    names = [folder_name(point) for point in others]
+    assert all(PORTABLE.fullmatch(name) for name in names) and len(set(names)) == 2
+
+
+def test_names_of_experiments_become_portable_and_differ():
+    texts = ["small", "small_hot", "small hot", "-x", ".x", "my [one]*", "my (one)", "n" * 200]
+    names = [portable_name(text) for text in texts]
+    assert names[:2] == texts[:2] and len(set(names)) == len(texts)
+    assert all(PORTABLE.fullmatch(name) and name[0] not in "-." for name in names)

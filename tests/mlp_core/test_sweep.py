@@ -1,12 +1,14 @@
 """The parts of a sweep that need no training; tests/launch/test_sweep.py runs whole ones."""
 
 import copy
+import json
 
 import pytest
 from ml_collections import ConfigDict
 
 from configs import mixer_digits
 from mlp_core.errors import UserError
+from mlp_core.grid import at_point, earlier_folder_name, folder_name
 from mlp_core.run_directory import save_config, save_results
 from mlp_core.several_runs import Run
 from mlp_core.sweep import final_run, run_sweep
@@ -115,3 +117,49 @@ def test_parts_of_a_training_set_stand_in_the_order_of_their_sizes(tmp_path):
     rows = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if "train[" in line]
     assert [row.split(" | ")[0] for row in rows[:3]] == [f"| {split}" for split in splits]
     assert not (tmp_path / "best").exists()
+
+
+LONG = {
+    "schedule.warmup": "0 steps",
+    "optimizer.weight_decay": 0.001,
+    "schedule.peak_learning_rate": 0.001,
+    "data.train_split": "train[:50%]",
+}
+
+
+def finished(config, point, folder, score):
+    """Leaves the folder of a member that has reached its end."""
+    member = at_point(config, point)
+    (folder / "checkpoints" / "5").mkdir(parents=True)
+    save_config(folder, member)
+    save_results(folder, {"validation/top1": score, "test/top1": 0.4})
+
+
+@pytest.mark.parametrize("name", [folder_name, earlier_folder_name])
+def test_finished_members_are_found_under_their_names_of_now_and_earlier(tmp_path, name, capsys):
+    config = held_out()
+    config.sweep.train_split = None
+    points = [LONG, LONG | {"data.train_split": "train[:5%]"}]
+    for i, point in enumerate(points):
+        finished(config, point, tmp_path / name(point), 0.5 + 0.1 * i)
+    before = sorted(tmp_path.iterdir())
+    grid = [f"{field}={value}" for field, value in LONG.items()]
+    grid[-1] += ",train[:5%]"
+    assert run_sweep(experiment, config, grid, tmp_path)
+    assert capsys.readouterr().out.count("(finished before)") == 2
+    after = set(tmp_path.iterdir()) - {tmp_path / n for n in (".lock", "sweep.md", "sweep.png")}
+    assert sorted(after) == before
+
+
+def test_members_of_other_grids_are_known_by_what_their_folders_say(tmp_path):
+    config = held_out()
+    config.sweep.train_split = None
+    many = LONG | {"model.hidden_dim": 64, "optimizer.momentum": 0.5}
+    folder = tmp_path / folder_name(many)
+    assert len(folder.name) == 99 and "momentum" not in folder.name
+    finished(config, many, folder, 0.75)
+    (folder / "point.json").write_text(json.dumps(many))
+    finished(config, {"optimizer.momentum": 0.8}, tmp_path / "optimizer.momentum=0.8", 0.5)
+    assert run_sweep(experiment, config, ["optimizer.momentum=0.8"], tmp_path)
+    rows = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if "75.00 %" in line]
+    assert rows and "train[:50%]" in rows[0] and " 0.5 " in rows[0]

@@ -22,7 +22,8 @@ ORDER = TrainOrder(EXAMPLES, BATCH, settings().seed)
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """The folders of the runs; two processes are started once for all."""
-    folder = tmp_path_factory.mktemp("several_hosts")
+    # Orbax would not take this path literally.
+    folder = tmp_path_factory.mktemp("several_hosts") / "hosts[2]\\x"
     eight_before_two = make_run(folder / "8_then_2x4", TENSOR, stops_at=6)[0]
     two = start_workers(
         2,

@@ -26,6 +26,26 @@ def test_links_in_a_circle_do_not_hang_and_each_file_counts_once(tmp_path):
     assert [shard.path.name for shard in open_corpus(str(tmp_path))] == ["a.txt", "b.txt"]
 
 
+def test_only_what_follows_an_existing_folder_is_a_pattern(tmp_path, monkeypatch):
+    for folder in ("[ab]*?", "a", "a1x"):
+        (tmp_path / folder).mkdir()
+        for name in ("one.txt", "two.txt", "[t]wo.txt"):
+            (tmp_path / folder / name).write_text("hello\n")
+
+    def names(text):
+        return [shard.name for shard in open_corpus(text)]
+
+    here = tmp_path / "[ab]*?"
+    assert names(f"{here}/t*.txt") == [f"{here}/two.txt"]
+    assert names(f"{here}/[t]wo.txt") == [f"{here}/[t]wo.txt"]
+    monkeypatch.chdir(here)
+    assert names("*o.txt") == ["[t]wo.txt", "two.txt"]
+    monkeypatch.chdir(tmp_path)
+    assert names("[ab]*?/one*") == ["[ab]*?/one.txt"] and names("a*/one.txt") == [
+        "a/one.txt", "a1x/one.txt"
+    ]  # fmt: skip
+
+
 def test_a_folder_behind_a_link_is_read(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.txt").write_text("hello\n")

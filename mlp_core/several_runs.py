@@ -19,6 +19,7 @@ from mlp_core.output_files import write_whole
 from mlp_core.own_process import run_in_own_process
 from mlp_core.run_directory import RunFiles, read_results
 from mlp_core.small_files import read_json
+from mlp_core.urls import masked_values
 
 AS_IT_IS = "as_it_is"  # Folder of a run at the point without values.
 POINT = "point.json"  # In the folder of a run: its fields and values, which a name may shorten.
@@ -140,7 +141,7 @@ def train_run(train: Callable, run: Run, heading: str, failures: dict[Path, str]
         return
     tell(f"\n{heading}")
     try:
-        write_whole(run.folder / POINT, json.dumps(run.point) + "\n")
+        write_whole(run.folder / POINT, json.dumps(masked_values(run.point)) + "\n")
         run_in_own_process(train, run.config, run.folder)
     except UserError as error:
         failures[run.folder] = str(error)

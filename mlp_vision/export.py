@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 from pathlib import Path
 
 import jax
 import jax.export
 import jax.numpy as jnp
+import jaxlib
 
 from mlp_core import npz_format, output_files
 from mlp_core.console import say
@@ -30,7 +32,7 @@ def export(weights: Weights, spec: ModelSpec, output: Path) -> None:
 
     `.npz`: arrays under our names, for a Mixer those of Google's files; `.safetensors`: named as in
     timm. Both also carry `spec`, where other programs do not look. `.stablehlo`: a program, see
-    `to_stablehlo`, with `spec` beside it, in `.stablehlo.json`.
+    `to_stablehlo`, with `spec` and the versions of JAX beside it, in `.stablehlo.json`.
 
     Raises:
         UserError: see `check_output`; the weights cannot be read, or timm has no such model.
@@ -95,12 +97,23 @@ def _write_stablehlo(output: Path, spec: ModelSpec, params) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(program)
-        _description(output).write_text(spec.to_json() + "\n", encoding="utf-8")
+        _description(output).write_text(_described(spec), encoding="utf-8")
         os.replace(temporary, output)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise UserError(f"{output}: cannot be written ({error.strerror or error}).") from error
+
+
+def _described(spec: ModelSpec) -> str:
+    """`spec` as JSON, with the versions that decide which JAX can read the program."""
+    versions = {
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "calling_convention": jax.export.maximum_supported_calling_convention_version,
+    }
+    described = json.loads(spec.to_json()) | {"exported_with": versions}
+    return json.dumps(described, ensure_ascii=False) + "\n"
 
 
 def _description(output: Path) -> Path:

@@ -30,6 +30,7 @@ from mlp_core.full_disk import full_disk_told
 from mlp_core.parameters import flatten
 from mlp_core.saved_state import load_newest
 from mlp_core.stacked_blocks import unstack_blocks
+from mlp_core.stored_arrays import check_finite
 from mlp_core.train_step import TrainState
 from mlp_core.watchdog import waits_for
 
@@ -231,7 +232,7 @@ class SavedParams:
         """The arrays by parameter name, on the host.
 
         Raises:
-            UserError: they cannot be read, or are not those that were saved.
+            UserError: they cannot be read, are not those that were saved, or are not finite.
         """
         wanted = {
             field: jax.tree.map(
@@ -249,6 +250,8 @@ class SavedParams:
         saved_sum = self._sums.get(self._field)
         if saved_sum is not None and saved_sum != array_sum(arrays.values()):
             raise self._damaged(f"{self._field} are other numbers than were saved")
+        for name, array in arrays.items():
+            check_finite(self._directory, name, array)
         return arrays
 
     def _damaged(self, reason: str) -> UserError:

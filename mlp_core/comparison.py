@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from mlp_core.comparison_table import Row, table
 from mlp_core.errors import UserError
 from mlp_core.grid import describe, parse_grid
+from mlp_core.output_files import write_whole
 from mlp_core.run_directory import check_writable, has_checkpoint, locked_on_this_host
 from mlp_core.several_runs import (
     Experiment,
@@ -79,7 +80,9 @@ def run_comparison(
             raise UserError(f"--workdir: a run lies in {folder}; name another for a comparison.")
     with locked_on_this_host(workdir):
         new = [each for each in runs if each.run.results() is None]
-        prepare_runs([(each.name, each.entry.experiment.prepare, each.run) for each in new])
+        # Finished runs too: their data must still be those of the runs to come.
+        to_prepare = runs if new else []
+        prepare_runs([(each.name, each.entry.experiment.prepare, each.run) for each in to_prepare])
         if dry_run:
             remove_empty([each.run.folder for each in new])
             remove_empty(workdir / entry.name for entry in entries)
@@ -108,7 +111,7 @@ def _run_all(in_turns: list[EntryRun], as_told: list[EntryRun], workdir: Path) -
         heading = f"run {i} of {len(in_turns)}: {each.name}"
         train_run(each.entry.experiment.train, each.run, heading, failures)
         text = table([_row(other, failures) for other in as_told]) + "\n"
-        (workdir / TABLE).write_text(text)
+        write_whole(workdir / TABLE, text)
     tell(f"\n{text}\nTable  {workdir / TABLE}")
     return not failures
 

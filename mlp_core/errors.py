@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlp_core import preemption
+from mlp_core.urls import masked
 
 
 class UserError(ValueError):
@@ -11,6 +12,10 @@ class UserError(ValueError):
 
     Its text is shown as it stands, without a traceback: what is wrong, where, and what to do.
     """
+
+    def __init__(self, text: object = ""):
+        """Masks passwords and tokens in the URLs in `text`."""
+        super().__init__(masked(str(text)))
 
 
 class MissingError(UserError):

@@ -5,7 +5,6 @@ from blue over white to red, shares from dark blue to yellow. Sizes are inches, 
 width; letters have seven points and more there.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
+from mlp_core.output_files import whole_output
 
 TEXT_WIDTH = 5.5  # Inches, of a paper in one column.
 FORMATS = (".png", ".svg")
@@ -72,11 +72,8 @@ def write(figure: Figure, output: Path) -> None:
     """
     kind = output.suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    temporary = output.with_name(f".{output.name}.tmp")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with styled():
-            figure.savefig(temporary, format=kind, metadata=metadata)
-        os.replace(temporary, output)
+        with whole_output(output) as part, styled():
+            figure.savefig(part, format=kind, metadata=metadata)
     except OSError as error:
         raise UserError(f"--output={output}: cannot be written ({error.strerror}).") from error

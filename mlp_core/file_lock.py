@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,16 @@ from mlp_core.errors import UserError
 NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE may say so.
 A_DAY = 86400  # Seconds.
 LOOK_EVERY = 0.2
+
+
+def open_lock_file(path: Path) -> IO[bytes]:
+    """Opens a file to lock, created if need be, for reading and writing.
+
+    Raises:
+        OSError: it cannot be opened, or is a symbolic link, which could lead anywhere.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(path, "r+b", opener=lambda name, _: os.open(name, flags, 0o666))
 
 
 def lock(file: IO) -> bool:
@@ -33,7 +44,7 @@ def lock(file: IO) -> bool:
     return True
 
 
-def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> None:
+def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> bool:
     """As `lock`, but waits until the other process is done, and says so.
 
     Args:
@@ -47,8 +58,7 @@ def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> None:
     deadline, is_told = time.monotonic() + limit, False
     while True:
         try:
-            lock(file)
-            return
+            return lock(file)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise UserError(
@@ -72,6 +82,6 @@ def one_at_a_time(path: Path, work: str) -> Iterator[None]:
         UserError: the other takes longer than a day.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with open_lock_file(path) as file:
         lock_in_turn(file, work)
         yield

@@ -10,6 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
+from mlp_core.urls import masked
 
 Point = dict[str, Any]  # Full field name, such as schedule.warmup: value.
 
@@ -49,7 +50,7 @@ def parse_grid(config: ConfigDict, entries: Sequence[str], flag: str = "--grid")
 
 def describe(point: Mapping[str, Any]) -> str:
     """One line for a point: "schedule.warmup=10 steps, seed=1"."""
-    return ", ".join(f"{field}={value}" for field, value in point.items())
+    return masked(", ".join(f"{field}={value}" for field, value in point.items()))
 
 
 def folder_name(point: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from mlp_core.output_files import write_whole
 from mlp_core.plan import MOST_STEPS
 from mlp_core.small_files import parse_json
 
@@ -89,7 +90,5 @@ def _is_number(value: object) -> bool:
 def _reopen(jsonl: Path, last_step: int):
     """Opens the file for appending after rewriting it without steps past `last_step`."""
     kept = [record for record in read_metrics(jsonl) if record["step"] <= last_step]
-    rewritten = jsonl.with_suffix(".tmp")
-    rewritten.write_text("".join(json.dumps(record) + "\n" for record in kept))
-    rewritten.replace(jsonl)
+    write_whole(jsonl, "".join(json.dumps(record) + "\n" for record in kept))
     return jsonl.open("a")

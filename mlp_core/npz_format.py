@@ -21,12 +21,10 @@ from mlp_core.small_files import parse_json
 from mlp_core.stored_arrays import (
     ArrayHeader,
     as_float32,
-    check_dtype,
     check_number,
     read_npy_header,
 )
 
-MAGIC = b"PK"
 MOST_COMMENT_BYTES = 65_535  # Of a zip archive.
 # What stands in front of the comment and tells its length.
 END_RECORD, END_MAGIC = struct.Struct("<4s16xH"), b"PK\5\6"
@@ -51,31 +49,15 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
         return _headers(archive), _metadata(archive.comment)
 
 
-def check(path: Path) -> None:
-    """Compares every array with the checksum stored beside it.
+def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and arrays as float32, each checked against the checksum stored with it.
 
     Raises:
         UserError: the file is damaged.
     """
-    with _opened(path) as archive:
-        if (member := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"{member} differs from its checksum")
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays as float32, each checked against the checksum stored with it.
-
-    Raises:
-        UserError: the file is damaged, or an array is not of a floating type.
-    """
-    arrays = {}
-    with _opened(path) as archive:
-        for name, header in _headers(archive).items():
-            check_dtype(path, name, header.dtype)
-        with np.load(path, allow_pickle=False) as loaded:
-            for name in loaded.files:
-                arrays[name] = as_float32(loaded[name])
-    return arrays
+    with _opened(path), np.load(path, allow_pickle=False) as loaded:
+        for name in loaded.files:
+            yield name, as_float32(loaded[name])
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

@@ -1,7 +1,11 @@
 """Files that commands write: new ones where users name them, and whole or not at all."""
 
+import errno
 import os
-from collections.abc import Sequence
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlp_core.errors import UserError
@@ -29,9 +33,40 @@ def check_output(output: Path, suffixes: Sequence[str] = (), flag: str = "output
         raise UserError(f"{where}: no file can be written in {folder}.")
 
 
+@contextmanager
+def whole_output(target: Path) -> Iterator[Path]:
+    """Yields a path to write to, which replaces `target` if the block succeeds.
+
+    The path is in a new private directory beside `target`, so no other user can foresee it or put
+    a link there. Nothing is left of it after an error. The result has the mode that the umask
+    gives, or that of the file it replaces. A link at `target` is replaced; the file it points to
+    stays as it is. Missing parent directories are created.
+
+    Raises:
+        OSError: `target` cannot be written, or is a directory, pipe or device.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(target))
+    with tempfile.TemporaryDirectory(
+        prefix=".part-", dir=target.parent, ignore_cleanup_errors=True
+    ) as private:
+        part, mode = Path(private, f"part{target.suffix}"), _mode_for(target, Path(private))
+        yield part
+        if part.is_file():
+            part.chmod(mode)  # Some libraries create files that only their owner can read.
+        os.replace(part, target)
+
+
 def write_whole(target: Path, text: str) -> None:
     """Writes a small file, whole or not at all, and the folders on the way to it."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, target)
+    with whole_output(target) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _mode_for(target: Path, private: Path) -> int:
+    """The mode of the file at `target`, or that of a new file."""
+    if target.is_symlink() or not target.exists():
+        target = private / ".mode"
+        target.touch()
+    return stat.S_IMODE(target.stat().st_mode)

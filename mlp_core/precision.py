@@ -1,7 +1,12 @@
-"""In which precision the arithmetic is done."""
+"""In which precision the arithmetic is done, and what has overflowed in it."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from mlp_core.errors import UserError
 
 
 def compute_dtype(name: str):
@@ -12,3 +17,16 @@ def compute_dtype(name: str):
     if name == "auto":
         name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     return jnp.dtype(name)
+
+
+def check_finite_outputs(outputs: Any) -> None:
+    """Refuses NaN and infinity in what a model has computed: a tree of arrays or numbers.
+
+    Raises:
+        UserError: there are some.
+    """
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(outputs)):
+        raise UserError(
+            "the model computes NaN or infinity with these weights: they are damaged, or too large "
+            "for its arithmetic; use other weights."
+        )

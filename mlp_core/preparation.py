@@ -3,10 +3,8 @@
 A `directory` is one that all hosts of a pod see; None stands for where a run on this machine looks.
 """
 
-import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +17,8 @@ from mlp_core.datasets.conversion import convert, find_converted
 from mlp_core.datasets.prepared import Builders, find_prepared, open_prepared
 from mlp_core.downloads import place_in
 from mlp_core.errors import UserError
+from mlp_core.output_files import whole_output
+from mlp_core.urls import masked
 from mlp_core.weight_sources import HUGGING_FACE, WEIGHTS_FILE
 
 THERE = "there already"
@@ -120,7 +120,7 @@ def prepare_weights(
             _copy_weights(path, place, beside)
             path, done = place, "fetched and copied" if done == "fetched" else "copied"
     where = f", {size_in_words(path)}" if path.is_file() else f" in {path}"
-    say(f"Weights {source}: {done}{where}")
+    say(f"Weights {masked(source)}: {done}{where}")
     return path
 
 
@@ -151,10 +151,7 @@ def _copy_weights(path: Path, place: Path, beside: Sequence[str]) -> None:
 def _copy(source: Path, destination: Path) -> None:
     """Copies a file, which appears in place only when whole, also where several hosts copy it."""
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
-            part = Path(folder) / destination.name
+        with whole_output(destination) as part:
             shutil.copyfile(source, part)
-            os.replace(part, destination)
     except OSError as error:
         raise UserError(f"{destination}: cannot be written ({error.strerror}).") from error

@@ -1,6 +1,5 @@
 """Weight files in the safetensors format, through the library of that name."""
 
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,8 @@ import safetensors
 import safetensors.numpy
 
 from mlp_core.errors import UserError
-from mlp_core.stored_arrays import ArrayHeader, as_float32, check_dtype, check_number
+from mlp_core.stored_arrays import ArrayHeader, as_float32, check_number
 
-LENGTH = struct.Struct("<Q")  # Of the header, which is JSON and comes first.
 BUFFERS = ("position_ids",)  # Integers that PyTorch's modules store beside their weights.
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
@@ -39,40 +37,21 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
         return headers, file.metadata() or {}
 
 
-def check(path: Path) -> None:
-    """Compares the length of the file with what its header says; it holds no checksums.
+def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and arrays as float32; the format has no checksums.
 
     Raises:
         UserError: the file is cut short.
     """
-    with _opened(path):
-        pass
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays as float32.
-
-    Raises:
-        UserError: the file is damaged, or an array is not of a floating type.
-    """
-    arrays = {}
     with _opened(path) as file:
         for name in _weight_names(file):
-            array = file.get_tensor(name)
-            check_dtype(path, name, array.dtype)
-            arrays[name] = as_float32(array)
-    return arrays
+            yield name, as_float32(file.get_tensor(name))
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Writes float32 arrays under their names, with the metadata and torch's format mark."""
     contiguous = {name: np.ascontiguousarray(rows, np.float32) for name, rows in arrays.items()}
     safetensors.numpy.save_file(contiguous, path, metadata={"format": "pt", **metadata})
-
-
-def looks_like(start: bytes) -> bool:
-    """Whether a file that starts so may be of this format."""
-    return len(start) > LENGTH.size and start[LENGTH.size : LENGTH.size + 1] == b"{"
 
 
 def _weight_names(file: safetensors.safe_open) -> list[str]:

@@ -8,8 +8,14 @@ from mlp_core.checkpoint import SavedParams
 from mlp_core.checkpoint_folder import STEP
 from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.file_kinds import kind_of
 from mlp_core.run_directory import RunFiles, read_config, saved_steps
 from mlp_core.weight_sources import WEIGHTS_FILE
+
+WEIGHT_SUFFIXES = (  # As other programs name weight files.
+    *(".bin", ".ckpt", ".gguf", ".h5", ".hdf5", ".keras", ".msgpack", ".npz", ".onnx", ".pickle"),
+    *(".pkl", ".pt", ".pt2", ".pth", ".safetensors", ".zip"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +51,7 @@ def open_saved_run(path: Path, tasks: Sequence[str]) -> SavedRun:
     if not steps:
         raise UserError(
             f"{path}: neither the folder of a run with checkpoints in it, nor one with "
-            f"{WEIGHTS_FILE}."
+            f"{WEIGHTS_FILE}{_weights_inside(path)}."
         )
     _check_task(workdir, tasks)
     return SavedRun(workdir, *_newest_whole(RunFiles.of(workdir).checkpoints, steps))
@@ -56,6 +62,15 @@ def _run_and_steps(path: Path) -> tuple[Path, list[int]]:
     if STEP.fullmatch(path.name) and path.parent.name == RunFiles.of(path).checkpoints.name:
         return path.parent.parent, [int(path.name)]
     return path, saved_steps(path)
+
+
+def _weights_inside(folder: Path) -> str:
+    """Which weight file of another name or format a directory holds, and what to do with it."""
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if file.suffix in WEIGHT_SUFFIXES and file.is_file():
+            kind = kind_of(file)
+            return f"; {file.name!r} in it is {kind.description}: {kind.advice or 'name that file'}"
+    return ""
 
 
 def _check_task(workdir: Path, tasks: Sequence[str]) -> None:

@@ -82,6 +82,24 @@ def check_dtype(path: Path, name: str, dtype: np.dtype) -> None:
         raise UserError(f"{path}: {name} holds {dtype}, not float32; this is no weight file.")
 
 
+def check_finite(path: Path, name: str, array: np.ndarray) -> None:
+    """Refuses NaN and infinity, which no model has and which would make its answers NaN.
+
+    Raises:
+        UserError: names the file, the array and how many of its numbers are not finite.
+    """
+    # A sum is quick and takes no memory, but may overflow although all numbers are finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return
+    count = array.size - np.count_nonzero(np.isfinite(array))
+    if count:
+        raise UserError(
+            f"{path}: {name} holds NaN or infinity ({count:,} of its {array.size:,} numbers), as "
+            "after a training that diverged; use other weights."
+        )
+
+
 def as_float32(array: np.ndarray) -> np.ndarray:
     """Widens half precision, also bfloat16 that numpy has stored as raw bytes."""
     if array.dtype == RAW_BFLOAT16:

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlp_core.output_files import whole_output
 from mlp_core.seeds import SEED, differ_in_seed_only
 from mlp_core.sweep_report import Outcome, best_of
 
@@ -47,7 +48,8 @@ def plot(outcomes: Sequence[Outcome], metric: str, title: str, file: Path) -> No
         axes.plot(missing, [0.03] * len(missing), "rx", transform=bottom, label="no score")
     if missing or len(outcomes[0].point) > 1:
         axes.legend()
-    figure.savefig(file)
+    with whole_output(file) as part:
+        figure.savefig(part)
 
 
 def _mark_best(axes: Axes, outcomes: Sequence[Outcome], field: str, position: dict) -> None:

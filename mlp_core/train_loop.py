@@ -24,6 +24,7 @@ from mlp_core.host_memory import keep_freed_blocks
 from mlp_core.initial_state import initial_state
 from mlp_core.input_pipeline import train_batches
 from mlp_core.mesh import check_batch_size, make_mesh, put_batch, rows_of_this_host
+from mlp_core.output_files import write_whole
 from mlp_core.parameter_table import parameter_summary, parameter_table
 from mlp_core.plan import Plan
 from mlp_core.preemption import SaveRequest
@@ -74,6 +75,12 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
     ):
         waits_for("the state to start from")
         state = initial_state(task, config.seed, programs, checkpoints)
+        if int(state.step) > plan.total:
+            raise UserError(
+                f"{workdir}: this run has done {int(state.step):,} steps, and "
+                f"config.train.duration is {plan.total:,} steps of the data as they are now; "
+                "restore the data, or name another --workdir."
+            )
         _announce(state, config, plan, len(task.train_source), files)
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done. Evaluates once more.")
@@ -216,5 +223,5 @@ def _announce(
         f"{num_examples:,} examples"
     )
     if jax.process_index() == 0:
-        files.parameters.write_text(parameter_table(state.params) + "\n")
+        write_whole(files.parameters, parameter_table(state.params) + "\n")
     say(f"Parameters (each one in {files.parameters}):\n{parameter_summary(state.params)}")

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlp_core.output_files import whole_output
+
 STATUS = 124  # Exit status, that of timeout(1).
 MOST_LOOKS, LONGEST_PAUSE = 20, 10.0  # Looks within the limit; seconds between two.
 PATIENCE = 10  # Seconds for what is said and written at the end; a disk may be what hangs.
@@ -66,5 +68,5 @@ def _tell(seconds: float, what: str, traces: Path | None) -> None:
         flush=True,
     )
     if traces:
-        with traces.open("w") as file:
+        with whole_output(traces) as part, part.open("w") as file:
             faulthandler.dump_traceback(file)

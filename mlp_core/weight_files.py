@@ -1,10 +1,7 @@
-"""Weight files: npz or safetensors, told apart by their content and written by their suffix."""
+"""Weight files: npz or safetensors, recognised by their content and written by their suffix."""
 
-import contextlib
 import dataclasses
-import os
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -13,9 +10,12 @@ from safetensors import SafetensorError
 
 from mlp_core import npz_format, safetensors_format
 from mlp_core.errors import UserError
-from mlp_core.stored_arrays import ArrayHeader, check_dtype
+from mlp_core.file_kinds import NPZ, SAFETENSORS, kind_of
+from mlp_core.output_files import whole_output
+from mlp_core.stored_arrays import ArrayHeader, check_dtype, check_finite
 
 SUFFIXES = {".npz": npz_format, ".safetensors": safetensors_format}
+FORMATS = {NPZ: npz_format, SAFETENSORS: safetensors_format}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +31,10 @@ class WeightFile:
         """Reads the file through without keeping it.
 
         Raises:
-            UserError: it is damaged, or an array is not of a floating type.
+            UserError: it is damaged, or an array is not of a floating type or not finite.
         """
-        for name, header in self.headers.items():
-            check_dtype(self.path, name, header.dtype)
-        self._format.check(self.path)
+        for _ in self._arrays():
+            pass
 
     def read(self) -> dict[str, np.ndarray]:
         """All arrays, as float32.
@@ -43,11 +42,18 @@ class WeightFile:
         Raises:
             UserError: see `check`.
         """
-        return self._format.read_arrays(self.path)
+        return dict(self._arrays())
+
+    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        for name, header in self.headers.items():
+            check_dtype(self.path, name, header.dtype)
+        for name, array in self._format.read_arrays(self.path):
+            check_finite(self.path, name, array)
+            yield name, array
 
 
 def open_weight_file(path: Path) -> WeightFile:
-    """Recognises the format by the first bytes and reads the headers.
+    """Recognises the format by its structure and reads the headers.
 
     Raises:
         UserError: there is no such file, or it is no weight file.
@@ -66,14 +72,10 @@ def write_weight_file(
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: name a file that ends in {' or '.join(SUFFIXES)}.")
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        SUFFIXES[path.suffix].write(temporary, arrays, metadata or {})
-        os.replace(temporary, path)
+        with whole_output(path) as part:
+            SUFFIXES[path.suffix].write(part, arrays, metadata or {})
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be written ({reason}).") from error
 
@@ -85,29 +87,11 @@ def _format_of(path: Path) -> ModuleType:
                 f"{path}: this is a folder, pipe or device; name a file that ends in "
                 f"{' or '.join(SUFFIXES)}."
             )
-        with path.open("rb") as file:
-            start = file.read(512)
+        kind = kind_of(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file.") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-    if b"<html" in start.lower() or b"<?xml" in start.lower():
-        raise UserError(f"{path}: this is a web page (an error of the server's?), not weights.")
-    if start.startswith(b"\x80") or _is_torch_archive(path):
-        raise UserError(
-            f"{path}: this is a pickle of PyTorch's, which could run any code when it is read; "
-            "take the safetensors file of the same weights."
-        )
-    if start.startswith(npz_format.MAGIC):
-        return npz_format
-    if safetensors_format.looks_like(start):
-        return safetensors_format
-    raise UserError(f"{path}: this is neither an npz nor a safetensors file.")
-
-
-def _is_torch_archive(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except npz_format.DAMAGE:  # No archive, or a damaged one.
-        return False
+    if kind not in FORMATS:
+        raise UserError(f"{path}: this is {kind.description}; {kind.advice}.")
+    return FORMATS[kind]

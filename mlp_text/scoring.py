@@ -7,20 +7,21 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mlp_core.agreement import first_host_first
+from mlp_core.agreement import check_same_digest, first_host_first
 from mlp_core.compiler_options import compiler_options
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
-from mlp_core.precision import compute_dtype
+from mlp_core.parameters import digest
+from mlp_core.precision import check_finite_outputs, compute_dtype
 from mlp_core.scores import in_words
 from mlp_core.watchdog import limited
 from mlp_text.config import TextConfig
 from mlp_text.experiment import DATA
 from mlp_text.pretrained import load_params
-from mlp_text.weights import locate_text_weights, open_text_weights
+from mlp_text.weights import locate_text_weights, open_text_weights, spec_for
 
 
 def score(
@@ -51,14 +52,16 @@ def score(
     with first_host_first("preparation of data and weights"):
         data = DATA[settings.task].open(settings, {f"split {n}": s for n, s in splits.items()})
         weights = open_text_weights(locate_text_weights(source))
-    spec = weights.spec
+    data = data.for_model(source, weights.spec)
+    tokenizer = weights.tokenizer()
+    spec = spec_for(weights, tokenizer)
     if "data.max_length" in fields_set:
         encoder = dataclasses.replace(spec.encoder, max_length=settings.data.max_length)
         spec = dataclasses.replace(spec, encoder=encoder)
-    data.check(source, spec)
-    tokenizer = weights.tokenizer()
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
-    params = jax.device_put(load_params(weights, spec), replicated(mesh))
+    params = load_params(weights, spec)
+    check_same_digest("weights", lambda: digest(params))
+    params = jax.device_put(params, replicated(mesh))
     step = jax.jit(
         data.eval_step(spec, model, tokenizer),
         out_shardings=replicated(mesh),
@@ -67,8 +70,10 @@ def score(
     results = {}
     for name, split in splits.items():
         examples = data.source(split, tokenizer, spec.max_length)
+        check_same_digest(f"split {split}", examples.digest)
         with limited(60 * settings.train.stall_limit):
             metrics = evaluate(step, params, name, examples, batch_size, mesh)
+        check_finite_outputs(metrics["loss"])
         scores = {f"{name}/{metric}": value for metric, value in metrics.items()}
         say(f"{split} ({len(examples):,} examples): {in_words(scores)}, loss {metrics['loss']:.4f}")
         results |= scores

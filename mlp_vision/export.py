@@ -1,9 +1,7 @@
 """Trained models for other programs: Google's npz layout, timm's safetensors, StableHLO."""
 
-import contextlib
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import jax
@@ -93,15 +91,12 @@ def _write_safetensors(output: Path, spec: ModelSpec, params) -> None:
 
 
 def _write_stablehlo(output: Path, spec: ModelSpec, params) -> None:
-    program, temporary = to_stablehlo(spec, params), output.with_name(f".{output.name}.tmp")
+    program = to_stablehlo(spec, params)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(program)
-        _description(output).write_text(_described(spec), encoding="utf-8")
-        os.replace(temporary, output)
+        with output_files.whole_output(output) as part:
+            part.write_bytes(program)
+            output_files.write_whole(_description(output), _described(spec))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise UserError(f"{output}: cannot be written ({error.strerror or error}).") from error
 
 

@@ -3,9 +3,7 @@
 Shapes: B batch, S tokens, C channels.
 """
 
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +20,8 @@ from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.input_pipeline import eval_batches
 from mlp_core.mesh import put_batch, replicated
-from mlp_core.output_files import check_output
+from mlp_core.output_files import check_output, whole_output
+from mlp_core.precision import check_finite_outputs
 from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import eval_view, model_input
 from mlp_vision.datasets.image_dataset import ImageDataset
@@ -69,12 +68,12 @@ def extract(
     spec, dataset = inference.spec, inference.dataset
     rows = feature_rows(inference, split, layers)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with limited(60 * config.train.stall_limit):
+        # The output is opened before hours of work show that it cannot be written.
+        with whole_output(output) as part, limited(60 * config.train.stall_limit):
             if writes_npz:
-                count = _write_npz(output, rows)
+                count = _write_npz(part, rows)
             else:
-                count = _write_tfds_directory(output, rows, split, _shapes(spec, layers))
+                count = _write_tfds_directory(part, rows, split, _shapes(spec, layers))
     except OSError as error:
         raise UserError(f"--output={output}: cannot be written ({error.strerror}).") from error
     say(
@@ -109,6 +108,7 @@ def feature_rows(inference: Inference, split: str, layers: Sequence[str]) -> Ite
             waits_for(f"the batch from example {first:,} of {split} on, or the next")
             images = put_batch({"image": batch["image"]}, inference.mesh)["image"]
             computed = jax.device_get(step(inference.params, images))
+            check_finite_outputs(computed)
             real = batch["mask"] > 0
             rows = {name: np.asarray(values, np.float32)[real] for name, values in computed.items()}
             index = np.arange(first, first + inference.batch_size)[real]
@@ -167,13 +167,10 @@ def _check_memory(shapes: Mapping[str, tuple[int, ...]], num_examples: int) -> N
 
 
 def _write_npz(output: Path, batches: Iterator[Rows]) -> int:
-    """Writes the file, whole or not at all; returns the number of rows."""
-    temporary = output.with_name(f".{output.name}.tmp.npz")
-    with temporary.open("wb") as file:  # Before hours of work show that it cannot be written.
-        parts = list(batches)
-        arrays = {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}
-        np.savez(file, **arrays)
-    os.replace(temporary, output)
+    """Returns the number of rows."""
+    parts = list(batches)
+    arrays = {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}
+    np.savez(output, **arrays)
     return len(arrays["index"])
 
 
@@ -187,11 +184,9 @@ def _write_tfds_directory(
     scalars = {name: tfds.features.Scalar(dtype=np.int64) for name in ("label", "index")}
     features = tfds.features.FeaturesDict(tensors | scalars)
     split = re.match(r"\w+", split)[0]  # "train[:90%]" is no name of a split.
-    temporary = output.with_name(f".{output.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    output.mkdir()
     template = tfds.core.ShardedFileTemplate(
-        data_dir=temporary, dataset_name="features", split=split, filetype_suffix="array_record"
+        data_dir=output, dataset_name="features", split=split, filetype_suffix="array_record"
     )
     shard = template.sharded_filepath(shard_index=0, num_shards=1)
     writer = ArrayRecordWriter(str(shard), "group_size:1")
@@ -206,8 +201,7 @@ def _write_tfds_directory(
         name=split, shard_lengths=[count], num_bytes=size, filename_template=template
     )
     tfds.folder_dataset.write_metadata(
-        data_dir=temporary, features=features, split_infos=[info], filename_template=template,
+        data_dir=output, features=features, split_infos=[info], filename_template=template,
         check_data=False,
     )  # fmt: skip
-    os.replace(temporary, output)
     return count

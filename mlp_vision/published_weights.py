@@ -10,6 +10,7 @@ from pathlib import Path
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
 from mlp_core.errors import UserError
+from mlp_core.urls import masked
 from mlp_core.weight_sources import (
     CONFIG_FILE,
     HUGGING_FACE,
@@ -67,7 +68,7 @@ def locate_weights(source: str, mirror: str | None = None) -> Path:
         return fetch_from_hub(source, [WEIGHTS_FILE], optional=[CONFIG_FILE]) / WEIGHTS_FILE
     if "://" in source:
         is_timms = source.endswith(f"/{WEIGHTS_FILE}")
-        return fetch_weight_file(source, beside=[CONFIG_FILE] if is_timms else [])
+        return fetch_weight_file(source, optional=[CONFIG_FILE] if is_timms else [])
     if path := path_on_this_machine(source):
         return path
     raise UserError(
@@ -103,11 +104,12 @@ def _locate_published(name: str, mirror: str | None) -> Path:
         if not path.is_file():
             raise UserError(f"mirror of the published weights: there is no {path}.")
         return path
-    url = f"{(mirror or BASE_URL).rstrip('/')}/{file_name}"
+    base, mark, query = (mirror or BASE_URL).partition("?")  # A query may hold a token.
+    url = f"{base.rstrip('/')}/{file_name}{mark}{query}"
     destination = cache_dir() / "weights" / file_name
     listed = PUBLISHED[name].mebibytes
     if not destination.exists():
-        say(f"Fetches {name}, {listed:.0f} MiB, from {url}")
+        say(f"Fetches {name}, {listed:.0f} MiB, from {masked(url)}")
     try:
         path = fetch(RemoteFile(url), destination)
     except DownloadError as error:

@@ -7,12 +7,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mlp_core.agreement import check_same_digest
 from mlp_core.compiler_options import compiler_options
 from mlp_core.console import say
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import replicated
+from mlp_core.precision import check_finite_outputs
 from mlp_core.watchdog import limited
-from mlp_vision.classes import check_classes
 from mlp_vision.classification import score_batch
 from mlp_vision.inference import open_inference
 from mlp_vision.model_spec import ModelSpec
@@ -43,13 +44,7 @@ def score(
         places = numeric_places(type(spec)) | {"image_size": "data.image_size"}
         return spec.adapted(**{field: fields_set.get(place) for field, place in places.items()})
 
-    inference = open_inference(
-        config,
-        source,
-        splits.values(),
-        adapt,
-        check=lambda spec, dataset: check_classes(source, spec, dataset),
-    )
+    inference = open_inference(config, source, splits.values(), adapt)
     spec, model, dataset = inference.spec, inference.model, inference.dataset
     step = functools.partial(score_batch, spec, model, not dataset.in_memory)
     mesh = inference.mesh
@@ -59,10 +54,12 @@ def score(
         examples = inference.source(split)
         if inference.real_labels:
             examples = inference.real_labels.beside(examples, dataset, split)
+        check_same_digest(f"split {split}", examples.digest)
         with limited(60 * config.train.stall_limit):
             metrics = evaluate(
                 step, inference.params, name, examples, inference.batch_size, inference.mesh
             )
+        check_finite_outputs(metrics["loss"])
         results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
         say(
             f"{dataset.name} {name} ({split}, {len(examples):,} pictures): "

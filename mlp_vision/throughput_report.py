@@ -59,8 +59,7 @@ def tell_throughput(
         for row in rows(measured):
             say(row)
         if output:
-            with output.open("a") as file:
-                file.write(json.dumps(told[-1]) + "\n")
+            write_whole(output, "".join(json.dumps(line) + "\n" for line in told))
     return told
 
 

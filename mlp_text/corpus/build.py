@@ -8,7 +8,6 @@ goes on where it stopped.
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import sys
 import time
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.file_lock import one_at_a_time
+from mlp_core.output_files import whole_output, write_whole
 from mlp_core.small_files import read_json
 from mlp_text.corpus.all_cores import tokenise_shards
 from mlp_text.corpus.block_source import CORPUS_FILE, COUNTS_FILE, BlockSource, read_counts
@@ -136,7 +136,8 @@ def _build(
     if not sum(report.blocks for report in reports):
         raise UserError(f"{shards[0].name}: there is no text in this corpus.")
     counts = sum(read_counts(file.counts, layout.vocab_size) for file in files)
-    np.save(folder / COUNTS_FILE, counts)
+    with whole_output(folder / COUNTS_FILE) as part:
+        np.save(part, counts)
     fields = [field.name for field in dataclasses.fields(ShardReport) if field.type is int]
     totals = {name: sum(getattr(report, name) for report in reports) for name in fields}
     contents = [dataclasses.asdict(report) for report in reports]
@@ -149,9 +150,7 @@ def _build(
 
 
 def _write_json(path: Path, content: dict) -> None:
-    part = path.with_name(f".{path.name}{PART}")
-    part.write_text(json.dumps(content, indent=1))
-    os.replace(part, path)
+    write_whole(path, json.dumps(content, indent=1))
 
 
 def _tell_faults(reports: Sequence[ShardReport]) -> None:

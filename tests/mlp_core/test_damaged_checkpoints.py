@@ -242,3 +242,13 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_where_an_undisturbed_one_
     out = capsys.readouterr().out
     assert "damaged_12" in out and "goes on from step 8" in out
     np.testing.assert_array_equal(final_kernel(tmp_path), kernel)
+
+
+def test_parameters_with_nan_are_refused_with_their_name(tmp_path):
+    checkpoints, state = opened(tmp_path), made_state(2)
+    checkpoints.load_newest(abstract_state())
+    kernel = state.ema_params["a"]["kernel"].at[7].set(jnp.nan)
+    checkpoints.save(2, dataclasses.replace(state, ema_params={"a": {"kernel": kernel}}), None, {})
+    checkpoints.close()
+    with pytest.raises(UserError, match=r"2: a/kernel holds NaN or infinity \(1 of its 50,000"):
+        SavedParams(tmp_path / "2").read()

@@ -1,3 +1,4 @@
+import pickle
 import shutil
 
 import numpy as np
@@ -48,3 +49,17 @@ def test_a_run_of_another_task_and_a_folder_that_is_none_are_refused(run, tmp_pa
         open_saved_run(run, ["chess", "masked_lm"])
     with pytest.raises(UserError, match="neither the folder of a run with checkpoints in it, nor"):
         open_saved_run(tmp_path, TASKS)
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("pytorch_model.bin", pickle.dumps({}), "'pytorch_model.bin' in it is a pickle"),
+        ("w.npz", b"PK", "'w.npz' in it is an npz file: name that file"),
+        ("notes.txt", b"x", "nor one with model.safetensors.$"),
+    ],
+)
+def test_a_folder_without_a_run_is_told_with_the_weights_in_it(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        open_saved_run(tmp_path, ["image_classification"])

@@ -47,6 +47,14 @@ def test_each_picture_gets_its_own_likeliest_classes(loaded, pictures):
     np.testing.assert_allclose([share for _, share in last.best], sorted(shares)[:-4:-1], rtol=2e-3)
 
 
+def test_weights_too_large_for_the_arithmetic_give_no_answer(loaded, pictures):
+    spec, params = loaded
+    kernel = np.full_like(params["head"]["kernel"], 3e38)
+    params = params | {"head": params["head"] | {"kernel": kernel}}
+    with pytest.raises(UserError, match="the model computes NaN or infinity"):
+        list(predict(spec, params, find_pictures([str(pictures / "00.png")]), top=3))
+
+
 def test_sigmoid_probabilities_stand_each_for_itself(loaded):
     spec, _ = loaded
     logits = np.array([[0.0, 0.0, 2.0]])
@@ -59,8 +67,15 @@ def test_folders_are_searched_and_what_is_not_there_is_told(pictures, tmp_path):
     (pictures / "deep").mkdir()
     Image.new("L", (9, 9)).save(pictures / "deep" / "grey.JPG", "jpeg")
     (pictures / "notes.txt").write_text("none")
+    for name in (".hidden", "folder.png"):
+        (pictures / name).mkdir()
+    for name in (".hidden/1.png", ".2.png"):
+        (pictures / name).touch()
     found = find_pictures([str(pictures), str(pictures / "00.png")])
     assert len(found) == BATCH + 3 + 2 and found[-1].name == "00.png"
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "below").symlink_to(pictures / "deep")
+    assert find_pictures([str(tmp_path / "link")]) == [tmp_path / "link" / "below" / "grey.JPG"]
     with pytest.raises(UserError, match="no such file"):
         find_pictures(["nowhere.jpg"])
     with pytest.raises(UserError, match="name pictures"):
@@ -70,7 +85,9 @@ def test_folders_are_searched_and_what_is_not_there_is_told(pictures, tmp_path):
         find_pictures([str(tmp_path / "empty")])
 
 
-def test_names_are_the_models_own_else_imagenets_else_numbers(loaded, tmp_path, monkeypatch):
+def test_names_are_the_models_own_else_imagenets_else_numbers(
+    loaded, tmp_path, monkeypatch, capsys
+):
     spec, _ = loaded
     own = spec.adapted(class_names=("cat", "dog"))
     assert label_names(own)[:3] == ["cat", "dog", "class 2"]
@@ -84,6 +101,7 @@ def test_names_are_the_models_own_else_imagenets_else_numbers(loaded, tmp_path, 
         "\n".join(f"thing_{i}, stuff" for i in range(1000))
     )
     assert label_names(imagenet)[7] == "thing 7, stuff"
+    assert "assumes that their 1,000 outputs are ImageNet's classes" in capsys.readouterr().out
 
 
 def test_the_command_names_bad_files_and_goes_on(trained_run, pictures):

@@ -198,6 +198,15 @@ def test_mirror_without_the_file_is_refused(tmp_path):
         mlp_vision.load_pretrained("gsam/Mixer-S_32", mirror=str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "mirror", ["http://127.0.0.1:1/w?sig=word", "http://127.0.0.1:1/w/?sig=word"]
+)
+def test_the_token_of_a_mirror_stays_behind_the_name_of_the_file(monkeypatch, tmp_path, mirror):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"/w/gsam/Mixer-S_32\.npz\?sig=\*\*\*: cannot be fetched"):
+        mlp_vision.load_pretrained("gsam/Mixer-S_32", mirror=mirror)
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_weights_are_described_without_fetching_them(name):
     spec = spec_before_fetching(name)
@@ -205,3 +214,11 @@ def test_published_weights_are_described_without_fetching_them(name):
     size = sum(4 * math.prod(leaf.shape) for leaf in params.values())
     assert abs(size / 2**20 - PUBLISHED[name].mebibytes) < 0.1  # The rest is names and padding.
     assert spec.output == ("sigmoid" if name.startswith("imagenet21k") else "softmax")
+
+
+def test_weights_with_nan_are_refused_with_the_name_of_the_array(tmp_path):
+    arrays = tiny_arrays()
+    arrays["MixerBlock_0/token_mixing/Dense_0/kernel"][3, 5] = np.nan
+    write_weight_file(tmp_path / "tiny.npz", arrays)
+    with pytest.raises(UserError, match="token_mixing/Dense_0/kernel holds NaN or infinity .1 of"):
+        mlp_vision.load_pretrained(str(tmp_path / "tiny.npz"))

@@ -49,7 +49,9 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     config.train = ConfigDict()
     config.train.duration = "10 epochs"
     config.train.global_batch_size = 512  # Over all devices and hosts.
-    config.train.grad_accum_steps = 1  # Micro-batches a step; the update is that of one batch.
+    # Micro-batches a step. The update is that of one batch, unless dropout or stochastic depth is
+    # on: their masks are drawn for each micro-batch.
+    config.train.grad_accum_steps = 1
     config.train.compute_dtype = "auto"  # "bfloat16", "float32"; auto: float32 on CPU only.
     # Decay of a moving average of the parameters, which is then evaluated and exported; 0: no
     # average. Update t, from 0, uses min(ema_decay, (1 + t) / (10 + t)), so that the average

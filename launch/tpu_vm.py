@@ -1,6 +1,6 @@
 """Trains on a Cloud TPU VM or pod, through gcloud, from a computer that need not stay on.
 
-python launch/tpu_vm.py run --name=first --zone=us-central1-a --accelerator_type=v3-32 \\
+python launch/tpu_vm.py run --name=first --zone=europe-west4-a --accelerator_type=v3-32 \\
     --version=tpu-ubuntu2204-base --spot --bucket=gs://my-bucket \\
     --config=configs/mixer_b16_imagenet_scratch.py --config.data.data_dir=/mnt/bucket/tfds
 

@@ -53,9 +53,10 @@ def make_train_step(
     """Builds `train_step(state, batch) -> (state, scalars)`, pure, to be jitted by the caller.
 
     All randomness is folded in from the step number. With `grad_accum_steps` k the batch is
-    augmented whole, and its gradient is the mean over k micro-batches of equal size. Parameters
-    that `rate_factors` freezes have the gradient zero. A positive `ema_decay` d averages the
-    parameters: update number t, from 0, has the decay min(d, (1 + t) / (10 + t)).
+    augmented whole, and its gradient is the mean over k micro-batches of equal size: that of the
+    whole batch, unless dropout or stochastic depth draws other masks for each. Parameters that
+    `rate_factors` freezes have the gradient zero. A positive `ema_decay` d averages the parameters:
+    update number t, from 0, has the decay min(d, (1 + t) / (10 + t)).
     """
 
     def loss(params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:

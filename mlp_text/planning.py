@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
 from mlp_core.datasets.prepared import find_prepared, is_own_folder
-from mlp_core.datasets.splits import Splits
+from mlp_core.datasets.splits import Splits, check_splits
 from mlp_core.errors import UserError
 from mlp_core.planning.known_dataset import CountedExamples, KnownDataset
 from mlp_core.planning.planned_run import PlannedRun, on_platform
@@ -33,7 +33,13 @@ KNOWN = {
         KnownDataset(
             "glue/mnli",
             3,
-            {"train": 392_702, "validation_matched": 9_815, "validation_mismatched": 9_832},
+            {
+                "train": 392_702,
+                "validation_matched": 9_815,
+                "validation_mismatched": 9_832,
+                "test_matched": 9_796,
+                "test_mismatched": 9_847,
+            },
         ),
     )
 }
@@ -96,6 +102,7 @@ def _classification(
     settings: TextConfig, encoder: EncoderSpec, num_examples: int | None
 ) -> PlannedRun:
     dataset = _dataset(settings)
+    check_splits(dataset, settings.data.train_split, settings.data.eval_splits)
     spec = TextModelSpec(
         encoder=encoder,
         head=LabelledData.HEAD,

@@ -1,11 +1,13 @@
 """Trained models for other programs: Google's npz layout, timm's safetensors, StableHLO."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import jax
 import jax.export
 import jax.numpy as jnp
+import jaxlib
 
 from mlp_core import npz_format, output_files
 from mlp_core.console import say
@@ -28,7 +30,7 @@ def export(weights: Weights, spec: ModelSpec, output: Path) -> None:
 
     `.npz`: arrays under our names, for a Mixer those of Google's files; `.safetensors`: named as in
     timm. Both also carry `spec`, where other programs do not look. `.stablehlo`: a program, see
-    `to_stablehlo`, with `spec` beside it, in `.stablehlo.json`.
+    `to_stablehlo`, with `spec` and the versions of JAX beside it, in `.stablehlo.json`.
 
     Raises:
         UserError: see `check_output`; the weights cannot be read, or timm has no such model.
@@ -93,9 +95,20 @@ def _write_stablehlo(output: Path, spec: ModelSpec, params) -> None:
     try:
         with output_files.whole_output(output) as part:
             part.write_bytes(program)
-            output_files.write_whole(_description(output), spec.to_json() + "\n")
+            output_files.write_whole(_description(output), _described(spec))
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror or error}).") from error
+
+
+def _described(spec: ModelSpec) -> str:
+    """`spec` as JSON, with the versions that decide which JAX can read the program."""
+    versions = {
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "calling_convention": jax.export.maximum_supported_calling_convention_version,
+    }
+    described = json.loads(spec.to_json()) | {"exported_with": versions}
+    return json.dumps(described, ensure_ascii=False) + "\n"
 
 
 def _description(output: Path) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
+from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import UserError
 from mlp_core.planning.planned_run import PaperFigures, PlannedRun, on_platform
 from mlp_vision.config import ImageClassificationConfig
@@ -34,6 +35,7 @@ def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> 
     dataset = find_dataset(data.name, data.data_dir, data.label) or _told_dataset(
         settings, num_examples
     )
+    check_splits(dataset, data.train_split, data.eval_splits)
     spec = wanted_spec(settings, None, num_classes(settings, dataset), tuple(dataset.class_names))
     task = build_task(settings, dataset, spec)
     picture = (spec.image_size, spec.image_size)

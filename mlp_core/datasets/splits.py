@@ -37,7 +37,7 @@ def parts_of(
         if name in re.findall(r"\w+", split)
     }
     if not infos:
-        raise ValueError("none is called so")
+        raise ValueError("no split has this name")
     instructions = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
     return [(part.splitname, slice(part.from_, part.to)) for part in instructions]
 
@@ -53,9 +53,11 @@ def check_split(field: str, dataset: Splits, split: str) -> None:
     except UserError:
         raise
     except (KeyError, ValueError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{field}: {dataset.name} has no split {split!r} ({error}); it has "
-            f"{_counted(dataset)}, and parts of them such as 'train[:98%]'."
+            f"{field}: {dataset.name} has no split {split!r} ({reason}); it has "
+            f"{_counted(dataset)}. Name one of them, or a part such as "
+            f"'{dataset.splits[0]}[:98%]'."
             f"{_held_out(field, dataset)}"
         ) from error
     if empty:

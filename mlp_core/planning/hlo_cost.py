@@ -1,16 +1,22 @@
 """What a compiled program costs: the compiler's cycles by part, and bytes sent between devices.
 
 Loops are counted as often as they go round. XLA's own cost analysis counts them once.
+
+The compiler gives no cycles for collectives. They are added by going through the schedule: the
+links send one collective after the other, a synchronous one stops the device until it is sent, and
+an asynchronous one stops it at its `-done` if it is not sent by then.
 """
 
 import collections
 import dataclasses
 import functools
+import math
 import re
 
 from mlp_core.planning.hlo_text import Computation, Instruction, Program
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_RUN_IN_ORDER = ("while", "conditional", "call")  # These wait for their own collectives.
 _PASSED_ON = ("copy", "bitcast", "convert", "reshape")
 _KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _INDEX = re.compile(r"index=(\d+)")
@@ -25,6 +31,7 @@ class ProgramCost:
     # of cycles, as for a CPU.
     cycles: collections.Counter[str]
     bytes_sent: collections.Counter[str]  # By kind of collective.
+    waiting_cycles: float  # In which nothing is computed because a collective is being sent.
     uncounted_loops: int  # Of which it is not known how often they go round; counted once.
 
     @property
@@ -33,36 +40,43 @@ class ProgramCost:
         return sum(self.cycles.values())
 
 
-def program_cost(program: Program) -> ProgramCost:
-    """Adds up a program."""
-    return _Costs(program).of(program.entry)
+def program_cost(program: Program, bytes_per_cycle: float = math.inf) -> ProgramCost:
+    """Adds up a program whose device sends `bytes_per_cycle` over all its links at once."""
+    return _Costs(program, bytes_per_cycle).of(program.entry)
 
 
 class _Costs:
     """The costs of a program's computations, each worked out once."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, bytes_per_cycle: float):
         """Nothing is added up yet."""
         self._program = program
+        self._bytes_per_cycle = bytes_per_cycle
         self._of_name = functools.cache(lambda name: self.of(program.computations[name]))
 
     def of(self, computation: Computation) -> ProgramCost:
         """What running `computation` once costs."""
         cycles, sent, uncounted = collections.Counter(), collections.Counter(), 0
+        links = _Links(self._bytes_per_cycle)
         for instruction in computation.instructions.values():
-            if instruction.estimated_cycles:
-                cycles[instruction.op_name] += instruction.estimated_cycles
-            for kind, amount in _sent(instruction, computation).items():
-                sent[kind] += amount
+            own_cycles, own_bytes = instruction.estimated_cycles, collections.Counter()
+            if own_cycles:
+                cycles[instruction.op_name] += own_cycles
+            own_bytes.update(_sent(instruction, computation))
             for part, times in self._parts(instruction, computation):
                 for op, number in part.cycles.items():
                     cycles[op] += times * number
+                links.compute(times * (part.total_cycles + part.waiting_cycles))
+                links.waited += times * part.waiting_cycles
+                of_part = sent if instruction.opcode in _RUN_IN_ORDER else own_bytes
                 for kind, amount in part.bytes_sent.items():
-                    sent[kind] += times * amount
+                    of_part[kind] += times * amount
                 uncounted += part.uncounted_loops
             if instruction.opcode == "while" and self._trips(instruction, computation) is None:
                 uncounted += 1
-        return ProgramCost(cycles, sent, uncounted)
+            links.run(instruction, own_cycles, own_bytes.total())
+            sent.update(own_bytes)
+        return ProgramCost(cycles, sent, links.waited, uncounted)
 
     def _parts(
         self, instruction: Instruction, computation: Computation
@@ -83,8 +97,15 @@ class _Costs:
                 return [(self._of_name(name), 1) for name in instruction.called("to_apply")]
             case "fusion" | "async-start":  # Their cycles stand at the instruction itself.
                 inner = [self._of_name(name) for name in instruction.called("calls")]
-                empty = collections.Counter()
-                return [(dataclasses.replace(cost, cycles=empty), 1) for cost in inner]
+                return [
+                    (
+                        ProgramCost(
+                            collections.Counter(), cost.bytes_sent, 0, cost.uncounted_loops
+                        ),
+                        1,
+                    )
+                    for cost in inner
+                ]
         return []
 
     def _trips(self, loop: Instruction, computation: Computation) -> int | None:
@@ -109,6 +130,39 @@ class _Costs:
         if first is None or last is None or not step:
             return None
         return max(-(-(last - first) // step), 0)
+
+
+class _Links:
+    """Goes through a schedule and adds up how long the device waits for its collectives."""
+
+    def __init__(self, bytes_per_cycle: float):
+        """The schedule begins, and the links are free."""
+        self.waited = 0.0
+        self._bytes_per_cycle = bytes_per_cycle
+        self._now = 0.0
+        self._free = 0.0  # When the links have sent all that was started.
+        self._sent_at: dict[str, float] = {}  # Of collectives started and not yet waited for.
+
+    def compute(self, cycles: float) -> None:
+        """The device is busy."""
+        self._now += cycles
+
+    def run(self, instruction: Instruction, cycles: float, num_bytes: float) -> None:
+        """Computes for `cycles`, while `num_bytes` are sent if the instruction starts that."""
+        start, self._now = self._now, self._now + cycles
+        if instruction.opcode.endswith("-done"):
+            self._wait(self._sent_at.pop(instruction.operands[0], 0.0))
+        elif num_bytes:
+            self._free = max(self._free, start) + num_bytes / self._bytes_per_cycle
+            if instruction.opcode.endswith("-start"):
+                self._sent_at[instruction.name] = self._free
+            else:
+                self._wait(self._free)
+
+    def _wait(self, until: float) -> None:
+        waiting = max(until - self._now, 0.0)
+        self.waited += waiting
+        self._now += waiting
 
 
 def _step(body: Computation, place: int) -> int | None:

@@ -72,7 +72,8 @@ class Planner:
             EVALUATION: (programs.eval_step, state.eval_params, run.eval_batch(mesh)),
         }
         costs = {
-            name: compile_step(*of_steps[name], mesh.size, self.memory_limit) for name in self.steps
+            name: compile_step(*of_steps[name], mesh.size, self.memory_limit, self.chip)
+            for name in self.steps
         }
         return Trial(dict(changes or {}), run, costs)
 

@@ -72,6 +72,9 @@ def _step_figures(run: PlannedRun, step: str, cost: StepCost, target: Target) ->
         told |= {
             "cycles": cost.program.total_cycles,
             "seconds": seconds,
+            "seconds_are_trusted": target.chip.is_trusted,
+            "least_seconds": cost.least_seconds(target.chip),
+            "waiting_seconds": cost.waiting_seconds(target.chip),
             "examples_per_second": batch / target.count / seconds,
             "share_of_peak": cost.share_of_peak(target.chip),
             "sending_seconds": cost.sending_seconds(target.chip),
@@ -89,20 +92,26 @@ def _run_figures(run: PlannedRun, step: Mapping[str, Any], target: Target) -> di
     steps = run.plan().total
     told = {"steps": steps, "examples": steps * step["global_batch_size"]}
     if "seconds" in step:
-        days = steps * step["seconds"] / SECONDS_A_DAY
+        days, least = (steps * step[key] / SECONDS_A_DAY for key in ("seconds", "least_seconds"))
         told |= {"days": days, f"{target.unit}_days": days * target.count}
+        told |= {"least_days": least, f"least_{target.unit}_days": least * target.count}
     return told | {"paper_core_days": run.paper.core_days}
 
 
 def heading(target: Target) -> str:
-    """The devices and the compiler in one line."""
+    """The devices and the compiler in one line; for TPUs, a second on how far to trust times."""
     several = "s" if target.count > 1 else ""
     text = f"{target.topology}: {target.count} {target.unit}{several} of {target.device_kind}"
     if target.memory_limit:
         text += f", {_size(target.memory_limit)} each"
     if target.chip:
         text += f", {target.chip.peak_flops / 1e12:.1f} TFLOP/s, {target.chip.clock / 1e6:.0f} MHz"
-    return f"{text}; {target.compiler}"
+    text += f"; {target.compiler}"
+    if target.chip:
+        text += (
+            f"\nTimes by the compiler's cycles, on {target.chip.generation} {target.chip.check}."
+        )
+    return text
 
 
 def describe(trial: Trial, target: Target) -> str:
@@ -134,7 +143,7 @@ def table_head(fields: Iterable[str], step: str, examples: str, target: Target) 
     """The head of a table of trials that change these fields."""
     titles = [*fields, f"GiB a {target.unit}", "fits"]
     if target.chip:
-        titles += ["ms", f"{examples}/s a {target.unit}", "of peak", "sending, ms"]
+        titles += ["ms", "at least", f"{examples}/s a {target.unit}", "of peak", "waiting, ms"]
         titles += ["paper, TPU v3"] if step == EVALUATION else [f"{target.unit}-days"]
     return markdown_head(titles)
 
@@ -143,7 +152,7 @@ def table_row(trial: Trial, step: str, target: Target) -> str:
     """The row of a trial."""
     told = figures(trial, target)
     cells = [str(value) for value in trial.changes.values()]
-    nothing = [""] * 5 if target.chip else []
+    nothing = [""] * 6 if target.chip else []
     if trial.problem:
         return markdown_row([*cells, "", f"no: {trial.problem}", *nothing])
     of_step = told[step]
@@ -153,9 +162,10 @@ def table_row(trial: Trial, step: str, target: Target) -> str:
         rate = of_step["examples_per_second"]
         cells += [
             f"{1e3 * of_step['seconds']:,.1f}",
+            f"{1e3 * of_step['least_seconds']:,.1f}",
             f"{rate:,.0f}" if rate > 100 else f"{rate:,.1f}",
             f"{of_step['share_of_peak']:.0%}",
-            f"{1e3 * of_step['sending_seconds']:,.1f}",
+            f"{1e3 * of_step['waiting_seconds']:,.1f}",
         ]
         if step == TRAIN:
             cells.append(_days(told["run"][f"{target.unit}_days"]))
@@ -181,6 +191,11 @@ def _step_lines(
     yield f"  memory      {_size(told['memory_total'])}{of_all} a {unit}, {fits}: {kinds}"
     yield f"  arithmetic  {told['flops'] / 1e9:,.4g} GFLOP a {unit} in matrix products"
     if "seconds" in told:
+        if not told["seconds_are_trusted"]:
+            yield (
+                f"  at least    {1e3 * told['least_seconds']:,.1f} ms: matrix products at peak, "
+                "and collectives that nothing hides"
+            )
         yield (
             f"  time        {1e3 * told['seconds']:,.1f} ms by the compiler's cycles: "
             f"{told['examples_per_second']:,.1f} {examples}/s a {unit}, "
@@ -190,7 +205,8 @@ def _step_lines(
             yield f"              the paper measured {paper:,g} {examples}/s a core on TPU v3"
         yield (
             f"  sending     {_size(sum(told['bytes_sent'].values()))} a {unit}: "
-            f"{1e3 * told['sending_seconds']:,.1f} ms more, where arithmetic does not hide it"
+            f"{1e3 * told['sending_seconds']:,.1f} ms, of which nothing hides "
+            f"{1e3 * told['waiting_seconds']:,.1f} ms; these are part of the time"
         )
         yield "  costliest"
         for row in told["costliest"]:
@@ -205,6 +221,9 @@ def _run_lines(told: Mapping[str, Any], examples: str, target: Target) -> Iterab
     if "days" in told:
         in_all = _days(told[f"{target.unit}_days"])
         text += f"; {_duration(told['days'])}, {in_all} {target.unit}-days, without evaluations"
+        if not target.chip.is_trusted:
+            least = _days(told[f"least_{target.unit}_days"])
+            text += f"; at least {_duration(told['least_days'])}, {least} {target.unit}-days"
     yield text
     if told["paper_core_days"]:
         yield f"  the paper's took {told['paper_core_days']:,g} core-days of TPU v3"

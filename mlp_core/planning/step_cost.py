@@ -1,6 +1,7 @@
 """Compiles a step of a run and tells what it needs of each device: memory, arithmetic, time."""
 
 import dataclasses
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -38,10 +39,22 @@ class StepCost:
         return max(sum(self.memory.values()), self.wanted)
 
     def seconds(self, chip: Chip | None) -> float | None:
-        """By the compiler's cycles; None where it does not tell them."""
+        """By the compiler's cycles, with waiting for collectives; None without such cycles."""
         if chip is None or self.program is None or not self.program.cycles:
             return None
-        return self.program.total_cycles / chip.clock
+        return (self.program.total_cycles + self.program.waiting_cycles) / chip.clock
+
+    def least_seconds(self, chip: Chip | None) -> float | None:
+        """A lower bound of `seconds`: matrix products at peak, with waiting for collectives."""
+        if self.seconds(chip) is None:
+            return None
+        return self.flops / chip.peak_flops + self.waiting_seconds(chip)
+
+    def waiting_seconds(self, chip: Chip | None) -> float | None:
+        """The part of `seconds` in which the device only sends and receives."""
+        if chip is None or self.program is None:
+            return None
+        return self.program.waiting_cycles / chip.clock
 
     def share_of_peak(self, chip: Chip | None) -> float | None:
         """What the matrix products alone would take of these seconds."""
@@ -49,7 +62,7 @@ class StepCost:
         return None if seconds is None else self.flops / chip.peak_flops / seconds
 
     def sending_seconds(self, chip: Chip | None) -> float | None:
-        """What is sent between devices, over all links at once; the cycles have no part of it."""
+        """What sending takes over all links at once; part of it is hidden behind arithmetic."""
         if chip is None or self.program is None:
             return None
         return sum(self.program.bytes_sent.values()) / chip.link_bytes
@@ -61,9 +74,10 @@ def compile_step(
     batch: Mapping[str, Any],
     num_devices: int,
     memory_limit: float | None = None,
+    chip: Chip | None = None,
 ) -> StepCost:
     """What a jitted step costs the devices of its arguments' shardings; see `compile_program`."""
-    return compile_program(step, state, batch, num_devices, memory_limit)[0]
+    return compile_program(step, state, batch, num_devices, memory_limit, chip)[0]
 
 
 def compile_program(
@@ -72,6 +86,7 @@ def compile_program(
     batch: Mapping[str, Any],
     num_devices: int,
     memory_limit: float | None = None,
+    chip: Chip | None = None,
 ) -> tuple[StepCost, jax.stages.Compiled | None]:
     """Compiles a jitted step for the devices of its arguments' shardings.
 
@@ -81,6 +96,7 @@ def compile_program(
       batch: likewise.
       num_devices: of the mesh.
       memory_limit: bytes of a device, for those whose compiler does not look at it.
+      chip: the devices, if they are TPUs; without it sending takes no time.
 
     Returns its cost and the program; None where the compiler gave up for want of memory.
 
@@ -107,7 +123,8 @@ def compile_program(
         "results": stats.output_size_in_bytes - stats.alias_size_in_bytes,
         "program": stats.generated_code_size_in_bytes,
     }
-    cost = program_cost(parse_program(compiled.as_text()))
+    bytes_per_cycle = chip.link_bytes / chip.clock if chip else math.inf
+    cost = program_cost(parse_program(compiled.as_text()), bytes_per_cycle)
     fits = memory_limit is None or sum(memory.values()) <= memory_limit
     return StepCost(seconds, flops, memory, fits, cost), compiled
 

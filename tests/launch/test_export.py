@@ -1,9 +1,11 @@
 """Exported models are the trained ones, in every format."""
 
+import json
 import subprocess
 import sys
 
 import jax
+import jaxlib
 import numpy as np
 import pytest
 
@@ -50,6 +52,12 @@ def test_stablehlo_takes_pictures_of_any_size_and_gives_the_models_answer(
     output = tmp_path / "model.stablehlo"
     assert export(f"--weights={trained_run}", f"--output={output}").returncode == 0
     program = jax.export.deserialize(bytearray(output.read_bytes()))
+    described = json.loads((tmp_path / "model.stablehlo.json").read_text())
+    assert described.pop("exported_with") == {
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "calling_convention": program.calling_convention_version,
+    }
     images = pictures(height, width)
     answer = program.call(images)
     weights = open_weights(trained_run)
@@ -59,7 +67,7 @@ def test_stablehlo_takes_pictures_of_any_size_and_gives_the_models_answer(
     np.testing.assert_allclose(answer["logits"], logits, atol=1e-5)
     np.testing.assert_allclose(answer["probabilities"], probabilities(spec, logits), atol=1e-6)
     np.testing.assert_allclose(answer["probabilities"].sum(-1), 1, atol=1e-5)
-    assert spec.to_json() in (tmp_path / "model.stablehlo.json").read_text()
+    assert described == json.loads(spec.to_json())
 
 
 def test_published_and_timm_files_go_round_without_a_change(tmp_path):

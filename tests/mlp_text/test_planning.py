@@ -74,3 +74,17 @@ def test_an_unknown_data_set_is_to_be_prepared_first(tmp_path):
     config.data.name = "unheard_of"
     with pytest.raises(UserError, match="unheard_of .*launch/prepare.py"):
         planned_run(config, 1000, "tpu")
+
+
+def test_a_split_that_the_data_set_does_not_have_is_refused(tmp_path):
+    config = config_of("gmlp_sst2_scratch", tmp_path)
+    config.data.name = "glue/mnli"
+    with pytest.raises(
+        UserError, match="eval_splits.validation: glue/mnli has no .*validation_matched"
+    ):
+        planned_run(config, None, "tpu")
+    config.data.eval_splits.validation = "validation_matched"
+    config.data.train_split = "training"
+    for num_examples in (None, 1000):
+        with pytest.raises(UserError, match="train_split: glue/mnli has no split 'training'"):
+            planned_run(config, num_examples, "tpu")

@@ -81,6 +81,31 @@ def test_of_an_unknown_data_set_flags_must_tell_the_figures(tmp_path):
     assert run.num_examples == 5_000_000 and run.task.spec.num_classes == 7
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "split", "message"),
+    [
+        ("imagenet21k", "train_split", "train[:99%]", r"has full \(14,197,122\).*'full\[:98%\]'"),
+        ("cifar10", "eval_splits.test", "validation", r"has train \(50,000\), test \(10,000\)"),
+        ("digits", "train_split", "train[95", "has train"),
+        ("digits", "eval_splits.test", "", "has train"),
+    ],
+)
+def test_a_split_that_the_data_set_does_not_have_is_refused(name, field, split, message, tmp_path):
+    config = config_of("mixer_digits", tmp_path)
+    config.update_from_flattened_dict({"data.name": name, f"data.{field}": split})
+    with pytest.raises(UserError, match=rf"^config.data.{field}: {name} has no split .*{message}"):
+        planned_run(config, None, "tpu")
+    with pytest.raises(UserError, match="has no split"):
+        planned_run(config, 1000, "tpu")
+
+
+def test_an_empty_split_is_refused(tmp_path):
+    config = config_of("mixer_digits", tmp_path)
+    config.data.eval_splits.test = "test[:0%]"
+    with pytest.raises(UserError, match="config.data.eval_splits.test: .* holds no example"):
+        planned_run(config, None, "tpu")
+
+
 @pytest.mark.parametrize(("platform", "dtype"), [("cpu", "float32"), ("gpu", "bfloat16")])
 def test_the_type_is_that_of_the_devices_to_plan_for(platform, dtype, tmp_path):
     run = planned_run(config_of("mixer_digits", tmp_path), None, platform)

@@ -100,3 +100,75 @@ ENTRY %main (p: pred[], x: f32[8]) -> f32[8] {
 }
 """
     assert cost_of(text).cycles == {"dear": 40}
+
+
+# Three products of 100 cycles. 400 bytes are sent, of which a link sends 2 in a cycle.
+SCHEDULE = """HloModule schedule, is_scheduled=true
+
+ENTRY %main (x: f32[50]) -> f32[50] {
+  %x = f32[50]{0} parameter(0)
+  %before = f32[50]{0} copy(%x), backend_config={"estimated_cycles":"100"}
+  COLLECTIVE
+  %between = f32[50]{0} copy(%x), backend_config={"estimated_cycles":"100"}
+  %also = f32[50]{0} copy(%x), backend_config={"estimated_cycles":"100"}
+  DONE
+  ROOT %after = f32[50]{0} copy(%sum), backend_config={"estimated_cycles":"100"}
+}
+"""
+SYNCHRONOUS = "%sum = f32[50]{0} all-reduce(%before), to_apply=%add"
+STARTED = "%started = f32[50]{0} all-reduce-start(%before), to_apply=%add"
+DONE = "%sum = f32[50]{0} all-reduce-done(%started)"
+
+
+def waiting(collective, done="", bytes_per_cycle=2):
+    text = SCHEDULE.replace("COLLECTIVE", collective).replace("DONE", done)
+    cost = program_cost(parse_program(text), bytes_per_cycle)
+    assert cost.total_cycles == 400 and cost.bytes_sent == {"all-reduce": 400}
+    return cost.waiting_cycles
+
+
+def test_a_synchronous_collective_is_waited_for():
+    assert waiting(SYNCHRONOUS) == 200
+    assert waiting(SYNCHRONOUS, bytes_per_cycle=4) == 100
+
+
+def test_of_an_asynchronous_collective_what_the_work_until_its_end_does_not_hide():
+    assert waiting(STARTED, DONE) == 0
+    assert waiting(STARTED, DONE, bytes_per_cycle=1) == 400 - 200
+
+
+def test_collectives_share_the_links():
+    second = "%other = f32[50]{0} all-reduce-start(%before), to_apply=%add"
+    text = SCHEDULE.replace("COLLECTIVE", f"{second}\n  {STARTED}").replace("DONE", DONE)
+    assert program_cost(parse_program(text), 2).waiting_cycles == 2 * 200 - 200
+
+
+def test_a_copy_does_not_wait_for_the_links():
+    copies = "%copying = f32[50]{0} copy-start(%x)\n  %copied = f32[50]{0} copy-done(%copying)"
+    text = SCHEDULE.replace("COLLECTIVE", f"{STARTED}\n  {copies}").replace("DONE", DONE)
+    assert program_cost(parse_program(text), 2).waiting_cycles == 0
+
+
+def test_waiting_in_a_loop_counts_as_often_as_it_goes_round():
+    body = SCHEDULE.replace("COLLECTIVE", SYNCHRONOUS).replace("DONE", "")
+    text = (
+        body.replace("ENTRY %main", "%body")
+        + """
+%condition (c: f32[50]) -> pred[] {
+  %c = f32[50]{0} parameter(0)
+  ROOT %go = pred[] constant(true)
+}
+
+ENTRY %main (y: f32[50]) -> f32[50] {
+  %y = f32[50]{0} parameter(0)
+  ROOT %loop = f32[50]{0} while(%y), condition=%condition, body=%body, backend_config={TRIPS}
+}
+""".replace("TRIPS", '"known_trip_count":{"n":"7"}')
+    )
+    cost = program_cost(parse_program(text), 2)
+    assert cost.waiting_cycles == 7 * 200 and cost.bytes_sent == {"all-reduce": 7 * 400}
+
+
+def test_sending_takes_no_time_where_the_links_are_not_known():
+    assert cost_of(TPU_LOOP).waiting_cycles == 0
+    assert program_cost(parse_program(TPU_LOOP), 8).waiting_cycles == 2 * 512 * 512 * 4 / 8

@@ -1,3 +1,4 @@
+import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -6,9 +7,18 @@ import pytest
 from mlp_core.errors import UserError
 from mlp_core.mesh import make_mesh
 from mlp_core.parameters import count
+from mlp_core.planning.chips import CHIPS
+from mlp_core.planning.hlo_cost import ProgramCost
 from mlp_core.planning.planner import EVALUATION, STEPS, TRAIN, Trial, remedies
 from mlp_core.planning.plans import open_planner, sweep
-from mlp_core.planning.report import Target, describe, figures, table_head, table_row
+from mlp_core.planning.report import (
+    Target,
+    describe,
+    figures,
+    heading,
+    table_head,
+    table_row,
+)
 from mlp_core.planning.step_cost import StepCost
 from mlp_core.programs import make_programs
 from mlp_vision.planning import planned_run
@@ -70,6 +80,41 @@ def test_a_plan_is_told_in_words_figures_and_rows(trial, tmp_path):
     head = table_head(["train.remat"], TRAIN, "images", EIGHT_CPUS).splitlines()[0]
     row = table_row(dataclasses.replace(trial, changes={"train.remat": "none"}), TRAIN, EIGHT_CPUS)
     assert head.count("|") == row.count("|") and row.startswith("| none | 0.0")
+
+
+def planned_on(generation, tmp_path):
+    """The heading, the plan in words and its figures, of a step of 3,000 cycles."""
+    chip = next(chip for chip in CHIPS if chip.generation == generation)
+    program = ProgramCost(
+        collections.Counter({"jit(f)/Mixer/stem/dot_general": 2000}),
+        collections.Counter({"all-reduce": 1e6}),
+        waiting_cycles=1000,
+        uncounted_loops=0,
+    )
+    flops = 500 / chip.clock * chip.peak_flops  # In 500 cycles at peak.
+    run = planned_run(small_config(tmp_path), None, "tpu")
+    trial = Trial({}, run, {TRAIN: StepCost(0, flops, {}, True, program)})
+    target = Target(f"{generation}:2x2", 4, chip.device_kind, "libtpu", chip, chip.hbm_bytes)
+    row = table_row(trial, TRAIN, target)
+    head = table_head([], TRAIN, "images", target).splitlines()[0]
+    assert head.count("|") == row.count("|")
+    return heading(target), describe(trial, target), figures(trial, target), chip
+
+
+def test_waiting_for_collectives_is_part_of_the_step_and_of_the_whole_run(tmp_path):
+    top, text, told, chip = planned_on("v3", tmp_path)
+    assert told[TRAIN]["seconds"] == pytest.approx(3000 / chip.clock)
+    assert told[TRAIN]["waiting_seconds"] == pytest.approx(1000 / chip.clock)
+    assert told["run"]["core_days"] == pytest.approx(4 * 1000 * 3000 / chip.clock / 86_400)
+    assert "MLP-Mixer measured" in top and "at least" not in text
+
+
+def test_a_chip_whose_cycles_are_not_to_be_trusted_gets_a_lower_bound(tmp_path):
+    top, text, told, chip = planned_on("v6e", tmp_path)
+    assert "not to be trusted" in top and text.count("at least") == 2
+    assert told[TRAIN]["least_seconds"] == pytest.approx(1500 / chip.clock)
+    assert told["run"]["least_chip_days"] == pytest.approx(4 * 1000 * 1500 / chip.clock / 86_400)
+    assert not told[TRAIN]["seconds_are_trusted"]
 
 
 def test_an_unknown_step_or_field_is_refused(tmp_path):

@@ -108,7 +108,7 @@ def test_names_of_files_that_no_split_can_have_are_made_such(tmp_path):
     dataset = open_text_dataset(str(tmp_path), None)
     assert dataset.num_examples("my_dev_set[:50%]") == 1
     with pytest.raises(
-        UserError, match=r"split 'dev' \(none is called so\); it has my_dev_set \(2"
+        UserError, match=r"split 'dev' \(no split has this name\); it has my_dev_set \(2"
     ):
         check_split("config.data.train_split", dataset, "dev")
 

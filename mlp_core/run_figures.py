@@ -24,6 +24,7 @@ from mlp_core.run_directory import (
 )
 from mlp_core.scores import PLAIN
 from mlp_core.sweep import FINAL
+from mlp_core.user_paths import user_path
 
 HEIGHT = 3.2  # Inches.
 MOST_FIELDS = 4  # That a legend tells.
@@ -164,7 +165,7 @@ def _add_legend(figure: Figure, axes: Axes) -> None:
 def _open(folders: Folders, metric: str) -> list[Curves]:
     """The runs in these folders, all of which have the metric."""
     places = [folders] if isinstance(folders, str | Path) else folders
-    runs = [run for folder in places for run in _runs_in(Path(folder).expanduser())]
+    runs = [run for folder in places for run in _runs_in(user_path(folder))]
     if not runs:
         raise UserError("name the folder of a run, or of a sweep.")
     for run in runs:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from launch.config_files import what_is_wrong
+from launch.config_files import check_config, what_is_wrong
 from mlp_core import hosts, preemption
 from mlp_core.console import drop_unwritten, prepare_streams, print_error
 from mlp_core.errors import LostHostError, Preempted, UserError
@@ -151,13 +151,13 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
         # A config file that cannot be loaded fails when it is first looked at.
-        if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
-            flags.FLAGS["config"].value.to_dict()
-    except SystemExit:
-        if asks_for_help:
-            sys.exit(0)  # No failure.
+        if "config" in flags.FLAGS and flags.FLAGS["config"].present:
+            check_config(flags.FLAGS["config"].value, where="--config")
+    except UserError:
         raise
-    except Exception as error:  # A config file runs code of any kind.
+    except (Exception, SystemExit) as error:  # A config file runs code of any kind.
+        if asks_for_help and isinstance(error, SystemExit):
+            sys.exit(0)  # No failure.
         if asks_for_help:  # It cannot be printed.
             raise
         files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]

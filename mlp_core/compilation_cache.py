@@ -8,8 +8,10 @@ import jax
 from mlp_core.console import print_error
 from mlp_core.downloads import cache_dir
 
-# JAX warns so of each program; the reason comes last.
-JAX_WARNING = re.compile(r"Error (?:reading|writing) persistent compilation cache entry.*: (.+)")
+# JAX warns so of each program.
+JAX_WARNING = re.compile(
+    r"Error (?:reading|writing) persistent compilation cache entry for '.*?': \w+: (.+)"
+)
 
 
 def enable_compilation_cache() -> None:

@@ -6,9 +6,12 @@ characters, whatever the encoding of the terminal.
 """
 
 import contextlib
+import functools
 import os
+import re
 import sys
 import unicodedata
+from collections.abc import Callable
 from io import TextIOWrapper
 
 from tqdm import tqdm
@@ -17,6 +20,7 @@ from mlp_core.errors import UserError
 
 # Control characters, formats such as bidirectional overrides, bytes that are not UTF-8, separators.
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+CURSOR_MOVES = "(\r|\x1b\\[A)"
 JOINERS = "\u200c\u200d"  # Parts of words in Persian and Hindi, and of emoji.
 
 
@@ -24,7 +28,8 @@ def prepare_streams() -> None:
     """Makes the standard streams safe to print any text to.
 
     A closed stream becomes /dev/null; otherwise the next file that is opened would take its place
-    and receive what is printed. Characters that the encoding lacks are printed as escapes.
+    and receive what is printed. Control characters, and those that the encoding lacks, are printed
+    as escapes, whichever library prints them.
     """
     for descriptor in range(3):
         try:
@@ -38,6 +43,14 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            stream.write = functools.partial(_write_escaped, stream.write)
+    os.environ.setdefault("NO_COLOR", "1")  # Colours would be printed as escapes, too.
+
+
+def _write_escaped(write: Callable[[str], int], text: str) -> int:
+    """Writes a text, of a library's perhaps; on standard error progress bars move the cursor."""
+    parts = re.split(CURSOR_MOVES, text)
+    return write("".join(p if re.fullmatch(CURSOR_MOVES, p) else escaped(p) for p in parts))
 
 
 def drop_unwritten() -> None:

@@ -19,10 +19,9 @@ def user_path(text: str | Path, where: str = "") -> Path:
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
-        home = Path(text).parts[0]
         raise UserError(
-            f"{where}{text}: there is no home directory {home} on this machine; write the whole "
-            f"path, or ./{home} for a directory of that name."
+            f"{where}{text}: there is no home directory {Path(text).parts[0]} on this machine; "
+            "write the whole path."
         ) from error
     try:
         is_possible = b"\0" not in os.fsencode(path)

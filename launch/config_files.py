@@ -1,5 +1,6 @@
 """Config files, by name and with what stands behind a colon, and what may be wrong with them."""
 
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ def load(file: str) -> ConfigDict:
     Raises:
         UserError: the file is missing, or cannot be run.
     """
+    sys.modules.pop("config_config", None)  # Of another file; its get_config would be taken.
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, flag_values=values, lock_config=True)
     try:

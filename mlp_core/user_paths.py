@@ -30,3 +30,20 @@ def user_path(text: str | Path, where: str = "") -> Path:
     if not is_possible:
         raise UserError(f"{where}{str(text)!r}: no file can have this name on this system.")
     return path
+
+
+def check_utf8(path: Path, where: str = "") -> None:
+    """Refuses a directory for checkpoints or records whose name is not UTF-8.
+
+    The libraries that write them take no other names.
+
+    Raises:
+        UserError: begins with `where`.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{where}{path}: only names in UTF-8 can hold checkpoints and records; name another "
+            "directory."
+        ) from error

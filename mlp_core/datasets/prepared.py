@@ -20,7 +20,7 @@ from mlp_core.datasets.tfds_directory import INFO_FILE, open_directory
 from mlp_core.errors import MissingError, UserError
 from mlp_core.file_lock import one_at_a_time
 from mlp_core.full_disk import full_disk_told
-from mlp_core.user_paths import user_path
+from mlp_core.user_paths import check_utf8, user_path
 
 Builders = Mapping[str, Callable[..., tfds.core.DatasetBuilder]]
 
@@ -154,6 +154,7 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     version = Path(builder.data_path)
+    check_utf8(version)
     root = version.parents[len(Path(name).parts)]
     try:
         with one_at_a_time(root / f".{name.replace('/', '_')}.lock", work=f"prepares {name}"):

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from mlp_core.datasets.prepared import open_prepared
 from mlp_core.errors import UserError
-from mlp_core.user_paths import user_path
+from mlp_core.run_directory import check_writable
+from mlp_core.user_paths import check_utf8, user_path
+from mlp_vision.datasets.digits import Digits
 from tests.conftest import ROOT
 
 
@@ -42,6 +45,15 @@ def test_what_can_be_no_name_of_a_file_is_refused(text):
 
 def test_names_that_are_not_utf_8_are_paths():
     assert user_path("\udcff") == Path("\udcff")
+
+
+def test_directories_of_checkpoints_and_records_have_names_in_utf_8(tmp_path):
+    check_utf8(tmp_path / "中")
+    with pytest.raises(UserError, match="--workdir=.*only names in UTF-8"):
+        check_writable(tmp_path / "\udcff")
+    with pytest.raises(UserError, match="only names in UTF-8"):
+        open_prepared("digits", str(tmp_path / "\udcff"), {"digits": Digits})
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_other_module_expands_paths():

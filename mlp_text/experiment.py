@@ -259,7 +259,7 @@ def _named_tokenizer(settings: TextConfig) -> Tokenizer | None:
     A resumed run reads its own copy.
     """
     path = settings.tokenizer.path
-    return known_tokenizer(settings, None) if path and Path(path).expanduser().exists() else None
+    return known_tokenizer(settings, None) if path and user_path(path).exists() else None
 
 
 def _encoder_of(weights: TextWeights | None) -> EncoderSpec | None:

@@ -58,5 +58,5 @@ def test_directories_of_checkpoints_and_records_have_names_in_utf_8(tmp_path):
 
 def test_no_other_module_expands_paths():
     files = [p for package in ("launch", "mlp_*") for p in ROOT.glob(f"{package}/**/*.py")]
-    expanding = [file.name for file in files if "expanduser" in file.read_text()]
+    expanding = [file.name for file in files if ".expanduser()" in file.read_text()]
     assert expanding == ["user_paths.py"]

@@ -80,7 +80,8 @@ def _system_errors_told() -> Iterator[None]:
     """One sentence for what the system refuses, where nothing nearer has reported it.
 
     Raises:
-        UserError: a file or another resource cannot be used, or there is no home directory.
+        UserError: a file or another resource cannot be used, or there is no home directory or none
+          of the devices that JAX_PLATFORMS names.
     """
     try:
         yield
@@ -94,12 +95,19 @@ def _system_errors_told() -> Iterator[None]:
             where = "the current directory"
         reason = f"{where}: {error.strerror}" if where else error.strerror
         raise UserError(f"{reason}; --debug tells where.") from error
-    except RuntimeError as error:
-        if "home directory" not in str(error):  # What pathlib raises has no class of its own.
-            raise
-        raise UserError(
-            "there is no home directory for caches and settings; set HOME to a directory."
-        ) from error
+    except (RuntimeError, AssertionError) as error:  # Those of pathlib and JAX have no own class.
+        if "home directory" in str(error):
+            raise UserError(
+                "there is no home directory for caches and settings; set HOME to a directory."
+            ) from error
+        platforms = os.environ.get("JAX_PLATFORMS")
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        if platforms and raised_in.endswith("xla_bridge.py"):
+            raise UserError(
+                f"JAX_PLATFORMS={platforms}: JAX finds no such devices here; unset it, or install "
+                "what JAX needs for them."
+            ) from error
+        raise
 
 
 def _has_current_directory() -> bool:

@@ -222,5 +222,5 @@ def _announce(
         f"{num_examples:,} examples"
     )
     if jax.process_index() == 0:
-        files.parameters.write_text(parameter_table(state.params) + "\n")
+        files.parameters.write_text(parameter_table(state.params) + "\n", encoding="utf-8")
     say(f"Parameters (each one in {files.parameters}):\n{parameter_summary(state.params)}")

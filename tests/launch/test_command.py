@@ -1,5 +1,6 @@
 """How commands end."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -59,6 +60,28 @@ def test_flags_may_be_spelled_with_dashes():
         [sys.executable, "-c", SPELLED_WITH_DASHES], cwd=ROOT, capture_output=True, text=True
     )
     assert (run.stdout, run.stderr) == ("a-b ['--an-own-flag=c']\n", "")
+
+
+DEVICES = """
+import sys
+import jax
+from launch import command
+
+sys.argv = ["x"]
+command.run_command(jax.devices, uses_jax=False)
+"""
+
+
+@pytest.mark.parametrize("platforms", ["nonsense", "cuda"])
+def test_devices_that_are_not_there_are_reported_in_a_sentence(platforms):
+    if platforms == "cuda" and importlib.util.find_spec("jax_cuda12_plugin"):
+        pytest.skip("JAX has a plugin for CUDA here")
+    run = subprocess.run(
+        [sys.executable, "-c", DEVICES], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"JAX_PLATFORMS": platforms}, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 2 and "Traceback" not in run.stderr
+    assert f"error: JAX_PLATFORMS={platforms}: JAX finds no such devices here" in run.stderr
 
 
 SYSTEM = """

@@ -40,6 +40,8 @@ def run_command(
     that does not use JAX starts at once. One of several hosts that fails ends the others, too.
     """
     prepare_streams()
+    # Figures are files; a backend for windows that matplotlib lacks here would be an error.
+    os.environ["MPLBACKEND"] = "agg"
     collect_seldom()
     preemption.listen()
     try:

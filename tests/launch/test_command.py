@@ -103,8 +103,9 @@ WHOLE_OUTPUT = "print('many lines\\\\n' * 100_000)"
         ("print('x')", "", 2, "no room is left on the disk"),
         ("print('x')", "", 0, ""),
         (WHOLE_OUTPUT, "", 141, ""),
+        ("__import__('matplotlib')", "env MPLBACKEND=nonsense", 0, ""),
     ],
-    ids=["no home", "no directory", "any error", "full", "closed", "broken pipe"],
+    ids=["no home", "no directory", "any error", "full", "closed", "broken pipe", "backend"],
 )
 def test_what_the_system_refuses_is_told_in_a_sentence(
     request, tmp_path, work, shell, status, message

@@ -13,6 +13,7 @@ from mlp_core.errors import UserError
 
 METADATA_SECONDS = 5
 FIRST_PORT, NUM_PORTS = 61440, 4096  # Above those that Linux hands out.
+LAST_PORT = 65535
 STEP_OF_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID")  # Set in each task.
 
 
@@ -55,7 +56,7 @@ def cluster_of_flags(address: str | None, num_processes: int | None, process_id:
             "--coordinator_address, --num_processes and --process_id: give all three or none."
         )
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > LAST_PORT:
         raise UserError(
             f"--coordinator_address={address}: write it as HOST:PORT, the first process's host and "
             "a free port there."

@@ -171,6 +171,9 @@ def test_flags_tell_all_or_nothing():
     for flags, text in [
         (("h:1", 2, None), "all three or none"),
         (("h", 2, 0), "HOST:PORT"),
+        (("h:65536", 2, 0), "HOST:PORT"),
+        (("h:\u0661", 2, 0), "HOST:PORT"),
+        (("h:" + "9" * 5000, 2, 0), "HOST:PORT"),
         (("h:1", 2, 2), "--process_id=2: must be 0 to 1"),
     ]:
         with pytest.raises(UserError, match=text):

@@ -51,7 +51,10 @@ def new_config(task: str, best_metric: str) -> ConfigDict:
     config.train.global_batch_size = 512  # Over all devices and hosts.
     config.train.grad_accum_steps = 1  # Micro-batches a step; the update is that of one batch.
     config.train.compute_dtype = "auto"  # "bfloat16", "float32"; auto: float32 on CPU only.
-    config.train.ema_decay = 0.0  # Of an average of the parameters, to evaluate; 0: none is kept.
+    # Decay of a moving average of the parameters, which is then evaluated and exported; 0: no
+    # average. Update t, from 0, uses min(ema_decay, (1 + t) / (10 + t)), so that the average
+    # forgets the initial parameters also in short runs.
+    config.train.ema_decay = 0.0
     # One program for all blocks: deep models compile quickly. Patterns on names then see
     # GmlpBlocks/... in place of GmlpBlock_0/..., GmlpBlock_1/... and so on.
     config.train.scan_layers = False

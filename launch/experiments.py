@@ -84,9 +84,9 @@ def _says_bert(config_file: Path) -> bool:
 
 def _has_names_of_bert(file: Path) -> bool:
     from mlp_core.weight_files import open_weight_file
+    from mlp_text.bert_names import encoder_prefixes
 
-    names = (name.removeprefix("bert.") for name in open_weight_file(file).headers)
-    return any(name.startswith(("embeddings.", "encoder.layer.")) for name in names)
+    return bool(encoder_prefixes(open_weight_file(file).headers))
 
 
 def require_images(config: ConfigDict) -> None:

@@ -3,17 +3,20 @@
 python launch/predict.py --weights=runs/mixer_b16_pets dog.jpg
 python launch/predict.py --weights=imagenet21k/Mixer-B_16 --top=3 holiday/
 python launch/predict.py --weights=runs/gmlp_sst2 "A fine film." "A bore."
-python launch/predict.py --weights=runs/gmlp_mnli --input=pairs.tsv
+python launch/predict.py --weights=runs/gmlp_mnli --input=pairs.tsv --output=answers.jsonl
 python launch/predict.py --weights=bert-base-uncased/ "Paris is the [MASK] of France."
 
 A model of pairs takes texts in twos.
 """
+
+import json
 
 from absl import flags
 
 from launch import command, experiments
 from mlp_core.console import in_one_line, print_error, print_line
 from mlp_core.errors import UserError
+from mlp_core.output_files import write_whole
 
 flags.adopt_module_key_flags(command)
 WEIGHTS = flags.DEFINE_string(
@@ -33,6 +36,12 @@ IMAGE_SIZE = flags.DEFINE_integer(
 INPUT = flags.DEFINE_string(
     "input", None, "File of texts, one a line; of pairs with a tab between the two."
 )
+OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "File to write, of texts: on each line a JSON object with a text and its answers, or null and "
+    "the problem.",
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -42,23 +51,45 @@ def main(arguments: list[str]) -> None:
         _refuse(MIRROR, IMAGE_SIZE, because="text")
         predict_texts(arguments)
     else:
-        _refuse(INPUT, because="images")
+        _refuse(INPUT, OUTPUT, because="images")
         predict_pictures(arguments)
 
 
 def predict_texts(arguments: list[str]) -> None:
-    """Prints what the model makes of each text."""
-    from mlp_text.prediction import predict, read_texts
+    """Prints what the model makes of each text; texts without an answer get the reason."""
+    from mlp_text.prediction import as_records, predict, read_texts
     from mlp_text.pretrained import load_params
-    from mlp_text.weights import locate_text_weights, open_text_weights
+    from mlp_text.weights import locate_text_weights, open_text_weights, spec_for
 
+    output = command.file_to_write(OUTPUT)
     weights = open_text_weights(locate_text_weights(WEIGHTS.value))
     file = command.path_of(INPUT) if INPUT.value else None
-    texts, pairs = read_texts(arguments, file, weights.spec.takes_pairs)
-    tokenizer, params = weights.tokenizer(), load_params(weights, weights.spec)
-    for prediction in predict(weights.spec, params, tokenizer, texts, pairs, TOP.value):
+    texts = read_texts(arguments, file, weights.spec.takes_pairs)
+    tokenizer = weights.tokenizer()
+    spec = spec_for(weights, tokenizer)
+    params = load_params(weights, spec)
+    predictions = predict(
+        spec, params, tokenizer, texts.texts, texts.pairs, TOP.value, texts.problems
+    )
+    for prediction in predictions:
         print_line(prediction.text)
+        if prediction.problem:
+            print_line(f"  no answer: {prediction.problem}")
         _print_shares(prediction.best)
+    if output:
+        records = as_records(texts, predictions, spec.head == "masked_lm")
+        write_whole(output, "".join(f"{json.dumps(record)}\n" for record in records))
+    cut = len({prediction.index for prediction in predictions if prediction.is_cut})
+    if cut:
+        print_error(
+            f"Note: {cut:,} of {len(texts.texts):,} texts are longer than the {spec.max_length:,} "
+            "tokens that the model reads, and were cut as in training."
+        )
+    bad = sum(bool(prediction.problem) for prediction in predictions)
+    if bad:
+        raise UserError(
+            f"{bad:,} of {len(texts.texts):,} texts have no answer; the reasons are above."
+        )
 
 
 def predict_pictures(names: list[str]) -> None:

@@ -45,6 +45,10 @@ class DownloadError(MissingError):
     """A file could not be fetched."""
 
 
+class AbsentFileError(DownloadError):
+    """The server answers that it has no such file."""
+
+
 def cache_dir() -> Path:
     """Where this project keeps downloads and compiled programs: `$XDG_CACHE_HOME/all-mlp`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "all-mlp"
@@ -85,6 +89,7 @@ def fetch(file: RemoteFile, destination: Path) -> Path:
     states, before it is moved into place.
 
     Raises:
+        AbsentFileError: the server has no such file.
         DownloadError: the server cannot be reached, or what it sends is not the file.
     """
     if destination.exists():
@@ -101,7 +106,8 @@ def fetch(file: RemoteFile, destination: Path) -> Path:
             os.replace(part, destination)
     except OSError as error:
         if isinstance(error, requests.RequestException):
-            raise DownloadError(f"{url}: cannot be fetched ({_reason(error)}).") from error
+            kind = AbsentFileError if _is_absent(error) else DownloadError
+            raise kind(f"{url}: cannot be fetched ({_reason(error)}).") from error
         raise DownloadError(f"{destination}: cannot be written ({error.strerror}).") from error
     return destination
 
@@ -247,6 +253,10 @@ def _digest(path: Path, algorithm: str):
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _is_absent(error: requests.RequestException) -> bool:
+    return error.response is not None and error.response.status_code in (404, 410)
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -29,8 +29,12 @@ def read_bytes(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
 
 
 def read_text(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> str:
-    """The content of a file in UTF-8; raises as `read_bytes`, and ValueError for another text."""
-    return read_bytes(path, most_bytes).decode("utf-8")
+    """The content of a file in UTF-8, without the byte-order mark that some editors put in front.
+
+    Raises:
+        OSError, ValueError: see `read_bytes`; or the text is not UTF-8.
+    """
+    return read_bytes(path, most_bytes).decode("utf-8-sig")
 
 
 def read_json(path: Path) -> Any:

@@ -54,7 +54,8 @@ def make_train_step(
 
     All randomness is folded in from the step number. With `grad_accum_steps` k the batch is
     augmented whole, and its gradient is the mean over k micro-batches of equal size. Parameters
-    that `rate_factors` freezes have the gradient zero.
+    that `rate_factors` freezes have the gradient zero. A positive `ema_decay` d averages the
+    parameters: update number t, from 0, has the decay min(d, (1 + t) / (10 + t)).
     """
 
     def loss(params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
@@ -71,7 +72,7 @@ def make_train_step(
         ema_params = state.ema_params
         if ema_decay > 0:
             with jax.named_scope("average"):
-                ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
+                ema_params = _updated_average(ema_params, params, ema_decay, state.step)
         with jax.named_scope("logged_norms"):
             # Of the change, for which `updates` need not be written to memory and read again.
             change = jax.tree.map(jnp.subtract, params, state.params)
@@ -81,6 +82,18 @@ def make_train_step(
         return TrainState(state.step + 1, params, opt_state, ema_params), scalars
 
     return train_step
+
+
+def _updated_average(average, params, ema_decay: float, step: jax.Array):
+    """The average after update number `step`, which made `params`.
+
+    The decay min(ema_decay, (1 + step) / (10 + step)) of TensorFlow's `ExponentialMovingAverage`
+    lets an early average remember about a tenth of the updates so far, rather than the parameters
+    that training started from.
+    """
+    share = jnp.maximum(1 - ema_decay, 9 / (10 + step))  # One minus the decay.
+    # In this form, the average of a frozen parameter stays exactly equal to the parameter.
+    return jax.tree.map(lambda old, new: old + share * (new - old), average, params)
 
 
 def step_rngs(seed: int, step: jax.Array | int) -> tuple[jax.Array, jax.Array]:

@@ -1,11 +1,19 @@
 """Where weights lie, and how they get here: the Hugging Face hub, a URL, this machine."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urljoin
 
-from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url, place_in
+from mlp_core.downloads import (
+    AbsentFileError,
+    DownloadError,
+    RemoteFile,
+    cache_dir,
+    fetch,
+    https_url,
+    place_in,
+)
 from mlp_core.errors import UserError
 from mlp_core.user_paths import user_path
 from mlp_core.weight_files import open_weight_file
@@ -14,65 +22,112 @@ HUGGING_FACE = "hf://"
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"  # As the hub has them.
 
 
-def fetch_from_hub(source: str, files: Sequence[str], optional: Sequence[str] = ()) -> Path:
+def fetch_from_hub(
+    source: str,
+    files: Sequence[str],
+    optional: Sequence[str] = (),
+    first_of: Sequence[str] = (),
+) -> Path:
     """Fetches files of a model into the Hugging Face hub's own cache, or finds them there.
 
-    The hub is not asked where all of them are there.
+    The hub is not asked if the cache has all of them.
 
     Args:
       source: "hf://OWNER/NAME".
-      files: what the model has to have, such as "model.safetensors".
-      optional: what is fetched where the model has it.
+      files: what the model must have, such as "model.safetensors".
+      optional: what is fetched if the model has it.
+      first_of: of these the first that the model has is fetched, if any.
 
-    Returns the folder in which they lie.
+    Returns the directory that holds them.
 
     Raises:
-        DownloadError: there is no such model or file, or the hub cannot be reached.
+        DownloadError: there is no such model, it lacks one of `files`, or the hub does not say
+          whether it has one of the others.
     """
-    # Imported here: it takes long, and most runs do without.
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
-
     repository = source.removeprefix(HUGGING_FACE)
-    if folder := _folder_in_hub_cache(repository, files, optional):
+    if folder := _folder_in_hub_cache(repository, files, optional, first_of):
         return folder
+    elsewhere = (
+        f"Fetch {', '.join([*files, *optional])}{' and ' if first_of else ''}"
+        f"{' or '.join(first_of)} elsewhere, and name their folder instead."
+    )
     for name in files:
         try:
-            path = Path(hf_hub_download(repository, name))
-        except (HfHubHTTPError, EntryNotFoundError, HFValidationError, OSError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            path = _fetch_from_hub(source, name, elsewhere)
+        except AbsentFileError as error:
             raise DownloadError(
-                f"{source}: {name} cannot be fetched ({reason}).\n"
-                f"Fetch {', '.join([*files, *optional])} elsewhere, and name their folder instead."
+                f"{error}\ndocs/weights.md says how to convert files of other formats."
             ) from error
-    for name in optional:
-        with contextlib.suppress(HfHubHTTPError, EntryNotFoundError, OSError):
-            hf_hub_download(repository, name)
+    _fetch_others(lambda name: _fetch_from_hub(source, name, elsewhere), optional, first_of)
     return path.parent
 
 
+def _fetch_from_hub(source: str, name: str, elsewhere: str) -> Path:
+    # Imported here: it takes long, and most runs do without.
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
+
+    try:
+        return Path(hf_hub_download(source.removeprefix(HUGGING_FACE), name))
+    except (HfHubHTTPError, EntryNotFoundError, HFValidationError, OSError) as error:
+        # The local error means that the hub did not answer.
+        is_absent = isinstance(error, EntryNotFoundError)
+        is_absent = is_absent and not isinstance(error, LocalEntryNotFoundError)
+        kind = AbsentFileError if is_absent else DownloadError
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise kind(f"{source}: {name} cannot be fetched ({reason}).\n{elsewhere}") from error
+
+
+def _fetch_others(
+    fetch_one: Callable[[str], Path], optional: Sequence[str], first_of: Sequence[str]
+) -> None:
+    """Fetches what the origin has of `optional`, and the first that it has of `first_of`.
+
+    Raises:
+        DownloadError: it is not known whether the origin has a file.
+    """
+    for name in optional:
+        with contextlib.suppress(AbsentFileError):
+            fetch_one(name)
+    for name in first_of:
+        with contextlib.suppress(AbsentFileError):
+            fetch_one(name)
+            return
+
+
 def _folder_in_hub_cache(
-    repository: str, files: Sequence[str], optional: Sequence[str]
+    repository: str, files: Sequence[str], optional: Sequence[str], first_of: Sequence[str]
 ) -> Path | None:
-    """Where they lie, or None where one may have to be fetched."""
+    """The directory that holds them, or None if one may have to be fetched."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
+    def cached(names: Sequence[str]) -> list[object]:
+        """Paths as str, a sentinel if the model has no such file, None if that is not known."""
+        return [try_to_load_from_cache(repository, name) for name in names]
+
     try:
-        there = {name: try_to_load_from_cache(repository, name) for name in (*files, *optional)}
+        required, others, alternatives = cached(files), cached(optional), cached(first_of)
     except HFValidationError:
         return None
-    # None where it is not known whether the model has such a file.
-    if None in there.values() or not all(isinstance(there[name], str) for name in files):
+    paths_or_unknown = (path for path in alternatives if path is None or isinstance(path, str))
+    unknown = [*others, next(paths_or_unknown, "")].count(None)
+    if unknown or not all(isinstance(path, str) for path in required):
         return None
-    return Path(there[files[0]]).parent
+    return Path(required[0]).parent
 
 
-def fetch_weight_file(url: str, beside: Sequence[str] = ()) -> Path:
-    """Fetches a weight file, and those of the files named `beside` it that the server has.
+def fetch_weight_file(url: str, optional: Sequence[str] = (), first_of: Sequence[str] = ()) -> Path:
+    """Fetches a weight file, and files that lie beside it; see `fetch_from_hub`.
 
     Raises:
-        DownloadError: the address cannot be fetched.
+        DownloadError: the address cannot be fetched, or the server does not say whether it has one
+          of the other files.
         UserError: what lies there is no weight file.
     """
     url = https_url(url)
@@ -82,10 +137,32 @@ def fetch_weight_file(url: str, beside: Sequence[str] = ()) -> Path:
     except UserError:
         path.unlink()  # So that it is fetched again when the server is mended.
         raise
-    for name in beside:
-        with contextlib.suppress(DownloadError):
-            fetch(RemoteFile(urljoin(url, name)), path.with_name(name))
+    _fetch_others(
+        lambda name: _fetch_beside(urljoin(url, name), path.with_name(name)), optional, first_of
+    )
     return path
+
+
+def _fetch_beside(url: str, destination: Path) -> Path:
+    """Fetches a file that need not exist.
+
+    That a server has none is remembered, so that later runs do without the network.
+
+    Raises:
+        AbsentFileError: the server has no such file.
+        DownloadError: the server does not say whether it has one.
+    """
+    absent = place_in(cache_dir() / "absent", url)
+    try:
+        return fetch(RemoteFile(url), destination)
+    except AbsentFileError:
+        absent.parent.mkdir(parents=True, exist_ok=True)
+        absent.touch()
+        raise
+    except DownloadError as error:
+        if absent.exists():
+            raise AbsentFileError(str(error)) from error
+        raise
 
 
 def path_on_this_machine(source: str) -> Path | None:

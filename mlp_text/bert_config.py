@@ -1,7 +1,8 @@
 """`config.json` beside published BERT weights: what of it the encoder depends on."""
 
+import codecs
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
@@ -9,18 +10,20 @@ from mlp_core.config import PositiveFloat, PositiveInt
 from mlp_core.errors import UserError
 from mlp_core.small_files import read_bytes
 
-GELU_NAMES = {"gelu": "erf", "gelu_new": "tanh"}  # Ours by those of the Hugging Face hub.
+GELU_NAMES = {"gelu": "erf", "gelu_new": "tanh"}  # By the names of the Hugging Face hub.
+DECISIVE = ("model_type", "hidden_act", "layer_norm_eps")  # Not visible in any shape.
 
 
 class BertConfig(pydantic.BaseModel):
-    """The configuration in the hub's terms; what it leaves out is as BERT has it.
+    """The configuration in the hub's terms.
 
-    Sizes are None where it says nothing; the arrays of the weights settle them.
+    Sizes are None where it does not give them; the shapes of the weights settle all of them but the
+    number of heads. The other defaults are those of the format; see `assumed`.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, allow_inf_nan=False)
 
-    model_type: Literal["bert"] = "bert"  # Others name their arrays alike: RoBERTa, say.
+    model_type: Literal["bert"] = "bert"  # RoBERTa and others name their arrays alike.
     position_embedding_type: Literal["absolute"] = "absolute"
     is_decoder: Literal[False] = False
     hidden_act: Literal["gelu", "gelu_new"] = "gelu"
@@ -33,17 +36,21 @@ class BertConfig(pydantic.BaseModel):
     max_position_embeddings: PositiveInt | None = None
     type_vocab_size: PositiveInt | None = None
 
+    @property
+    def assumed(self) -> dict[str, Any]:
+        """The fields that no shape settles and the file leaves out, with the format's defaults."""
+        unset = [name for name in DECISIVE if name not in self.model_fields_set]
+        return {name: getattr(self, name) for name in unset}
+
 
 def read_bert_config(path: Path) -> BertConfig:
-    """Reads the configuration; all defaults where there is no such file.
+    """Reads the configuration; a byte-order mark in front is ignored.
 
     Raises:
-        UserError: it cannot be read, or asks for what is not supported.
+        UserError: it cannot be read, or asks for something that is not supported.
     """
-    if not path.is_file():
-        return BertConfig()
     try:
-        return BertConfig.model_validate_json(read_bytes(path))
+        return BertConfig.model_validate_json(read_bytes(path).removeprefix(codecs.BOM_UTF8))
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))

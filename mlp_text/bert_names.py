@@ -1,12 +1,17 @@
-"""Names of BERT's parameters in published files, and ours.
+"""Names of BERT's parameters in published files, and in this project.
 
-Theirs are those of the Hugging Face hub without `bert.` before them, LayerNorm's weight and bias.
+Plain names are those of the Hugging Face hub without the prefix of the encoder (`bert.`,
+`0.auto_model.`, `module.bert.` ...), with weight and bias for LayerNorm.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+OF_ENCODER = re.compile(r"(bert\.|)(?:embeddings|encoder\.layer)\.")
+OF_HEAD = re.compile(r"(.*?)cls\.predictions\.")
+# Encoders whose parameters have the names and shapes of BERT's, but which compute something else.
+OTHER_MODELS = {"roberta", "electra", "ernie", "data2vec_text"}
 HEAD_TABLE = "cls.predictions.decoder.weight"  # A copy of the word embeddings, where it is there.
 SAME_TENSOR = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
 
@@ -27,12 +32,32 @@ HEAD_PARTS = {
 }
 
 
-def plain_name(name: str) -> str:
-    """Theirs, without `bert.` before it, and with weight and bias for TensorFlow's gamma and beta.
+def encoder_prefixes(names: Iterable[str]) -> list[str]:
+    """What comes before `embeddings.` in `names`, such as `bert.`: one entry per encoder.
+
+    Empty if there is no BERT among them.
+    """
+    names = list(names)
+    found = {n.removesuffix(WORD_EMBEDDINGS) for n in names if n.endswith(WORD_EMBEDDINGS)}
+    if not found:  # An incomplete BERT, whose missing tensors are reported one by one.
+        found = {match[1] for match in map(OF_ENCODER.match, names) if match}
+    return sorted(
+        prefix
+        for prefix in found
+        if not prefix or (prefix.endswith(".") and OTHER_MODELS.isdisjoint(prefix.split(".")))
+    )
+
+
+def plain_name(name: str, prefix: str) -> str:
+    """The name without the encoder's `prefix`, and with weight and bias for gamma and beta.
 
     Of two names for the same tensor it is the first.
     """
-    name = name.removeprefix("bert.")
+    head = OF_HEAD.match(name)
+    if name.startswith(prefix):
+        name = name.removeprefix(prefix)
+    elif head and prefix.startswith(head[1]):  # `module.cls.` beside `module.bert.`.
+        name = name.removeprefix(head[1])
     name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
     name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
     return SAME_TENSOR.get(name, name)

@@ -20,6 +20,7 @@ from mlp_text.bert_names import (
     HEAD_TABLE,
     WORD_EMBEDDINGS,
     encoder_names,
+    encoder_prefixes,
     head_names,
     is_kernel,
     num_blocks_in,
@@ -28,8 +29,13 @@ from mlp_text.bert_names import (
 )
 from mlp_text.text_models import MaskedLm
 
-PICKLES = "pytorch_model*.bin"
-HEAD_DIM = 64  # Channels of an attention head, in every published size.
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+OTHER_FORMATS = ("*.onnx", "onnx/*.onnx", "*.h5", "*.msgpack", "*.gguf", "*.zip", "*.safetensors")
+EXAMPLE_CONFIG = (
+    '{"model_type": "bert", "num_attention_heads": 12, "hidden_act": "gelu", '
+    '"layer_norm_eps": 1e-12}'
+)
+PADDED_TO = [2**power for power in range(3, 11)]  # Rows of a table, for the hardware's sake.
 MOST_NAMES = 12  # Of tensors that miss or do not fit, shown one by one.
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -43,8 +49,10 @@ class BertWeights:
     settings: dict[str, Any]  # Sizes and numerics: what `BertEncoder` takes.
     has_masked_lm_head: bool
     has_pooler: bool
+    assumed: dict[str, Any]  # What `config.json` leaves out, see `BertConfig.assumed`.
     _file: WeightFile
-    _our_names: dict[str, str]  # By theirs.
+    _prefix: str  # Of the encoder's names.
+    _our_names: dict[str, str]  # By plain name.
 
     def read(self) -> dict[str, np.ndarray]:
         """The arrays as float32, by our names.
@@ -55,7 +63,8 @@ class BertWeights:
         Raises:
             UserError: the file is damaged, or its head does not share the encoder's table.
         """
-        theirs = {plain_name(name): array for name, array in self._file.read().items()}
+        arrays = self._file.read()
+        theirs = {plain_name(name, self._prefix): array for name, array in arrays.items()}
         words = theirs[WORD_EMBEDDINGS]
         if self.has_masked_lm_head and not np.array_equal(theirs.get(HEAD_TABLE, words), words):
             raise UserError(
@@ -68,33 +77,40 @@ class BertWeights:
         }
 
 
-def open_bert(path: Path) -> BertWeights:
-    """Tells sizes by the arrays, numerics by `config.json` beside the file; reads no arrays.
+def is_padded(rows: int, entries: int) -> bool:
+    """Whether a table of `rows` is one of so many vocabulary entries, rounded up for the hardware.
 
-    Where several models share a folder it may be called NAME_config.json, for files NAME*.
-    Without that, or where it is silent, attention heads have 64 channels, GELU is that of erf, and
-    LayerNorm's epsilon 1e-12.
+    30,528 rows are 30,522 entries and 6 rows that no text uses. A single row too many counts as an
+    entry that the vocabulary has lost.
+    """
+    extra = rows - entries
+    return extra > 1 and any(extra < size and rows % size == 0 for size in PADDED_TO)
+
+
+def open_bert(path: Path) -> BertWeights:
+    """Takes sizes from the arrays, numerics from `config.json` beside the file; reads no arrays.
+
+    If several models share a folder, the configuration of files NAME* may be called
+    NAME_config.json. It must give the number of attention heads, which no shape shows; what else it
+    leaves out has the format's default, see `BertWeights.assumed`.
 
     Args:
       path: a weight file, or a folder with `model.safetensors` in it.
 
     Raises:
         UserError: these are not the whole weights of a BERT, and which tensors miss; or the
-          configuration disagrees with them, or asks for what is not supported.
+          configuration is missing, disagrees with them, or asks for what is not supported.
     """
     path = _file_in(path) if path.is_dir() else path
     file = open_weight_file(path)
-    config_path = _config_beside(path)
-    config = read_bert_config(config_path)
-    shapes = {plain_name(name): header.shape for name, header in file.headers.items()}
+    prefix = _prefix(file)
+    shapes = {plain_name(name, prefix): header.shape for name, header in file.headers.items()}
     num_blocks = max(num_blocks_in(shapes), 1)
     if num_blocks > MOST_BLOCKS:
         raise UserError(
             f"{path}: {num_blocks:,} blocks are more than the {MOST_BLOCKS:,} of a model."
         )
     names = encoder_names(num_blocks)
-    if names.keys().isdisjoint(shapes):
-        raise _unknown(file)
     has_head, has_pooler = (
         not part.keys().isdisjoint(shapes) for part in (head_names(), pooler_names())
     )
@@ -102,6 +118,8 @@ def open_bert(path: Path) -> BertWeights:
     names |= pooler_names() if has_pooler else {}
     _check_names(path, shapes, names)
     sizes = _sizes(path, shapes) | {"num_blocks": num_blocks}
+    config_path = _config_beside(path)
+    config = _read_config(config_path, sizes["hidden_dim"])
     _check_config(config_path, config, sizes)
     settings = sizes | {
         "num_heads": _num_heads(config_path, config, sizes["hidden_dim"]),
@@ -109,7 +127,25 @@ def open_bert(path: Path) -> BertWeights:
         "layer_norm_epsilon": config.layer_norm_eps,
     }
     _check_shapes(path, shapes, names, settings)
-    return BertWeights(path, settings, has_head, has_pooler, file, names)
+    return BertWeights(path, settings, has_head, has_pooler, config.assumed, file, prefix, names)
+
+
+def _prefix(file: WeightFile) -> str:
+    """What the names of the only encoder in the file begin with."""
+    prefixes = encoder_prefixes(file.headers)
+    if not prefixes:
+        some = ", ".join(list(file.headers)[:3]) or "nothing"
+        raise UserError(
+            f"{file.path}: these are no weights of BERT as the Hugging Face hub names them "
+            f"(bert.{WORD_EMBEDDINGS}); the file holds {some} ..."
+        )
+    if len(prefixes) > 1:
+        raise UserError(
+            f"{file.path}: holds {len(prefixes)} BERTs, with names that begin with "
+            f"{', '.join(repr(prefix) for prefix in prefixes)}; write one of them to a file of its "
+            "own."
+        )
+    return prefixes[0]
 
 
 def _config_beside(path: Path) -> Path:
@@ -120,15 +156,45 @@ def _config_beside(path: Path) -> Path:
     return max(own, key=lambda file: len(file.name), default=path.with_name(CONFIG_FILE))
 
 
+def _read_config(path: Path, hidden_dim: int) -> BertConfig:
+    """The configuration, which has to give what no shape shows."""
+    config = read_bert_config(path) if path.is_file() else None
+    if config is None or config.num_attention_heads is None:
+        raise UserError(
+            f"{path}: needed to say num_attention_heads, since the {hidden_dim} channels of the "
+            f"weights can be split into heads in several ways. Put the {CONFIG_FILE} there that "
+            "was published with them. If it is lost, write one with the model's own values, such "
+            f"as {EXAMPLE_CONFIG}"
+        )
+    return config
+
+
 def _file_in(folder: Path) -> Path:
     if (folder / WEIGHTS_FILE).is_file():
         return folder / WEIGHTS_FILE
-    if pickles := sorted(file.name for file in folder.glob(PICKLES)):
+    if pickles := _found(folder, PICKLES):
         raise UserError(
             f"{folder}: {pickles[0]} is a pickle of PyTorch's, which could run any code when it is "
-            f"read, so that it is not; take {WEIGHTS_FILE} of the same weights."
+            f"read; take {WEIGHTS_FILE} of the same weights, or convert the pickle as "
+            "docs/weights.md shows."
+        )
+    if others := _found(folder, OTHER_FORMATS):
+        raise UserError(
+            f"{folder}: there is no {WEIGHTS_FILE} in this folder, but {_some(others)}; name a "
+            "safetensors file itself, unpack an archive, and convert other formats as "
+            "docs/weights.md shows."
         )
     raise UserError(f"{folder}: there is no {WEIGHTS_FILE} in this folder.")
+
+
+def has_other_formats(folder: Path) -> bool:
+    """Whether a directory holds files of weights that may be a BERT's in another format."""
+    return bool(_found(folder, (*PICKLES, *OTHER_FORMATS)))
+
+
+def _found(folder: Path, patterns: Iterable[str]) -> list[str]:
+    files = [file for pattern in patterns for file in folder.glob(pattern)]
+    return sorted(str(file.relative_to(folder)) for file in files)
 
 
 def _check_names(path: Path, there: Iterable[str], wanted: Iterable[str]) -> None:
@@ -171,6 +237,8 @@ def _check_config(path: Path, config: BertConfig, sizes: Mapping[str, int]) -> N
         "type_vocab_size": "num_segments",
     }.items():
         told = getattr(config, field)
+        if field == "vocab_size" and told and is_padded(sizes[size], told):
+            continue
         if told not in (None, sizes[size]):
             raise UserError(
                 f"{path}: {field} is {told}, but {sizes[size]} in the arrays of the weights beside "
@@ -179,19 +247,13 @@ def _check_config(path: Path, config: BertConfig, sizes: Mapping[str, int]) -> N
 
 
 def _num_heads(path: Path, config: BertConfig, hidden_dim: int) -> int:
-    if config.num_attention_heads is None:
-        if hidden_dim % HEAD_DIM:
-            raise UserError(
-                f"{path}: needed to say num_attention_heads, which weights do not tell; "
-                f"{hidden_dim} channels do not make heads of {HEAD_DIM} as usual."
-            )
-        return hidden_dim // HEAD_DIM
-    if hidden_dim % config.num_attention_heads:
+    num_heads = config.num_attention_heads
+    if hidden_dim % num_heads:
         raise UserError(
-            f"{path}: num_attention_heads is {config.num_attention_heads}, which does not divide "
-            f"the {hidden_dim} channels of the weights beside it."
+            f"{path}: num_attention_heads is {num_heads}, which does not divide the {hidden_dim} "
+            "channels of the weights beside it."
         )
-    return config.num_attention_heads
+    return num_heads
 
 
 def _check_shapes(
@@ -211,11 +273,3 @@ def _check_shapes(
             problems.append(f"{name} ({there[name]} there, {expected} expected)")
     if problems:
         raise UserError(f"{path}: tensors do not fit together: {_some(problems)}.")
-
-
-def _unknown(file: WeightFile) -> UserError:
-    some = ", ".join(list(file.headers)[:3]) or "nothing"
-    return UserError(
-        f"{file.path}: these are no weights of BERT as the Hugging Face hub names them "
-        f"(bert.{WORD_EMBEDDINGS}); the file holds {some} ..."
-    )

@@ -95,14 +95,15 @@ class CorpusData:
         """The model that reads these corpora."""
         return TextModelSpec(encoder=encoder, head=self.HEAD)
 
-    def check(self, source: str, spec: TextModelSpec) -> None:
-        """Refuses weights that were not trained to guess words.
+    def for_model(self, source: str, spec: TextModelSpec) -> "CorpusData":
+        """These data, which suit every model that guesses words.
 
         Raises:
-            UserError: names `source`.
+            UserError: the model does not; names `source`.
         """
         if spec.head != self.HEAD:
             raise UserError(f"{source}: these weights have no masked-LM head.")
+        return self
 
     def source(self, corpus: str, tokenizer: Tokenizer, max_length: int) -> BlockSource:
         """The blocks of a corpus, tokenised first unless that has been done.

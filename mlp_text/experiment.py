@@ -90,7 +90,7 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
     data, weights = fetch(settings, source, known)
     if saved:
         tokenizer, spec = open_tokenizer(workdir / TOKENIZER_FILE), saved
-        data.check(f"--workdir={workdir}", spec)
+        data = data.for_model(f"--workdir={workdir}", spec)
     else:
         tokenizer = known_tokenizer(settings, weights) or _made_tokenizer(settings, data)
         spec = data.spec(wanted_encoder(settings, _encoder_of(weights), tokenizer.vocab_size))

@@ -10,6 +10,7 @@ import flax.linen as nn
 import numpy as np
 
 from mlp_core.array_source import ArraySource
+from mlp_core.classes import assumed_order, names_for_labels, numbers_in
 from mlp_core.console import say
 from mlp_core.datasets.splits import check_split
 from mlp_core.errors import UserError
@@ -33,6 +34,7 @@ class LabelledData:
 
     settings: TextConfig
     dataset: TextDataset
+    class_names: tuple[str, ...]  # In the order in which labels count them.
 
     @staticmethod
     def check_settings(settings: TextConfig, max_length: int) -> None:
@@ -59,7 +61,7 @@ class LabelledData:
         dataset = open_text_dataset(data.name, data.data_dir)
         for field, split in splits.items():
             check_split(field, dataset, split)
-        return cls(settings, dataset)
+        return cls(settings, dataset, tuple(dataset.class_names))
 
     def training_texts(self) -> Iterator[str]:
         """The sentences to train on."""
@@ -76,33 +78,31 @@ class LabelledData:
             encoder=encoder,
             head=self.HEAD,
             pooling=self.settings.model.pooling,
-            num_classes=self.dataset.num_classes,
-            class_names=tuple(self.dataset.class_names),
+            num_classes=len(self.class_names),
+            class_names=self.class_names,
             takes_pairs=self._takes_pairs,
         )
 
-    def check(self, source: str, spec: TextModelSpec) -> None:
-        """Refuses a model whose logits do not stand for the classes of the data set.
+    def for_model(self, source: str, spec: TextModelSpec) -> "LabelledData":
+        """The same data with labels that count the classes of a model; see `mlp_core.classes`.
 
         Raises:
-            UserError: names `source` and says how they differ.
+            UserError: the model has no head for these classes; names `source`.
         """
         if spec.head != self.HEAD:
             raise UserError(
                 f"{source}: these weights have no head for the classes of {self.dataset.name}; "
                 "fine-tune them first."
             )
-        there, wanted = list(spec.class_names), list(self.dataset.class_names)
-        if there != wanted:
-            raise UserError(
-                f"{source}: its head is for the classes {', '.join(there)}, {self.dataset.name} "
-                f"has {', '.join(wanted)}, in this order."
-            )
+        names = names_for_labels(source, spec, self.dataset)
         if spec.takes_pairs != self._takes_pairs:
             kind = "pairs of texts" if spec.takes_pairs else "single texts"
             raise UserError(
                 f"{source}: these weights read {kind}, which {self.dataset.name} has not."
             )
+        if line := assumed_order(source, spec, self.dataset):
+            say(line)
+        return dataclasses.replace(self, class_names=tuple(names))
 
     def source(self, split: str, tokenizer: Tokenizer, max_length: int) -> Source:
         """A split's examples as tokens, in memory: `input_ids` [B, S] and so on, and `label`.
@@ -160,7 +160,10 @@ class LabelledData:
     def _load(self, split: str) -> LabelledTexts:
         """A split, read once however often it is looked at."""
         if split not in self._loaded:
-            self._loaded[split] = self.dataset.load(split)
+            examples = self.dataset.load(split)
+            numbers = np.array(numbers_in(self.class_names, self.dataset.class_names), np.int32)
+            labels = numbers[examples.labels]
+            self._loaded[split] = dataclasses.replace(examples, labels=labels)
         return self._loaded[split]
 
     @functools.cached_property

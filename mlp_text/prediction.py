@@ -3,9 +3,12 @@
 Shapes: B batch, S tokens, P masked places, V vocabulary, K classes.
 """
 
+import codecs
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +17,35 @@ import numpy as np
 from mlp_core.errors import UserError
 from mlp_core.precision import compute_dtype
 from mlp_core.task import Params
-from mlp_text.datasets.tables import decoded_lines, tab_separated
+from mlp_text.datasets.tables import tab_separated
 from mlp_text.model_spec import TextModelSpec
-from mlp_text.tokenizer import Tokenizer
+from mlp_text.tokenizer import LONGEST_TEXT, Tokenizer
 
 BATCH = 64  # Texts at a time.
+LONGEST_LINE = 1 << 26  # Bytes; as in tables.
+NOT_UTF8 = "not UTF-8"
+
+
+class Texts(NamedTuple):
+    """What is to be answered, a row for each line of input, whether or not it can be read."""
+
+    texts: list[str]
+    pairs: list[str] | None  # The second texts, for a model of pairs.
+    problems: dict[int, str]  # Why a row cannot be answered, by its index.
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The likeliest answers to one question that a text asks, with their probabilities."""
+    """The likeliest answers to one question that a text asks, with their probabilities.
 
-    text: str  # With its pair, if any, and where places are filled in the place's number.
-    best: list[tuple[str, float]]  # The likeliest first.
+    A text in which several words are masked asks several questions, and has as many predictions.
+    """
+
+    text: str  # With its pair, if any, and the number of the place if several are filled in.
+    best: list[tuple[str, float]]  # The likeliest first; empty if there is a problem.
+    index: int = 0  # Of the text among those that were given.
+    problem: str = ""  # Why there is no answer.
+    is_cut: bool = False  # Whether the model reads only the beginning of the text.
 
 
 def predict(
@@ -36,38 +55,62 @@ def predict(
     texts: Sequence[str],
     pairs: Sequence[str] | None = None,
     top: int = 5,
+    problems: Mapping[int, str] | None = None,
 ) -> list[Prediction]:
     """The `top` likeliest classes of each text, or words for each [MASK] in it, in order.
 
-    A model of pairs needs as many second texts. Among the words are no special tokens.
+    A model of pairs needs as many second texts. Texts that are too long are cut as in training.
+    A text without an answer, such as an empty one, has a prediction that gives the reason. Among
+    the words are no special tokens.
+
+    Args:
+      spec: the model.
+      params: its parameters.
+      tokenizer: its tokenizer.
+      texts: what it answers.
+      pairs: the second texts.
+      top: answers to each question at most.
+      problems: why texts are known to have no answer, by their index.
 
     Raises:
-        UserError: the texts do not go with the model, or one is empty or too long for it.
+        UserError: the model answers nothing, or does not read pairs, or nothing else.
     """
     _check_head(spec, pairs)
-    longest = _check_texts(spec, tokenizer, texts, pairs)
-    # Only a BERT is none the wiser for pads.
-    length = longest if spec.encoder.architecture == "bert" else spec.max_length
-    tokens = tokenizer.encode(texts, pairs, length)
-    if spec.head == "masked_lm":
-        return _fill_in(spec, params, tokenizer, texts, tokens, top)
-    both = texts if pairs is None else [" | ".join(pair) for pair in zip(texts, pairs, strict=True)]
-    return _classify(spec, params, both, tokens, top)
+    columns = [texts] if pairs is None else [texts, pairs]
+    rows = list(zip(*columns, strict=True))
+    problems = dict(problems or {})
+    lengths = _lengths(tokenizer, rows, problems)  # By index, of the rows without a problem.
+    predictions = [
+        Prediction(" | ".join(rows[i]), [], i, problem) for i, problem in problems.items()
+    ]
+    if lengths:
+        questions = [
+            Prediction(" | ".join(rows[i]), [], i, is_cut=length > spec.max_length)
+            for i, length in lengths.items()
+        ]
+        # Only a BERT gives the same answers with fewer pads.
+        is_bert = spec.encoder.architecture == "bert"
+        max_length = min(max(lengths.values()), spec.max_length) if is_bert else spec.max_length
+        usable = [[column[i] for i in lengths] for column in columns]
+        tokens = tokenizer.encode(*usable, max_length=max_length)
+        if spec.head == "masked_lm":
+            predictions += _fill_in(spec, params, tokenizer, questions, tokens, top)
+        else:
+            predictions += _classify(spec, params, questions, tokens, top)
+    return sorted(predictions, key=lambda prediction: prediction.index)
 
 
-def read_texts(
-    arguments: Sequence[str], file: Path | None, takes_pairs: bool
-) -> tuple[list[str], list[str] | None]:
+def read_texts(arguments: Sequence[str], file: Path | None, takes_pairs: bool) -> Texts:
     """The texts of a command line and those of a file behind them, and the second texts of pairs.
 
     Args:
       arguments: a text each; of pairs the second behind the first.
-      file: a text a line, or a pair with a tab between them.
+      file: a text a line, or a pair with a tab between them. A line that is no such text keeps its
+        row, with its problem.
       takes_pairs: whether the model reads pairs; the second texts are None where it does not.
 
     Raises:
-        UserError: there is none, the file cannot be read, or texts are not by themselves or in
-          pairs as the model takes them.
+        UserError: there is no text, the file cannot be read, or arguments do not make pairs.
     """
     size = 2 if takes_pairs else 1
     if len(arguments) % size:
@@ -76,35 +119,82 @@ def read_texts(
             "two for each answer."
         )
     rows = [arguments[i : i + size] for i in range(0, len(arguments), size)]
-    rows += _rows_of(file, size) if file is not None else []
+    problems = {}
+    for row, problem in _rows_of(file, size) if file is not None else ():
+        if problem:
+            problems[len(rows)] = problem
+        rows.append(row)
     if not rows:
         raise UserError("name texts, each in quotes, or a file of them with --input.")
     texts, *pairs = (list(column) for column in zip(*rows, strict=True))
-    return texts, pairs[0] if takes_pairs else None
+    return Texts(texts, pairs[0] if takes_pairs else None, problems)
 
 
-def _rows_of(file: Path, size: int) -> list[list[str]]:
-    """The `size` texts of each line.
+def as_records(
+    texts: Texts, predictions: Sequence[Prediction], fills_in: bool
+) -> Iterator[dict[str, Any]]:
+    """What `predict` has found as a JSON object for each text, in the order of the texts.
+
+    `answers` is None if there is a `problem`, else a list of answers with their probabilities, or a
+    list of such lists, one for each [MASK], if the model `fills_in`.
+    """
+    for index, group in itertools.groupby(predictions, lambda prediction: prediction.index):
+        group = list(group)
+        answers = [
+            [{"answer": name, "probability": share} for name, share in prediction.best]
+            for prediction in group
+        ]
+        problem = group[0].problem or None
+        yield {
+            "number": index + 1,
+            "text": texts.texts[index],
+            **({} if texts.pairs is None else {"pair": texts.pairs[index]}),
+            "answers": None if problem else answers if fills_in else answers[0],
+            "problem": problem,
+            "cut": group[0].is_cut,
+        }
+
+
+def _rows_of(file: Path, size: int) -> Iterator[tuple[list[str], str]]:
+    """The `size` texts of each line, and what is wrong with it.
 
     Raises:
-        UserError: names the line that has not as many, or is not UTF-8.
+        UserError: the file cannot be read.
     """
-    rows = []
     try:
         with file.open("rb") as lines:
-            for number, line in enumerate(decoded_lines(lines, file), 1):
-                texts = tab_separated(line)
-                if len(texts) != size:
-                    raise UserError(
-                        f"{file}: line {number} has {len(texts)} texts, between which are tabs; "
-                        f"this model reads {'two' if size == 2 else 'one'} from a line."
-                    )
-                if not all(text.strip() for text in texts):
-                    raise UserError(f"{file}: line {number} has an empty text; take it out.")
-                rows.append(texts)
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), b"")):
+                if not line.endswith(b"\n") and lines.peek(1):
+                    _skip_line(lines)
+                    yield [""] * size, f"longer than {LONGEST_LINE >> 20} MiB"
+                    continue
+                line = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
+                yield _row_of(line, size)
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}).") from error
-    return rows
+
+
+def _skip_line(file: IO[bytes]) -> None:
+    """Reads on to the end of a line."""
+    while (line := file.readline(LONGEST_LINE)) and not line.endswith(b"\n"):
+        pass
+
+
+def _row_of(line: bytes, size: int) -> tuple[list[str], str]:
+    try:
+        texts = tab_separated(line.decode())
+    except UnicodeDecodeError as error:
+        texts = tab_separated(line.decode(errors="replace"))
+        return _padded(texts, size), f"{NOT_UTF8} (byte {error.start} of the line)"
+    if len(texts) == size or not any(texts):
+        return _padded(texts, size), ""
+    return _padded(texts, size), f"{len(texts)} tab-separated text(s); this model reads {size}"
+
+
+def _padded(texts: list[str], size: int) -> list[str]:
+    """As `size` texts, the last of which has what is too many."""
+    texts = [*texts[: size - 1], "\t".join(texts[size - 1 :])]
+    return texts + [""] * (size - len(texts))
 
 
 def _check_head(spec: TextModelSpec, pairs: Sequence[str] | None) -> None:
@@ -117,32 +207,40 @@ def _check_head(spec: TextModelSpec, pairs: Sequence[str] | None) -> None:
         raise UserError(f"this model reads {kind}.")
 
 
-def _check_texts(
-    spec: TextModelSpec, tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str] | None
-) -> int:
-    """The tokens of the longest text, or pair, with [CLS] and [SEP].
+def _lengths(
+    tokenizer: Tokenizer, rows: Sequence[tuple[str, ...]], problems: dict[int, str]
+) -> dict[int, int]:
+    """The tokens of each text or pair, [CLS] and [SEP] included; adds to `problems`."""
+    lengths = {}
+    for i, row in enumerate(rows):
+        if i in problems:
+            continue
+        try:
+            lengths[i] = _length(tokenizer, row)
+        except ValueError as error:
+            problems[i] = str(error)
+    return lengths
 
-    Raises:
-        UserError: one is empty, or longer than the model's.
-    """
-    columns = [texts] if pairs is None else [texts, pairs]
-    if not all(text.strip() for column in columns for text in column):
-        raise UserError("a text is empty; leave it out.")
-    ids = [tokenizer.ids(column) for column in columns]
-    lengths = [sum(map(len, row)) + len(row) + 1 for row in zip(*ids, strict=True)]
-    for text, length in zip(texts, lengths, strict=True):
-        if length > spec.max_length:
-            raise UserError(
-                f"{_shortened(text)}: {length:,} tokens, [CLS] and [SEP] included, are more than "
-                f"the {spec.max_length:,} that the model reads; shorten it."
-            )
-    return max(lengths)
+
+def _length(tokenizer: Tokenizer, row: Sequence[str]) -> int:
+    """The tokens of a text or pair; ValueError says in words why it has no answer."""
+    if "\0" in "".join(row):
+        raise ValueError("a zero byte in it")
+    try:
+        "".join(row).encode()
+    except UnicodeEncodeError:  # An argument of a command, or half a character.
+        raise ValueError(NOT_UTF8) from None
+    ids = tokenizer.ids([text[:LONGEST_TEXT] for text in row])
+    is_empty = [not text.strip() or not tokens for text, tokens in zip(row, ids, strict=True)]
+    if any(is_empty):  # Of characters that no vocabulary looks at, for one.
+        raise ValueError("empty" if all(is_empty) else "one of its texts is empty")
+    return sum(map(len, ids)) + len(ids) + 1
 
 
 def _classify(
     spec: TextModelSpec,
     params: Params,
-    texts: Sequence[str],
+    questions: Sequence[Prediction],
     tokens: Mapping[str, np.ndarray],
     top: int,
 ) -> list[Prediction]:
@@ -156,8 +254,8 @@ def _classify(
     shares, classes = _in_batches(likeliest, params, tokens)
     names = np.asarray(spec.class_names)[classes]
     return [
-        Prediction(text, list(zip(*best, strict=True)))
-        for text, *best in zip(texts, names.tolist(), shares.tolist(), strict=True)
+        dataclasses.replace(question, best=list(zip(*best, strict=True)))
+        for question, *best in zip(questions, names.tolist(), shares.tolist(), strict=True)
     ]
 
 
@@ -165,18 +263,13 @@ def _fill_in(
     spec: TextModelSpec,
     params: Params,
     tokenizer: Tokenizer,
-    texts: Sequence[str],
+    questions: Sequence[Prediction],
     tokens: Mapping[str, np.ndarray],
     top: int,
 ) -> list[Prediction]:
     (mask,) = tokenizer.tokens([tokenizer.mask_id])  # As this vocabulary calls it.
     places = [np.flatnonzero(row == tokenizer.mask_id) for row in tokens["input_ids"]]
-    for text, here in zip(texts, places, strict=True):
-        if not len(here):
-            raise UserError(
-                f"{_shortened(text)}: there is no {mask} in it, which this model would fill in."
-            )
-    positions = np.zeros((len(texts), max(map(len, places))), np.int32)
+    positions = np.zeros((len(places), max([1, *map(len, places)])), np.int32)
     for row, here in zip(positions, places, strict=True):
         row[: len(here)] = here
     model = spec.create_model(compute_dtype("auto"))
@@ -193,12 +286,18 @@ def _fill_in(
 
     shares, ids = _in_batches(likeliest, params, {**tokens, "positions": positions})
     predictions = []
-    for i, (text, here) in enumerate(zip(texts, places, strict=True)):
+    for i, (question, here) in enumerate(zip(questions, places, strict=True)):
+        if not len(here):
+            problem = f"no {mask}, which this model would fill in"
+            problem += f", in its first {spec.max_length:,} tokens" if question.is_cut else ""
+            predictions.append(dataclasses.replace(question, problem=problem))
         for k in range(len(here)):
-            named = text if len(here) == 1 else f"{text}  ({mask} {k + 1} of {len(here)})"
+            number = f"  ({mask} {k + 1} of {len(here)})" if len(here) > 1 else ""
             words = tokenizer.tokens(ids[i, k].tolist())
             best = list(zip(words, shares[i, k].tolist(), strict=True))
-            predictions.append(Prediction(named, best))
+            predictions.append(
+                dataclasses.replace(question, text=question.text + number, best=best)
+            )
     return predictions
 
 
@@ -213,7 +312,3 @@ def _in_batches(
         index = np.arange(first, first + size).clip(max=rows - 1)  # The last row fills up.
         results.append(jax.device_get(step(params, **{n: a[index] for n, a in arrays.items()})))
     return tuple(np.concatenate(parts)[:rows] for parts in zip(*results, strict=True))
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")

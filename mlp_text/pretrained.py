@@ -15,12 +15,14 @@ from mlp_core.errors import UserError
 from mlp_core.parameters import flatten, unflatten
 from mlp_core.spatial_gating import fit_spatial
 from mlp_core.toeplitz import toeplitz_matrix
+from mlp_text.bert_weights import is_padded
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec, expected_params
 from mlp_text.wanted_model import differences
 from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights
 
 SPATIAL = "gating/spatial"
-POSITIONS = "position_embeddings/embedding"  # Of a BERT, of which the first are used.
+# Tables of a BERT of which the first rows are used: positions, and words if they are padded.
+FIRST_ROWS = ("position_embeddings/embedding", "word_embeddings/embedding", "head/bias")
 SEGMENTS = "token_type_embeddings/embedding"
 
 
@@ -68,11 +70,13 @@ def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dic
     there = _under_our_names(weights, spec, weights.read())
     arrays = {name: array for name, array in there.items() if name in expected}
     arrays |= _fitted_spatial(arrays, spec.max_length, expected)
-    arrays |= {n: a[: expected[n].shape[0]] for n, a in arrays.items() if n.endswith(POSITIONS)}
+    arrays |= {n: a[: expected[n].shape[0]] for n, a in arrays.items() if n.endswith(FIRST_ROWS)}
     new = [name for name in expected if name not in arrays]
     arrays |= _random(model, spec, new, seed)
     arrays |= {n: np.zeros_like(arrays[n]) for n in new if n.endswith(SEGMENTS)}
-    say(f"Weights: {weights.path} ({weights.origin}){_what_is_new(new, weights.spec, spec)}")
+    assumed = "".join(f", assuming {name}={value}" for name, value in weights.assumed.items())
+    what_is_new = _what_is_new(new, weights.spec, spec)
+    say(f"Weights: {weights.path}{assumed} ({weights.origin}){what_is_new}")
     return unflatten({name: arrays[name] for name in expected})
 
 
@@ -85,13 +89,14 @@ def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
     there, encoder = start.encoder, wanted.encoder
     if there.architecture == "bert":
         encoder = wanted.bert_below or encoder
-    if there.vocab_size != encoder.vocab_size:
+    rows, entries = there.vocab_size, encoder.vocab_size
+    if rows != entries and not is_padded(rows, entries):
         raise UserError(
-            f"{source}: the vocabulary does not match; the weights have {there.vocab_size:,} "
-            f"tokens, the tokenizer has {encoder.vocab_size:,}. Leave config.tokenizer.path unset "
+            f"{source}: the vocabulary does not match; the weights have {rows:,} "
+            f"tokens, the tokenizer has {entries:,}. Leave config.tokenizer.path unset "
             "for the tokenizer of the weights, or name theirs."
         )
-    if fields := differences(there, encoder):
+    if fields := differences(dataclasses.replace(there, vocab_size=entries), encoder):
         raise UserError(
             f"{source}: does not fit the model; it needs a model with {', '.join(fields)}."
         )
@@ -157,6 +162,9 @@ def _what_is_new(new: list[str], start: TextModelSpec, wanted: TextModelSpec) ->
             parts.append("Toeplitz matrices made full")
     elif isinstance(encoder, GmlpEncoderSpec):
         parts.append(f"the states of which ({encoder.bert_features}) feed a new gMLP")
+    below = wanted.bert_below or encoder
+    if padded := there.vocab_size - below.vocab_size:
+        parts.append(f"without the {padded} padded rows of its table")
     if any(name.endswith(SEGMENTS) for name in new):
         parts.append("a new embedding of segments")
     if any(name.startswith("head/") for name in new):

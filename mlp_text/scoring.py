@@ -21,7 +21,7 @@ from mlp_core.watchdog import limited
 from mlp_text.config import TextConfig
 from mlp_text.experiment import DATA
 from mlp_text.pretrained import load_params
-from mlp_text.weights import locate_text_weights, open_text_weights
+from mlp_text.weights import locate_text_weights, open_text_weights, spec_for
 
 
 def score(
@@ -52,12 +52,12 @@ def score(
     with first_host_first("preparation of data and weights"):
         data = DATA[settings.task].open(settings, {f"split {n}": s for n, s in splits.items()})
         weights = open_text_weights(locate_text_weights(source))
-    spec = weights.spec
+    data = data.for_model(source, weights.spec)
+    tokenizer = weights.tokenizer()
+    spec = spec_for(weights, tokenizer)
     if "data.max_length" in fields_set:
         encoder = dataclasses.replace(spec.encoder, max_length=settings.data.max_length)
         spec = dataclasses.replace(spec, encoder=encoder)
-    data.check(source, spec)
-    tokenizer = weights.tokenizer()
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     params = load_params(weights, spec)
     check_same_digest("weights", lambda: digest(params))

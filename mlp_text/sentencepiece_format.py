@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 
 PACKAGE = "all_mlp_sentencepiece"
 LONGEST_PIECE = 1000  # Characters; SentencePiece makes pieces of 16.
+MOST_CHARACTERS = 10_000_000  # Of all pieces; a quarter of a million pieces have some two million.
 # Message: field: number, type, default.
 MESSAGES = {
     "Piece": {
@@ -51,6 +52,9 @@ def parse_model(data: bytes) -> Message:
     for number, entry in enumerate(model.pieces):
         if not isinstance(entry.piece, str) or len(entry.piece) > LONGEST_PIECE:
             raise ValueError(f"piece {number:,} is no text of up to {LONGEST_PIECE:,} characters")
+    characters = sum(len(entry.piece) for entry in model.pieces)
+    if characters > MOST_CHARACTERS:
+        raise ValueError(f"its pieces have {characters:,} characters, more than any model's")
     if not 0 <= model.trainer_spec.unk_id < len(model.pieces):
         raise ValueError(f"its piece for unknown text is number {model.trainer_spec.unk_id:,}")
     return model

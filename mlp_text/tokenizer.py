@@ -19,12 +19,13 @@ from mlp_core.small_files import read_text
 from mlp_text.sentencepiece_model import read_sentencepiece
 from mlp_text.special_tokens import complete_special_tokens, find_special_tokens
 from mlp_text.tokenizers_library import check_tokenizer_json, faults_as_value_errors, is_panic
-from mlp_text.wordpiece import VOCABULARY_FILE, read_wordpiece
+from mlp_text.wordpiece import VOCABULARY_FILE, apply_settings, read_wordpiece
 
 TOKENIZER_FILE = "tokenizer.json"  # Of a run, and of Hugging Face's.
 FILES = (TOKENIZER_FILE, VOCABULARY_FILE, "spiece.model")  # In a folder.
 UNKNOWN = "\U0010fffd"  # A character that no text has.
 MOST_PIECES = 10_000_000  # No vocabulary has as many.
+LONGEST_TEXT = 1 << 20  # Characters that rows of tokens are made from; no row needs as many.
 BLOCK = 1024  # Texts that the library splits at once, on all cores.
 WORD_STARTS = ("\u2581", "\u0120")  # SentencePiece's and byte-level BPE's space before a word.
 
@@ -128,10 +129,11 @@ class Tokenizer:
 
     @cached_property
     def special_ids(self) -> tuple[int, ...]:
-        """The five above and what else the vocabulary declares to be special, in order."""
+        """The five above, what else the vocabulary declares to be special, and ids of no piece."""
         added = self.backend.get_added_tokens_decoder().items()
         needed = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
-        return tuple(sorted(needed | {i for i, token in added if token.special}))
+        unused = set(range(self.vocab_size)) - set(self.backend.get_vocab().values())
+        return tuple(sorted(needed | unused | {i for i, token in added if token.special}))
 
     @cached_property
     def continuation(self) -> np.ndarray:
@@ -163,7 +165,8 @@ class Tokenizer:
         """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, cut and padded to `max_length`.
 
         What is too long loses tokens at its end; of a pair the longer text is cut first, down to
-        the length of the other, then both alike, as in Hugging Face's `longest_first`.
+        the length of the other, then both alike, as in Hugging Face's `longest_first`. Of a text
+        only the first `LONGEST_TEXT` characters are tokenised, which bounds the memory.
 
         Args:
             texts: B of them.
@@ -229,15 +232,18 @@ class Tokenizer:
     def _flat_ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         # All ids in one array beside each text's number of them: far faster than array by array.
         ids, lengths = [np.zeros(0, np.int32)], []
-        for block in self._encodings(texts):
+        for block in self._encodings(texts, LONGEST_TEXT):
             lengths += [len(encoding) for encoding in block]
             flat = itertools.chain.from_iterable(encoding.ids for encoding in block)
             ids.append(np.fromiter(flat, np.int32))
         return np.concatenate(ids), np.array(lengths, np.int64)
 
-    def _encodings(self, texts: Sequence[str]) -> Iterator[list[tokenizers.Encoding]]:
+    def _encodings(
+        self, texts: Sequence[str], longest: int | None = None
+    ) -> Iterator[list[tokenizers.Encoding]]:
         for start in range(0, len(texts), BLOCK):
-            block = list(texts[start : start + BLOCK])
+            block = texts[start : start + BLOCK]
+            block = [text[:longest] if isinstance(text, str) else text for text in block]
             try:
                 yield self.backend.encode_batch_fast(block, add_special_tokens=False)
             except TypeError as error:
@@ -303,7 +309,9 @@ def _file_in(folder: Path) -> Path:
 
 def _open_file(path: Path, lowercase: bool | None) -> Tokenizer:
     if path.suffix == ".json":
-        return Tokenizer.from_json(read_text(path), path)
+        tokenizer = Tokenizer.from_json(read_text(path), path)
+        apply_settings(tokenizer.backend, path.parent)
+        return tokenizer
     if path.suffix != ".model":
         return Tokenizer.from_backend(read_wordpiece(path, lowercase), path)
     backend = read_sentencepiece(path)

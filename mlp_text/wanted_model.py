@@ -21,6 +21,8 @@ MODEL_FIELDS = {
     for architecture in (GmlpEncoderSpec, BertEncoderSpec)
     for field in dataclasses.fields(architecture)
 } - {"architecture", "vocab_size", "max_length", "bert", "bert_features", "num_segments"}
+# Fewer blocks would mix in the embeddings, which are no hidden state of a block.
+BLOCKS_FOR_FEATURES = {"last": 1, "second_last": 2, "sum4": 4, "concat4": 4}
 # With weights of one value a model of another can begin.
 ADAPTABLE = {"segments", "mask_pads", "gelu", "layer_norm_epsilon", "gate_layer_norm_epsilon"}
 
@@ -142,7 +144,8 @@ def _on_bert(
     """What a BERT below adds to the fields of a gMLP.
 
     Raises:
-        UserError: its size is not known, or the gMLP reads longer sequences.
+        UserError: its size is not known, it has too few blocks for the features, or the gMLP reads
+          longer sequences.
     """
     _, named = find_model(settings.bert.name)
     there = start.bert if isinstance(start, GmlpEncoderSpec) else start
@@ -153,6 +156,12 @@ def _on_bert(
             "config.bert.weights, or a size such as bert_base."
         )
     bert = BertEncoderSpec(**sizes)
+    needed = BLOCKS_FOR_FEATURES[settings.bert.features]
+    if bert.num_blocks < needed:
+        raise UserError(
+            f"config.bert.features: {settings.bert.features} needs a BERT of {needed} or more "
+            f"blocks, and this one has {bert.num_blocks}; choose last."
+        )
     if fields.get("max_length", 0) > bert.max_length:
         raise UserError(
             f"config.data.max_length: {fields['max_length']} tokens are more than the "

@@ -1,8 +1,9 @@
 """Weights of text models wherever they lie: published BERTs, and checkpoints of our own runs."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,12 @@ from mlp_core.weight_sources import (
     fetch_weight_file,
     path_on_this_machine,
 )
-from mlp_text.bert_weights import PICKLES, open_bert
+from mlp_text.bert_weights import has_other_formats, is_padded, open_bert
 from mlp_text.model_spec import BertEncoderSpec, TextModelSpec, expected_params, read_spec
 from mlp_text.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 from mlp_text.wordpiece import CASING_FILE, VOCABULARY_FILE
 
+VOCABULARIES = (VOCABULARY_FILE, TOKENIZER_FILE, "spiece.model")  # Beside published weights.
 TASKS = ("text_classification", "masked_lm")  # Of our runs.
 
 
@@ -36,6 +38,7 @@ class TextWeights:
     check: Callable[[], object]  # Reads through; raises UserError where there is damage.
     read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
     tokenizer: Callable[[], Tokenizer]  # Theirs; raises UserError where there is none that fits.
+    assumed: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # See `BertWeights`.
 
 
 def locate_text_weights(source: str) -> Path:
@@ -49,9 +52,9 @@ def locate_text_weights(source: str) -> Path:
         UserError: it is none of these, or cannot be fetched.
     """
     if source.startswith(HUGGING_FACE):
-        return fetch_from_hub(source, [WEIGHTS_FILE, CONFIG_FILE, VOCABULARY_FILE], [CASING_FILE])
+        return fetch_from_hub(source, [WEIGHTS_FILE, CONFIG_FILE], [CASING_FILE], VOCABULARIES)
     if "://" in source:
-        return fetch_weight_file(source, [CONFIG_FILE, VOCABULARY_FILE, CASING_FILE])
+        return fetch_weight_file(source, [CONFIG_FILE, CASING_FILE], VOCABULARIES)
     if path := path_on_this_machine(source):
         return path
     raise UserError(
@@ -80,9 +83,17 @@ def open_text_weights(path: Path) -> TextWeights:
         UserError: there are no weights of a text model, or they are not whole.
     """
     path = path.resolve() if path.is_dir() else path  # A link to a checkpoint is one.
-    is_bert = path.is_file() or (path / WEIGHTS_FILE).is_file() or any(path.glob(PICKLES))
+    is_bert = path.is_file() or (path / WEIGHTS_FILE).is_file() or has_other_formats(path)
     weights = _open_bert(path) if is_bert and not has_checkpoint(path) else _open_run(path)
     return dataclasses.replace(weights, tokenizer=lambda: _matching_tokenizer(weights))
+
+
+def spec_for(weights: TextWeights, tokenizer: Tokenizer) -> TextModelSpec:
+    """The model of `weights` without the padded rows of its table, which no token uses."""
+    if tokenizer.vocab_size == weights.spec.encoder.vocab_size:
+        return weights.spec
+    encoder = dataclasses.replace(weights.spec.encoder, vocab_size=tokenizer.vocab_size)
+    return dataclasses.replace(weights.spec, encoder=encoder)
 
 
 def _open_run(path: Path) -> TextWeights:
@@ -111,12 +122,13 @@ def _open_bert(path: Path) -> TextWeights:
         check=bert.read,
         read=bert.read,
         tokenizer=lambda: _tokenizer_beside(bert.path),
+        assumed=bert.assumed,
     )
 
 
 def _matching_tokenizer(weights: TextWeights) -> Tokenizer:
     tokenizer, vocab_size = weights.tokenizer(), weights.spec.encoder.vocab_size
-    if tokenizer.vocab_size != vocab_size:
+    if vocab_size != tokenizer.vocab_size and not is_padded(vocab_size, tokenizer.vocab_size):
         raise UserError(
             f"{weights.path}: the vocabulary beside these weights has {tokenizer.vocab_size:,} "
             f"tokens, the weights have {vocab_size:,}; put theirs there."

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from mlp_core import train_loop
 from mlp_core.agreement import first_host_first
+from mlp_core.classes import assumed_order, names_for_labels
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.data_record import DataRecord, check_same_data, check_same_data_on_all_hosts
@@ -22,7 +23,6 @@ from mlp_core.run import check_evaluation, run_task, tell_dry_run
 from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.sharding import divisible_size
 from mlp_core.source import Source
-from mlp_vision.classes import check_classes
 from mlp_vision.classification import ACCURACIES, ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
@@ -75,26 +75,56 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
     real_labels = open_real_labels(settings.data.real_labels)
     dataset, weights_path = fetch(settings, needs_weights=not resumes)
     if real_labels:
-        real_labels.check(dataset, settings.data.eval_splits.values())
+        real_labels = real_labels.checked(dataset, settings.data.eval_splits.values())
     plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
     make_schedule(settings.schedule, plan.total, plan.warmup)
     weights = open_weights(weights_path) if weights_path else None
+    if saved:
+        dataset = _in_order_of_run(workdir, saved, dataset, allow_changed_data)
+    elif weights and init.head != "reset" and _have_same_classes(weights.spec, dataset):
+        dataset = dataset.with_classes(weights.spec.class_names)  # For their head to be kept.
     spec = saved or wanted_spec(
         settings,
         weights.spec if weights else None,
         num_classes(settings, dataset),
         tuple(dataset.class_names),
     )
-    if saved:
-        check_classes(f"--workdir={workdir}", saved, dataset)
     if weights:
-        check_fit(weights, spec, init.head)
+        keeps_head = check_fit(weights, spec, init.head)
+        if keeps_head and (line := assumed_order(str(weights.path), weights.spec, dataset)):
+            say(line)
         for line in departures(settings, weights.spec):
             say(line)
     task = build_task(settings, dataset, spec, weights, real_labels)
     record = DataRecord.of(task, dataset.class_names)
     check_same_data(workdir, record, config, allow_changed_data)
     return Prepared(settings, dataset, spec, weights, task, record)
+
+
+def _in_order_of_run(
+    workdir: Path, saved: ModelSpec, dataset: ImageDataset, allow_changed_data: bool
+) -> ImageDataset:
+    """The data set with its classes in the order in which the run has saved them.
+
+    Raises:
+        UserError: it has a class that the run does not have or, unless data may have changed,
+          lacks one.
+    """
+    source = f"--workdir={workdir}"
+    names = names_for_labels(source, saved, dataset)
+    missing = set(names) - set(dataset.class_names)
+    if missing and not allow_changed_data:
+        raise UserError(
+            f"{source}: the run has {len(names):,} classes, of which {dataset.name} has "
+            f"{len(dataset.class_names):,}; {min(missing)!r} is missing."
+        )
+    if line := assumed_order(source, saved, dataset):
+        say(line)
+    return dataset.with_classes(names)
+
+
+def _have_same_classes(start: ModelSpec, dataset: ImageDataset) -> bool:
+    return sorted(start.class_names) == sorted(dataset.class_names)
 
 
 def train(

@@ -1,7 +1,7 @@
 """Weights and a data set made ready to go through it: what scoring and feature extraction share."""
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mlp_core.agreement import check_same_digest, first_host_first
+from mlp_core.classes import assumed_order, names_for_labels
 from mlp_core.config import parse_config
+from mlp_core.console import say
 from mlp_core.datasets.splits import check_split
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
 from mlp_core.parameters import digest
@@ -50,9 +52,11 @@ def open_inference(
     source: str,
     splits: Collection[str],
     adapt: Callable[[ModelSpec], ModelSpec],
-    check: Callable[[ModelSpec, ImageDataset], None],
+    check: Callable[[ModelSpec, ImageDataset], None] = lambda spec, dataset: None,
 ) -> Inference:
     """Opens data set and weights; the model is that of the weights.
+
+    If the model has a head, labels count its classes; see `mlp_core.classes`.
 
     Args:
       config: an experiment; it gives data set, batch size and arithmetic.
@@ -76,14 +80,24 @@ def open_inference(
         for split in splits:
             check_split("split", dataset, split)
         if real_labels:
-            real_labels.check(dataset, splits)
+            real_labels = real_labels.checked(dataset, splits)
         if spec:
             check(spec, dataset)
+            _names_for_labels(source, spec, dataset)
         weights = open_weights(locate_weights(source, settings.init.mirror))
     spec = adapt(weights.spec)
     check(spec, dataset)
+    names = _names_for_labels(source, spec, dataset)
+    if spec.num_classes and (line := assumed_order(source, spec, dataset)):
+        say(line)
+    dataset = dataset.with_classes(names)
     params = load_params(weights, spec, "auto")
     check_same_digest("weights", lambda: digest(params))
     params = jax.device_put(params, replicated(mesh))
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     return Inference(spec, model, params, dataset, batch_size, mesh, real_labels)
+
+
+def _names_for_labels(source: str, spec: ModelSpec, dataset: ImageDataset) -> Sequence[str]:
+    """See `mlp_core.classes`; the data set's own where there is no head to match."""
+    return names_for_labels(source, spec, dataset) if spec.num_classes else dataset.class_names

@@ -34,4 +34,8 @@ def _imagenet_names(num_classes: int) -> list[str]:
         path.unlink()  # An error page, say; so that it is fetched again.
         say(f"Note: classes have numbers, not names: {path} had {len(lines):,} lines.")
         return []
+    say(
+        f"Note: the weights name no classes; assumes that their {num_classes:,} outputs are "
+        f"ImageNet's classes in the order of {path.name}"
+    )
     return [line.strip().replace("_", " ") for line in lines]

@@ -34,7 +34,26 @@ OPERATIONS = {
     "cutout": operations.cutout,
     "solarize_add": operations.solarize_add,
 }
-NAMES = tuple(OPERATIONS)
+# The sixteen operations of the published RandAugment, which draws from them by position. They are
+# listed apart from OPERATIONS so that a new operation leaves published recipes unchanged.
+RANDAUGMENT_NAMES = (
+    "autocontrast",
+    "equalize",
+    "invert",
+    "rotate",
+    "posterize",
+    "solarize",
+    "color",
+    "contrast",
+    "brightness",
+    "sharpness",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+    "cutout",
+    "solarize_add",
+)
 
 Amounts = Mapping[str, Callable[[float], Any]]  # What a level means, by operation.
 
@@ -84,15 +103,15 @@ RANDAUGMENT_AMOUNTS: Amounts = {
 
 @dataclasses.dataclass(frozen=True)
 class RandAugment:
-    """`layers` operations of 16, each drawn anew and all at one `magnitude` (arXiv:1909.13719)."""
+    """`layers` operations drawn from the sixteen, all at one `magnitude` (arXiv:1909.13719)."""
 
     layers: int
     magnitude: float
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """The picture after its operations."""
-        for choice in rng.integers(len(OPERATIONS), size=self.layers):
-            name = NAMES[choice]
+        for choice in rng.integers(len(RANDAUGMENT_NAMES), size=self.layers):
+            name = RANDAUGMENT_NAMES[choice]
             image = OPERATIONS[name](image, RANDAUGMENT_AMOUNTS[name](self.magnitude), rng)
         return image
 

@@ -15,7 +15,7 @@ from mlp_core.user_paths import user_path
 from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import probabilities, view_logits
 from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES
-from mlp_vision.datasets.image_folder import SUFFIXES
+from mlp_vision.datasets.picture_files import SUFFIXES, as_text, pictures_below
 from mlp_vision.datasets.pictures import open_picture
 from mlp_vision.host_views import EvalView
 from mlp_vision.model_spec import ModelSpec
@@ -47,18 +47,13 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
         if path.is_file():
             paths.append(path)
             continue
-        found = sorted(filter(_is_picture, path.rglob("*")))
+        found = sorted(map(Path, pictures_below(path)))
         if not found:
             raise UserError(f"{name}: no picture ({', '.join(SUFFIXES)}) in this folder.")
         paths += found
     if not paths:
         raise UserError("name pictures, or a folder of them.")
     return paths
-
-
-def _is_picture(path: Path) -> bool:
-    is_hidden = path.name.startswith(".")
-    return path.suffix.lower() in SUFFIXES and not is_hidden and path.is_file()
 
 
 def predict(
@@ -82,7 +77,7 @@ def predict(
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(paths), batch):
             block = paths[first : first + batch]
-            waits_for(f"the pictures from {block[0]} to {block[-1]}")
+            waits_for(f"the pictures from {as_text(block[0])} to {as_text(block[-1])}")
             with limited(60 * stall_limit):
                 views = list(pool.map(lambda path: _view_or_problem(view, path), block))
                 pictures = np.zeros((batch, spec.image_size, spec.image_size, 3), np.uint8)

@@ -8,11 +8,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from mlp_core.classes import class_conflict
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.parameters import unflatten
 from mlp_vision import resolution
-from mlp_vision.classes import class_conflict
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.models import find_model
 from mlp_vision.published_weights import locate_weights
@@ -124,7 +124,7 @@ def check_fit(weights: Weights, spec: ModelSpec, head: Head) -> bool:
             f"{weights.path}: its head is for {there:,} classes, the model's for {wanted:,}; "
             "head=reset starts with a zero head."
         )
-    other_classes = class_conflict(weights.spec, spec.class_names)
+    other_classes = class_conflict(weights.spec.class_names, spec.class_names)
     if head == "keep" and other_classes:
         raise UserError(f"{weights.path}: its head is for other classes: {other_classes}.")
     return head != "reset" and there == wanted > 0 and not other_classes

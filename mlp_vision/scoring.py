@@ -13,7 +13,6 @@ from mlp_core.console import say
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import replicated
 from mlp_core.watchdog import limited
-from mlp_vision.classes import check_classes
 from mlp_vision.classification import score_batch
 from mlp_vision.inference import open_inference
 from mlp_vision.model_spec import ModelSpec
@@ -44,13 +43,7 @@ def score(
         places = numeric_places(type(spec)) | {"image_size": "data.image_size"}
         return spec.adapted(**{field: fields_set.get(place) for field, place in places.items()})
 
-    inference = open_inference(
-        config,
-        source,
-        splits.values(),
-        adapt,
-        check=lambda spec, dataset: check_classes(source, spec, dataset),
-    )
+    inference = open_inference(config, source, splits.values(), adapt)
     spec, model, dataset = inference.spec, inference.model, inference.dataset
     step = functools.partial(score_batch, spec, model, not dataset.in_memory)
     mesh = inference.mesh

@@ -57,6 +57,7 @@ def check_split(field: str, dataset: Splits, split: str) -> None:
         raise UserError(
             f"{field}: {dataset.name} has no split {split!r} ({reason}); it has "
             f"{_counted(dataset)}, and parts of them such as 'train[:98%]'."
+            f"{_held_out(field, dataset)}"
         ) from error
     if empty:
         raise UserError(f"{field}: {split!r} holds no example of {dataset.name}.")
@@ -71,6 +72,17 @@ def check_splits(dataset: Splits, train_split: str, eval_splits: Mapping[str, st
     check_split("config.data.train_split", dataset, train_split)
     for name, split in eval_splits.items():
         check_split(f"config.data.eval_splits.{name}", dataset, split)
+
+
+def _held_out(field: str, dataset: Splits) -> str:
+    """How to evaluate on a part of the only split, where `field` names what to evaluate on."""
+    if len(dataset.splits) != 1 or not field.startswith("config.data.eval_splits"):
+        return ""
+    (split,) = dataset.splits
+    return (
+        f" To hold out a tenth, set --{field}='{split}[90%:]' and "
+        f"--config.data.train_split='{split}[:90%]'."
+    )
 
 
 def _counted(dataset: Splits) -> str:

@@ -13,10 +13,10 @@ import tensorflow_datasets as tfds
 from mlp_core.datasets.archives import ArchiveBuilder, open_zipped
 from mlp_core.downloads import RemoteFile
 from mlp_core.errors import UserError
+from mlp_text.datasets.labelled_texts import NO_LABEL, is_unlabelled
 from mlp_text.datasets.tables import decoded_lines, tab_separated
 
 URL = "https://dl.fbaipublicfiles.com/glue/data"
-NO_LABEL = -1
 
 
 class _Glue(ArchiveBuilder, skip_registration=True):
@@ -69,7 +69,7 @@ class _Glue(ArchiveBuilder, skip_registration=True):
 
     def _label(self, text: str | None) -> int:
         """The number of a class, which is written as such or by its name."""
-        if text is None:
+        if text is None or is_unlabelled(text):
             return NO_LABEL
         return self.classes.index(text) if text in self.classes else int(text)
 

@@ -6,17 +6,24 @@
 
 A file has the columns `sentence` or `text`, or of a pair `premise` and `hypothesis`, `sentence1`
 and `sentence2`, `question1` and `question2`, or `question` and `sentence`. A column `label` (or
-`gold_label`) names the class, in words or integers; -1 stands for none, and so does its absence.
-Further columns are passed over.
+`gold_label`) names the class, in words or integers. Spaces around a label do not count, and 1.0 is
+the class 1. What GLUE, SNLI, pandas, R and SQL write for a missing label stands for none (`-`, -1,
+an empty field, `nan`, `None`, `null`, `NA`, `hidden` and the like, see `UNLABELLED`), and so does
+the absence of the column. A split in which only some examples have no label is refused, so that a
+class that is really called `none` or `NA` is not lost without a word; it needs another name in the
+file. Further columns are ignored.
 """
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlp_core.classes import in_class_order
+from mlp_core.console import say
 from mlp_core.datasets.splits import parts_of
 from mlp_core.errors import UserError
 from mlp_text.datasets.labelled_texts import (
@@ -24,11 +31,12 @@ from mlp_text.datasets.labelled_texts import (
     LabelledTexts,
     check_usable,
     find_text_features,
+    is_unlabelled,
+    plain_label,
 )
 from mlp_text.datasets.tables import SUFFIXES, read_rows
 
 LABELS = ("label", "gold_label")
-UNLABELLED = str(NO_LABEL)
 VALIDATION_NAMES = ("dev", "val", "valid")
 NAMED = 5  # Classes that a message lists at most.
 MOST_DIGITS = 18  # Of a label that is a number.
@@ -46,8 +54,8 @@ class _Table:
 class TextFolder:
     """Files of one's own, each read when it is first asked for, and kept in memory.
 
-    The classes are the labels of the split `train`, or of the only split there is, sorted; by
-    number where all are integers. Examples are mixed, always in the same way, so that a part of a
+    The classes are the labels of the split `train`, or of the only split there is, in the order of
+    `mlp_core.classes`. Examples are mixed, always in the same way, so that a part of a
     file sorted by its labels has all of them.
     """
 
@@ -69,13 +77,17 @@ class TextFolder:
                 f"{', '.join(sorted(file.name for file in files))}. {_expected(root)}"
             )
         self.text_features = _text_features_of(of_classes)
-        names = set(self._table(of_classes).labels) - {UNLABELLED}
+        labels = set(self._table(of_classes).labels)
+        names = {name for name in labels if not is_unlabelled(name)}
         if len(names) < 2:
+            without = ", ".join(map(repr, sorted(labels - names)))
             raise UserError(
                 f"{of_classes}: there must be two or more different labels, in a column "
-                f"`{LABELS[0]}`; there are {len(names)}."
+                f"`{LABELS[0]}`; there are {len(names)}"
+                + (f", since {without} means that a text has none." if without else ".")
             )
-        self.class_names = sorted(names, key=int if all(map(_is_integer, names)) else None)
+        self.class_names = in_class_order(names)
+        _note_similar(of_classes, self.class_names)
 
     @property
     def num_classes(self) -> int:
@@ -110,7 +122,8 @@ class TextFolder:
                 column += texts[cut]
             labels += table.labels[cut]
             line_numbers += table.line_numbers[cut]
-        number_of = {name: i for i, name in enumerate(self.class_names)} | {UNLABELLED: NO_LABEL}
+        number_of = {name: i for i, name in enumerate(self.class_names)}
+        number_of |= {label: NO_LABEL for label in set(labels) if is_unlabelled(label)}
         where = f"{self.name}, split {split}"
         for label, line in zip(labels, line_numbers, strict=True):
             if label not in number_of:
@@ -123,7 +136,13 @@ class TextFolder:
             pairs=columns[1] if len(columns) == 2 else None,
             labels=np.array([number_of[label] for label in labels], np.int32),
         )
-        check_usable(where, examples, self.num_classes, lambda i: f"line {line_numbers[i]}")
+        check_usable(
+            where,
+            examples,
+            self.num_classes,
+            name_of=lambda i: f"line {line_numbers[i]}",
+            label_of=lambda i: labels[i],
+        )
         return examples
 
     def _parts(self, split: str) -> list[tuple[_Table, slice]]:
@@ -203,9 +222,24 @@ def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
 
 def _label(file: Path, line: int, row: dict[str, Any]) -> str:
     label = next((row[name] for name in LABELS if name in row), NO_LABEL)
-    if not isinstance(label, str | int) or label == "":
+    if isinstance(label, float) and (label.is_integer() or math.isnan(label)):
+        label = str(label)  # As pandas writes a column of integers in which one is missing.
+    if not isinstance(label, str | int | None):
         raise UserError(f"{file}: line {line} has {label!r} for a label; give a name or integer.")
-    return str(label)
+    return plain_label(str(label))
+
+
+def _note_similar(file: Path, names: list[str]) -> None:
+    """Prints a note on two classes whose names differ only in how they are written."""
+    spelled: dict[str, str] = {}
+    for name in names:
+        key = str(int(name)) if _is_integer(name) else " ".join(name.casefold().split())
+        if key in spelled:
+            say(
+                f"Note: {file}: the labels {spelled[key]!r} and {name!r} are different classes; if "
+                "they are two spellings of one class, spell them alike."
+            )
+        spelled.setdefault(key, name)
 
 
 def _is_integer(text: str) -> bool:

@@ -2,9 +2,12 @@
 
 import io
 import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from mlp_vision.datasets.jpeg_header import read_jpeg_header
 
 # What may be behind the name of a picture, whatever its suffix. Others stay out: Pillow would
 # hand PostScript, say, to another program.
@@ -30,6 +33,15 @@ NO_PICTURES = {
     b"version https://git-lfs": "a placeholder of Git LFS, not the picture itself",
 }
 MOST_PICTURE_BYTES = 1 << 30  # Of a file.
+# To decode one picture, copies included: 167 million pixels of a usual JPEG or PNG.
+MOST_DECODED_BYTES = 5 << 28
+RGB_BYTES = 4  # A pixel in RGB, as Pillow stores it.
+# What decoders hold a pixel beside the picture itself, measured and rounded up; the rest is small.
+DECODER_BYTES = {"WEBP": 13, "AVIF": 16, "PPM": 8, "BMP": 2}
+JPEG2000_BYTES = 6  # The same of each channel.
+MARGIN = 8  # Rows and columns by which decoders and resizing exceed a picture, if it is thin.
+TOO_DEEP = "32 bits a pixel, of which only 8 and 16 are read"
+BLOCK_PIXELS = 1 << 17  # Converted at a time.
 START_OF_JPEG = b"\xff\xd8"
 STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
@@ -65,7 +77,17 @@ def as_jpeg(encoded: bytes) -> bytes:
 
 def decode_rgb(encoded: bytes) -> np.ndarray:
     """An encoded picture of any mode as [H, W, 3] uint8; see `decode_picture`."""
-    return np.asarray(decode_picture(encoded))
+    image = decode_picture(encoded)
+    return as_array(image, (0, 0, *image.size))
+
+
+def as_array(image: Image.Image, box: tuple[int, int, int, int]) -> np.ndarray:
+    """What is in `box` (left, top, right, bottom) of an RGB picture, as [H, W, 3] uint8."""
+    left, top, right, bottom = box
+    pixels = np.empty((bottom - top, right - left, 3), np.uint8)
+    for x0, y0, x1, y1 in _blocks(right - left, bottom - top):
+        pixels[y0:y1, x0:x1] = image.crop((left + x0, top + y0, left + x1, top + y1))
+    return pixels
 
 
 def decode_picture(encoded: bytes) -> Image.Image:
@@ -78,13 +100,16 @@ def decode_picture(encoded: bytes) -> Image.Image:
     Pillow's `convert("RGB")`.
 
     Raises:
-        BadPictureError: the bytes are no whole picture of a known format, or one of too many
-          pixels (179 million, Pillow's limit).
+        BadPictureError: the bytes are no whole picture of a known format, or decoding would take
+          more than `MOST_DECODED_BYTES`, or it has more than 179 million pixels (Pillow's limit).
     """
     try:
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        _check_memory(image, encoded)
         image.load()
-        return _to_rgb(_upright(image))
+        orientation = _orientation(image)
+        image = _to_rgb(image)  # What has been loaded is freed before the turn makes a copy.
+        return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything.
@@ -99,9 +124,58 @@ def orientation_of_jpeg(encoded: bytes) -> int | None:
         return None
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    orientation = _orientation(image)
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+def _check_memory(image: Image.Image, encoded: bytes) -> None:
+    """Refuses a picture, of which only the header has been read, that takes too much memory.
+
+    Raises:
+        BadPictureError: it does, or it has 32 bits a channel.
+    """
+    if image.mode == "F":
+        raise BadPictureError(TOO_DEEP)
+    needed = decoding_bytes(image, encoded)
+    if needed > MOST_DECODED_BYTES:
+        raise BadPictureError(
+            f"too large: decoding takes {needed / 2**30:.2f} GiB, and the limit is "
+            f"{MOST_DECODED_BYTES / 2**30:.2f}"
+        )
+
+
+def decoding_bytes(image: Image.Image, encoded: bytes) -> int:
+    """The memory that `decode_picture` takes at most, from the header that `image` has read."""
+    # The picture in RGB, beside which there is the loaded one, or a turned or cut copy.
+    pixel_bytes = 2 * RGB_BYTES + _decoder_bytes(image, encoded)
+    return (image.width + MARGIN) * (image.height + MARGIN) * pixel_bytes + _tile_bytes(image)
+
+
+def _decoder_bytes(image: Image.Image, encoded: bytes) -> int:
+    """What the decoder holds a pixel beside the picture."""
+    if encoded.startswith(START_OF_JPEG):
+        header = read_jpeg_header(encoded)
+        return header.coefficient_bytes if header else 2 * len(image.getbands())
+    if image.format == "JPEG2000":
+        return JPEG2000_BYTES * len(image.getbands())
+    return DECODER_BYTES.get(image.format, 0)
+
+
+def _tile_bytes(image: Image.Image) -> int:
+    """What a decoder of TIFF holds at a time: a tile, which may exceed the picture, or a strip."""
+    if image.format != "TIFF":
+        return 0
+    tags, names = image.tag_v2, ExifTags.Base
+    rows_of_strip = min(tags.get(names.RowsPerStrip, image.height), image.height)
+    width = tags.get(names.TileWidth, image.width)
+    height = tags.get(names.TileLength, rows_of_strip)
+    bits = tags.get(names.BitsPerSample, (8,))
+    return width * height * max(bits) * tags.get(names.SamplesPerPixel, 1) // 8
+
+
+def _blocks(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes (left, top, right, bottom) of at most `BLOCK_PIXELS` that cover a picture."""
+    columns = max(min(width, BLOCK_PIXELS), 1)
+    rows = BLOCK_PIXELS // columns
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield left, top, min(left + columns, width), min(top + rows, height)
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -114,20 +188,34 @@ def _orientation(image: Image.Image) -> int | None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith(("I", "F")):
-        return _from_deep_grey(image)
+    if image.mode.startswith("I"):
+        return _block_by_block(image, _from_deep_grey)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(background, image).convert("RGB")
+        return _block_by_block(image, _on_white)
     return image.convert("RGB")
+
+
+def _block_by_block(
+    image: Image.Image, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """The RGB picture that `convert` makes of blocks, so that its own copies are small."""
+    result = Image.new("RGB", image.size)
+    for box in _blocks(*image.size):
+        result.paste(convert(image.crop(box)), box)
+    return result
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    background = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(background, image).convert("RGB")
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
     """Grey of 16 bits, which Pillow would clip at 255."""
     levels = np.asarray(image)
-    if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
-        raise BadPictureError("32 bits a pixel, of which only 8 and 16 are read")
+    if levels.min() < 0 or levels.max() > 65535:
+        raise BadPictureError(TOO_DEEP)
     eight_bits = np.round(levels / 257).astype(np.uint8)
     return Image.fromarray(eight_bits).convert("RGB")
 

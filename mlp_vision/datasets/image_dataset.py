@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -50,6 +51,9 @@ class ImageDataset(Splits, Protocol):
     class_names: list[str]  # Numbers where they have no names.
     in_memory: bool  # Read as a whole, by `load`; else a batch at a time, from `records`.
 
+    def with_classes(self, names: Sequence[str]) -> Self:
+        """The same examples with labels that count `names`, which include all class names."""
+
 
 def open_source(
     dataset: ImageDataset, split: str, view: View, seed: int = 0, on_host: bool = False
@@ -84,6 +88,10 @@ class TfdsDataset(LabelledDataset):
     def class_names(self) -> list[str]:
         """The names of the labels, in order; numbers where the data set has none."""
         return list(self.label.class_names)
+
+    def with_classes(self, names: Sequence[str]) -> Self:
+        """See `ImageDataset`."""
+        return dataclasses.replace(self, label=self.label.with_classes(names))
 
     @property
     def in_memory(self) -> bool:

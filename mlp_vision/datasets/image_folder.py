@@ -3,22 +3,29 @@
     DATA/train/cat/any_name.jpg         DATA/train/n01440764/n01440764_10026.JPEG
     DATA/test/cat/another.png           DATA/val/n01440764/ILSVRC2012_val_00000293.JPEG
 
-Files without the suffix of a picture and hidden ones are passed over; folders below a class are
-searched too.
+Or DATA/CLASS/..., without splits, if no folder is named like a split and pictures lie directly in
+the class folders. All of it is the split `train`, of which parts such as train[:90%] can be read.
+
+Files without the suffix of a picture and hidden ones are skipped; folders below a class, linked
+ones included, are searched too. See `picture_files`, and `mlp_core.classes` for the order of
+classes.
 """
 
+import copy
 import dataclasses
 import hashlib
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from tqdm import tqdm
 
+from mlp_core.classes import in_class_order, numbers_in
 from mlp_core.console import say
 from mlp_core.datasets.splits import parts_of
 from mlp_core.errors import UserError
@@ -26,12 +33,20 @@ from mlp_core.small_files import read_bytes
 from mlp_core.source import digest_of, sampled_indices
 from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES, BadPictureError
 from mlp_vision.datasets.packed_paths import PackedPaths
-
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".jp2"),
-    *(".tif", ".tiff", ".ppm", ".pgm"),
+from mlp_vision.datasets.picture_files import (
+    SUFFIXES,
+    as_text,
+    holds_picture,
+    pictures_below,
+    subfolders,
 )
+
 VALIDATION_NAMES = ("val", "valid")
+# Folders called so are no classes, however their letters are written.
+SPLIT_NAMES = {
+    *("train", "training", "test", "testing", *VALIDATION_NAMES, "validation", "dev", "eval"),
+    "evaluation",
+}
 SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
 DIGESTED_BYTES = 1 << 16  # Of a sampled file.
 NAMED = 5  # Folders that a message lists at most.
@@ -72,7 +87,7 @@ class FolderRecords:
 
     def name(self, index: int) -> str:
         """The file's path below the data set's folder."""
-        return self._paths[index]
+        return as_text(self._paths[index])
 
     def file_name(self, index: int) -> str:
         """The file's name."""
@@ -103,8 +118,8 @@ class FolderRecords:
 class FolderDataset:
     """A folder of pictures of any size; splits are scanned when they are first asked for.
 
-    The classes are the sorted folder names of the split `train`, or of the only split there is.
-    The order of the examples follows from their relative paths alone.
+    The classes are the folders of the split `train`, or of the only split there is. The order of
+    the examples follows from their relative paths alone, and mixes the classes.
     """
 
     in_memory = False
@@ -113,38 +128,35 @@ class FolderDataset:
         """Looks at `root` and at the split that names the classes.
 
         Raises:
-            UserError: it is not built as `DATA/SPLIT/CLASS/picture`, or has fewer than two classes,
-              or a class without a picture.
+            UserError: it is built neither as DATA/SPLIT/CLASS/picture nor as DATA/CLASS/picture, or
+              has fewer than two classes, or a class without a picture.
         """
         root = root.absolute()
-        self.name = str(root)
+        self.name = as_text(root)
         self._root = root
-        self._folders = {name: name for name in _subfolders(root)}
-        for name in VALIDATION_NAMES:
-            if name in self._folders:
-                self._folders.setdefault("validation", name)
-        names = set(self._folders.values())
-        if "train" not in names and len(names) != 1:
+        self._folders = _folders_of_splits(root)
+        self._classes_of = _split_of_classes(root, self._folders)
+        self._found: dict[str, FolderSplit] = {}
+        folders = subfolders(root / self._classes_of)
+        where = as_text(root / self._classes_of)
+        if len(folders) < 2:
+            found = f"only the class folder {as_text(folders[0])}" if folders else "no class folder"
             raise UserError(
-                f"config.data.name: {root} has no folder `train`; it has {_listed(names)}. "
+                f"config.data.name: {where} has {found}; there must be two or more. "
                 f"{_expected(root)}"
             )
-        self._classes_of = "train" if "train" in names else names.pop()
-        self._listed: dict[str, FolderSplit] = {}
-        classes = _subfolders(root / self._classes_of)
-        if len(classes) < 2:
+        self.class_names = in_class_order(map(as_text, folders))
+        if len(set(self.class_names)) < len(folders):
             raise UserError(
-                f"config.data.name: {root / self._classes_of} has "
-                f"{f'only the class folder {classes[0]}' if classes else 'no class folder'}; there "
-                f"must be two or more. {_expected(root)}"
+                f"config.data.name: two folders in {where} have the same name once bytes that are "
+                "not UTF-8 are spelt out; rename one."
             )
-        self.class_names = classes
-        counts = np.bincount(self._split(self._classes_of).labels, minlength=len(classes))
+        counts = np.bincount(self._in_folder(self._classes_of).labels, minlength=len(folders))
         if not counts.all():
-            empty = [classes[i] for i in np.flatnonzero(counts == 0)]
+            empty = _listed(self.class_names[i] for i in np.flatnonzero(counts == 0))
             raise UserError(
-                f"config.data.name: no picture ({', '.join(SUFFIXES)}) in "
-                f"{root / self._classes_of}/{_listed(empty)}; fill or remove what is empty."
+                f"config.data.name: no picture ({', '.join(SUFFIXES)}) in {where}/{empty}; fill or "
+                "remove what is empty."
             )
 
     @property
@@ -156,6 +168,17 @@ class FolderDataset:
     def splits(self) -> list[str]:
         """The names of the splits."""
         return list(self._folders)
+
+    def with_classes(self, names: Sequence[str]) -> Self:
+        """The same pictures with labels that count `names`, which include all class names."""
+        numbers = np.array(numbers_in(names, self.class_names), np.int32)
+        dataset = copy.copy(self)
+        dataset.class_names = list(names)
+        dataset._found = {
+            folder: FolderSplit(split.paths, numbers[split.labels])
+            for folder, split in self._found.items()
+        }
+        return dataset
 
     def num_examples(self, split: str) -> int:
         """How many pictures a split such as "train[:98%]" or "train+validation" has.
@@ -179,33 +202,34 @@ class FolderDataset:
         return [(self._split(name), cut) for name, cut in parts]
 
     def _split(self, name: str) -> FolderSplit:
-        folder = self._folders[name]
-        if folder not in self._listed:
-            self._listed[folder] = self._list(folder)
-        return self._listed[folder]
+        return self._in_folder(self._folders[name])
+
+    def _in_folder(self, folder: str) -> FolderSplit:
+        if folder not in self._found:
+            self._found[folder] = self._list(folder)
+        return self._found[folder]
 
     def _list(self, folder: str) -> FolderSplit:
         """Finds the pictures of a split's folder."""
         root = self._root / folder
-        classes = _subfolders(root)
+        where, classes = as_text(root), subfolders(root)
         if not classes:
             raise UserError(
-                f"config.data.name: {root} has no class folder. {_expected(self._root)}"
+                f"config.data.name: {where} has no class folder. {_expected(self._root)}"
             )
-        labels = {name: label for label, name in enumerate(self.class_names)}
-        unknown = [name for name in classes if name not in labels]
-        if unknown:
+        number_of = {name: number for number, name in enumerate(self.class_names)}
+        if unknown := [name for name in map(as_text, classes) if name not in number_of]:
             raise UserError(
-                f"config.data.name: {root} has class folders that "
-                f"{self._root / self._classes_of} has not: {_listed(unknown)}; rename or remove "
-                "them."
+                f"config.data.name: {where} has class folders that "
+                f"{as_text(self._root / self._classes_of)} has not: {_listed(unknown)}; rename or "
+                "remove them."
             )
         others: list[str] = []
         with ThreadPoolExecutor(SCANNING_THREADS) as pool:
             found = list(
                 tqdm(
-                    pool.map(lambda name: list(_pictures(f"{root}/{name}", others)), classes),
-                    desc=f"listing {root}",
+                    pool.map(lambda name: pictures_below(root / name, others), classes),
+                    desc=f"listing {where}",
                     total=len(classes),
                     unit="classes",
                     delay=1,
@@ -215,24 +239,54 @@ class FolderDataset:
             )
         start = len(os.path.join(self._root, ""))
         paths = [path[start:] for pictures in found for path in pictures]
-        labels = np.repeat([labels[name] for name in classes], [len(p) for p in found])
+        labels = np.repeat([number_of[as_text(name)] for name in classes], [len(p) for p in found])
         say(
-            f"Found {len(paths):,} pictures of {len(classes):,} classes in {root}"
+            f"Found {len(paths):,} pictures of {len(classes):,} classes in {where}"
             + _passed_over(others)
         )
         order = sorted(range(len(paths)), key=lambda i: _hash(paths[i]))
         return FolderSplit([paths[i] for i in order], labels[order].astype(np.int32))
 
 
-def _pictures(folder: str, others: list[str]) -> Iterator[str]:
-    """Paths of the pictures below `folder`, by suffix; names of other files go to `others`."""
-    for entry in _entries(folder):
-        if entry.name.lower().endswith(SUFFIXES):
-            yield entry.path
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _pictures(entry.path, others)
-        else:
-            others.append(entry.name)
+def _folders_of_splits(root: Path) -> dict[str, str]:
+    """The folder below `root` of each split; "" for `root` itself."""
+    names = subfolders(root)
+    if _are_classes(root, names):
+        return {"train": ""}
+    folders = {as_text(name): name for name in names}
+    for name in VALIDATION_NAMES:
+        if name in folders:
+            folders.setdefault("validation", name)
+    return folders
+
+
+def _are_classes(root: Path, names: Sequence[str]) -> bool:
+    """Whether the folders in `root` are classes rather than splits."""
+    if any(name.lower() in SPLIT_NAMES for name in names):
+        return False
+    hold = [holds_picture(root / name) for name in names]
+    # A folder with nothing but folders in it may be a split.
+    return any(hold) and all(
+        has_pictures or not subfolders(root / name)
+        for name, has_pictures in zip(names, hold, strict=True)
+    )
+
+
+def _split_of_classes(root: Path, folders: Mapping[str, str]) -> str:
+    """The folder of the split that names the classes: `train`, or the only one.
+
+    Raises:
+        UserError: there are others.
+    """
+    names = set(folders.values())
+    if "train" in folders:
+        return folders["train"]
+    if len(names) == 1:
+        return names.pop()
+    raise UserError(
+        f"config.data.name: {as_text(root)} has no folder `train`; it has "
+        f"{_listed(map(as_text, names))}. {_expected(root)}"
+    )
 
 
 def _size(file: str) -> int:
@@ -247,22 +301,8 @@ def _size(file: str) -> int:
 def _passed_over(names: list[str]) -> str:
     if not names:
         return ""
-    suffixes = {Path(name).suffix.lower() or "without suffix" for name in names}
+    suffixes = {Path(as_text(name)).suffix.lower() or "without suffix" for name in names}
     return f"; {len(names):,} other files are passed over ({_listed(suffixes)})"
-
-
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in _entries(folder) if os.path.isdir(entry.path))
-
-
-def _entries(folder: Path | str) -> Iterator[os.DirEntry]:
-    try:
-        with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if not entry.name.startswith("."))
-    except OSError as error:
-        raise UserError(
-            f"config.data.name: {folder} cannot be listed ({error.strerror or error})."
-        ) from error
 
 
 def _hash(path: str) -> bytes:
@@ -277,7 +317,9 @@ def _listed(names) -> str:
 
 
 def _expected(root: Path) -> str:
+    root = as_text(root)
     return (
         f"Expected: {root}/train/CLASS/*.jpg and {root}/test/CLASS/*.jpg, with a folder for each "
-        "of two or more classes (validation, val and valid are found too)."
+        "of two or more classes (validation, val and valid are found too); or "
+        f"{root}/CLASS/*.jpg without splits."
     )

@@ -25,6 +25,11 @@ class JpegHeader:
     decodes_downwards: bool  # One scan holds all, row after row.
     has_metadata: bool  # EXIF or XMP, which may say that it is turned.
 
+    @property
+    def coefficient_bytes(self) -> int:
+        """A pixel, at most: what a decoder holds until the last scan, beside the pixels."""
+        return 0 if self.decodes_downwards else 2 * self.num_components
+
 
 def read_jpeg_header(encoded: bytes) -> JpegHeader | None:
     """The header of a JPEG; None where it is not of a common kind, or not a JPEG."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mlp_core.classes import numbers_in
 from mlp_core.errors import UserError
 
 FEATURE = "label"  # Of most data sets.
@@ -37,6 +38,12 @@ class Label:
     features: tuple[str, ...]
     class_names: tuple[str, ...]
     of: Callable[[Mapping[str, Any]], int]
+
+    def with_classes(self, names: Sequence[str]) -> "Label":
+        """The same label counting `names`, which include its own class names."""
+        numbers = numbers_in(names, self.class_names)
+        of = functools.partial(_renumbered, of=self.of, numbers=numbers)
+        return dataclasses.replace(self, class_names=tuple(names), of=of)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +84,14 @@ def _bin(value: float, edges: tuple[float, ...]) -> int:
 
 def _value(example: Mapping[str, Any], feature: str) -> int:
     return int(example[feature])
+
+
+def _renumbered(
+    example: Mapping[str, Any], of: Callable[[Mapping[str, Any]], int], numbers: Sequence[int]
+) -> int:
+    """Another number for each label; NO_LABEL for one outside the classes."""
+    label = of(example)
+    return numbers[label] if 0 <= label < len(numbers) else NO_LABEL
 
 
 def _in_16_bins(example: Mapping[str, Any], feature: str, num_values: int) -> int:

@@ -16,10 +16,16 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from mlp_vision.datasets.image_codec import decode_picture, orientation_of_jpeg
+from mlp_vision.datasets.image_codec import (
+    MOST_DECODED_BYTES,
+    as_array,
+    decode_picture,
+    orientation_of_jpeg,
+)
 from mlp_vision.datasets.jpeg_header import END_OF_IMAGE, JpegHeader, read_jpeg_header
 
 SHRINKINGS = (8, 4, 2)  # That libjpeg-turbo decodes to as fast as it reads.
+CHANNELS = 3  # Of a crop, a byte each.
 LARGEST_FACTOR = 2  # Decoded small, colour of a quarter of the resolution (4:1:1) would smear.
 
 cv2.setNumThreads(0)  # Batches are cut by threads of ours; more of them would be in their way.
@@ -87,7 +93,7 @@ class DecodedPicture:
             min(bottom * shrinking, self.height),
         )
         if shrinking == 1:
-            return _resized(np.asarray(self._image.crop(corners)), size)
+            return _resized(as_array(self._image, corners), size)
         return _resized(np.asarray(self._image.reduce(shrinking, corners)), size)
 
     def decoded(self) -> Image.Image:
@@ -185,6 +191,7 @@ def _is_usual(header: JpegHeader, encoded: bytes) -> bool:
         header.num_components in (1, 3)
         and header.largest_factor <= LARGEST_FACTOR
         and 0 < pixels <= 2 * Image.MAX_IMAGE_PIXELS
+        and pixels * (CHANNELS + header.coefficient_bytes) <= MOST_DECODED_BYTES
         and encoded.rfind(END_OF_IMAGE, header.scan_at) > 0
     )
 

@@ -10,12 +10,13 @@ Shapes: B batch, K = 1,000 classes.
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlp_core.classes import numbers_in
 from mlp_core.downloads import RemoteFile, cache_dir, fetch, https_url, place_in
 from mlp_core.errors import UserError
 from mlp_core.small_files import SMALL_FILE_BYTES, read_json
@@ -36,12 +37,16 @@ class RealLabels:
 
     Attributes:
       right: bool [50,000, K], the classes that are right for a picture.
+      class_names: those that the columns stand for, as a data set of ImageNet names them.
     """
 
     right: np.ndarray
+    class_names: Sequence[str] = ()
 
-    def check(self, dataset: ImageDataset, splits: Iterable[str]) -> None:
-        """Refuses a data set of which no split has these pictures, or is told which they are.
+    def checked(self, dataset: ImageDataset, splits: Iterable[str]) -> "RealLabels":
+        """The labels for a data set whose classes are in ImageNet's order.
+
+        Refuses one of which no split has these pictures, or that does not tell file names.
 
         Raises:
             UserError: says why.
@@ -58,9 +63,12 @@ class RealLabels:
                 f"of ImageNet's validation set, such as ILSVRC2012_val_00000001.JPEG, in "
                 f"{dataset.name}."
             )
+        return dataclasses.replace(self, class_names=dataset.class_names)
 
     def beside(self, source: Source, dataset: ImageDataset, split: str) -> Source:
         """`source`, the pictures of `split`, with `real` in its batches where it has these labels.
+
+        Since `checked`, the classes of `dataset` may have been put in another order.
 
         Raises:
             UserError: the data set does not tell file names.
@@ -68,7 +76,9 @@ class RealLabels:
         if not self._are_for(dataset, split):
             return source
         where = f"{dataset.name}, {split}"
-        return ReallyLabelled(source, dataset.records(split), self.right, where)
+        right = np.zeros((NUM_PICTURES, len(dataset.class_names)), bool)
+        right[:, numbers_in(dataset.class_names, self.class_names)] = self.right
+        return ReallyLabelled(source, dataset.records(split), right, where)
 
     def _are_for(self, dataset: ImageDataset, split: str) -> bool:
         if dataset.in_memory:

@@ -2,19 +2,24 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def serve_hub(repository: str, files: Mapping[str, bytes]) -> Iterator[str]:
-    """The address of a hub with one repository that holds `files`."""
+def serve_hub(
+    repository: str, files: Mapping[str, bytes], broken: Container[str] = ()
+) -> Iterator[str]:
+    """The address of a hub with one repository that holds `files`; it fails on `broken` ones."""
     contents = {f"/{repository}/resolve/main/{name}": data for name, data in files.items()}
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self):
             content = contents.get(self.path)
+            if self.path.rpartition("/")[2] in broken:
+                self.send_error(500)
+                return b""
             self.send_response(404 if content is None else 200)
             if content is None:
                 has_others = self.path.startswith(f"/{repository}/")

@@ -56,11 +56,11 @@ def after_steps(config, steps=3):
         schedule,
         seed=0,
         grad_accum_steps=config.train.grad_accum_steps,
-        ema_decay=0.0,
+        ema_decay=config.train.ema_decay,
         rate_factors=config.optimizer.rate_factors,
     )
     params = task.init_params(jax.random.key(0))
-    state = TrainState.create(params, optimizer, ema=False)
+    state = TrainState.create(params, optimizer, ema=config.train.ema_decay > 0)
     batch, scalars = task.train_source.gather(np.arange(8)), {}
     for _ in range(steps):
         state, scalars = jax.jit(step)(state, batch)
@@ -86,6 +86,15 @@ def test_frozen_parameters_stay_as_they_are_and_have_no_state(name, grad_accum_s
     kept = {layer: sum(layer in path for path in paths) for layer in ("embed", "block", "head")}
     moments = {"sgd": 1, "adamw": 2}[name]
     assert kept == {"embed": 0, "block": moments, "head": moments}
+
+
+@pytest.mark.parametrize("ema_decay", [0.9, 0.9999])
+def test_the_average_of_frozen_parameters_is_exactly_the_parameters(ema_decay):
+    config = settings(*FACTORS, **{"train.ema_decay": ema_decay})
+    before, after, _ = after_steps(config, steps=30)
+    first, average = flatten(before), flatten(after.ema_params)
+    moved = {name for name in first if not np.array_equal(first[name], average[name])}
+    assert moved == {"encoder/block/kernel", "head/kernel"}
 
 
 def first_update(*rate_factors, **changes):

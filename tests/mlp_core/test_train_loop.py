@@ -46,7 +46,7 @@ def test_the_loop_ends_with_what_its_final_checkpoint_holds(tmp_path):
     assert results["test/loss"] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("batches_before", [6, 11])
 def test_a_run_that_goes_on_ends_bit_for_bit_where_an_undisturbed_one_does(
     tmp_path, batches_before, ema_decay

@@ -1,6 +1,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -41,6 +42,12 @@ def image_task(**augment):
     return ImageClassification(
         spec, spec.create_model(), settings.augment, source, {"test": source}
     )
+
+
+def plain_views(task):
+    """`task` without crops and flips."""
+    settings = parse_config(ImageClassificationConfig, common.get_config())
+    return dataclasses.replace(task, train_views=settings.augment)
 
 
 def train(task, steps=3, *, devices=1, grad_accum_steps=1, ema_decay=0.0, batch_size=16):
@@ -120,24 +127,61 @@ def test_the_norms_told_are_those_of_the_gradient_and_of_the_change():
     np.testing.assert_allclose(scalars["update_norm"], 0.1 * clipped, rtol=1e-4)
 
 
-def test_average_follows_the_parameters_with_its_decay():
-    states = [train(Quadratic(), steps=n, ema_decay=0.75)[0] for n in (0, 1, 2)]
+@pytest.mark.parametrize("grad_accum_steps", [1, 2])
+def test_the_average_has_a_smaller_decay_at_first_and_then_that_of_the_config(grad_accum_steps):
+    decays = [1 / 10, 2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + t) / (10 + t)), t from 0.
+    states = [
+        train(Quadratic(), steps=n, ema_decay=0.3, grad_accum_steps=grad_accum_steps)[0]
+        for n in range(len(decays) + 1)
+    ]
     kernels = [np.asarray(state.params["layer"]["kernel"]) for state in states]
     expected = kernels[0]
-    for kernel in kernels[1:]:
-        expected = 0.75 * expected + 0.25 * kernel
-    np.testing.assert_allclose(states[2].ema_params["layer"]["kernel"], expected, rtol=1e-6)
+    for state, decay, kernel in zip(states[1:], decays, kernels[1:], strict=True):
+        expected = decay * expected + (1 - decay) * kernel
+        np.testing.assert_allclose(state.ema_params["layer"]["kernel"], expected, rtol=1e-6)
     np.testing.assert_array_equal(
-        states[2].eval_params["layer"]["kernel"], states[2].ema_params["layer"]["kernel"]
+        states[-1].eval_params["layer"]["kernel"], states[-1].ema_params["layer"]["kernel"]
+    )
+
+
+@pytest.mark.parametrize("ema_decay", [0.99, 0.999, 0.9999])
+@pytest.mark.parametrize("steps", [20, 60])
+def test_a_run_shorter_than_its_average_remembers_loses_nothing(steps, ema_decay):
+    task = plain_views(image_task())
+    state, _ = train(task, steps=steps, ema_decay=ema_decay)
+    batch = task.augment(task.train_source.gather(np.arange(16)), jax.random.key(0))
+
+    def loss(params):
+        return float(task.loss(params, batch, jax.random.key(0))[0])
+
+    initial = loss(task.init_params(jax.random.key(0)))
+    assert loss(state.params) < 0.6 * initial
+    assert loss(state.ema_params) < loss(state.params) + 0.1 * initial
+
+
+def test_a_resumed_average_that_still_holds_initial_parameters_recovers():
+    """As in checkpoints of runs that averaged from the first step with the decay of the config."""
+    task = Quadratic()
+    optimizer = optax.sgd(0.1)
+    step = jax.jit(
+        make_train_step(
+            task, optimizer, lambda step: 0.1, seed=0, grad_accum_steps=1, ema_decay=0.999
+        )
+    )
+    state = TrainState.create(task.init_params(jax.random.key(0)), optimizer, ema=True)
+    state = state.replace(
+        step=jnp.asarray(30), ema_params=jax.tree.map(lambda leaf: leaf + 100, state.params)
+    )
+    batch = task.train_source.gather(np.arange(16))
+    for _ in range(60):
+        state, _ = step(state, batch)
+    np.testing.assert_allclose(
+        state.ema_params["layer"]["kernel"], state.params["layer"]["kernel"], atol=0.1
     )
 
 
 def test_one_batch_can_be_learned_by_heart():
-    task = image_task()
-    config = common.get_config()
-    config.data.image_size = 16  # No crop, no flip.
-    settings = parse_config(ImageClassificationConfig, config)
-    task = dataclasses.replace(task, train_views=settings.augment)
+    task = plain_views(image_task())
     _, first = train(task, steps=1)
     _, last = train(task, steps=150)
     assert first["loss"] > 2 and last["loss"] < 0.05 and last["top1"] == 1

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from launch.experiments import are_of_text
 from mlp_core.errors import UserError
 from mlp_core.weight_files import open_weight_file
 from mlp_text.bert import BertEncoder
 from mlp_text.bert_weights import open_bert
+from mlp_text.pretrained import load_pretrained
 from mlp_text.text_models import MaskedLm, TextClassifier
+from mlp_text.weights import open_text_weights
 from tests.mlp_text.golden_bert import DATA, changed_folder, golden_folder, golden_io, params_of
 
 STYLES = ["bert_hf", "bert_hf_legacy_names"]
@@ -56,6 +59,47 @@ def test_models_that_share_a_folder_have_configurations_of_their_own(names):
 
 
 @pytest.mark.parametrize("names", STYLES)
+@pytest.mark.parametrize(
+    "encoder, head",
+    [
+        ("model.bert.", "model.cls."),
+        ("module.bert.", "module.cls."),
+        ("0.auto_model.", "0.auto_model.cls."),
+        ("0.auto_model.bert.", "0.auto_model.cls."),
+        ("module.", "cls."),
+        ("_orig_mod.model.encoder.", "_orig_mod.model.cls."),
+    ],
+)
+def test_names_may_have_any_prefix(tmp_path, names, encoder, head):
+    def with_prefix(arrays):
+        return {
+            name.replace("bert.", encoder, 1).replace("cls.", head, 1): array
+            for name, array in arrays.items()
+        }
+
+    folder = changed_folder(tmp_path, with_prefix, names=names)
+    assert_as_transformers(open_bert(folder))
+    assert are_of_text(str(folder))
+
+
+def test_two_encoders_in_one_file_are_refused(tmp_path):
+    def twice(arrays):
+        return {f"{side}.{n}": a for side in ("query", "passage") for n, a in arrays.items()}
+
+    with pytest.raises(UserError, match="2 BERTs, .* 'passage.bert.', 'query.bert.'; write one"):
+        open_bert(changed_folder(tmp_path, twice))
+
+
+@pytest.mark.parametrize("other", ["roberta", "electra", "module.roberta"])
+def test_encoders_with_the_arrays_of_a_bert_are_none(tmp_path, other):
+    def renamed(arrays):
+        return {name.replace("bert.", f"{other}.", 1): array for name, array in arrays.items()}
+
+    with pytest.raises(UserError, match="these are no weights of BERT "):
+        open_bert(changed_folder(tmp_path, renamed))
+
+
+@pytest.mark.parametrize("names", STYLES)
 def test_names_need_no_prefix(tmp_path, names):
     folder = changed_folder(tmp_path, without_prefix, names=names)
     assert not any(
@@ -93,24 +137,55 @@ def test_the_configuration_settles_numerics_and_heads(tmp_path):
     assert settings["num_heads"] == 4
 
 
-def test_without_a_configuration_heads_have_64_channels(tmp_path):
-    def wider(arrays):  # 32 channels to 64, of zeros.
+def test_heads_are_never_guessed(tmp_path):
+    def wider(arrays):  # 32 channels to 64, which could be a single head of the usual size.
         return {
             name: np.pad(array, [(0, n if n == 32 else 0) for n in array.shape])
             for name, array in arrays.items()
         }
 
-    folder = changed_folder(tmp_path, wider)
+    needed = "config.json: needed to say num_attention_heads.* {} .*Put the config.json there"
+    (golden_folder(tmp_path / "narrow") / "config.json").unlink()
+    with pytest.raises(UserError, match=needed.format(32)):
+        open_bert(tmp_path / "narrow")
+    folder = changed_folder(tmp_path / "wide", wider)
+    for config in (None, "{}", '{"model_type": "bert", "num_attention_heads": null}'):
+        (folder / "config.json").unlink()
+        if config is not None:
+            (folder / "config.json").write_text(config)
+        with pytest.raises(UserError, match=needed.format(64)):
+            open_bert(folder)
+        (folder / "config.json").touch()
+
+
+def test_the_sentence_about_a_lost_configuration_gives_one_that_works(tmp_path):
+    folder = golden_folder(tmp_path)
     (folder / "config.json").unlink()
-    settings = open_bert(folder).settings
-    assert settings["hidden_dim"] == 64 and settings["num_heads"] == 1
-    assert settings["gelu"] == "erf" and settings["layer_norm_epsilon"] == 1e-12
+    with pytest.raises(UserError) as told:
+        open_bert(folder)
+    example = json.loads(str(told.value).partition("such as ")[2])
+    (folder / "config.json").write_text(json.dumps(example | {"num_attention_heads": 2}))
+    weights = open_bert(folder)
+    assert not weights.assumed
+    assert_as_transformers(weights)
 
 
-def test_heads_that_nothing_tells_are_asked_for(tmp_path):
-    (golden_folder(tmp_path) / "config.json").unlink()
-    with pytest.raises(UserError, match="config.json: needed to say num_attention_heads.* 32 "):
-        open_bert(tmp_path)
+def test_what_a_configuration_leaves_out_is_stated(tmp_path, capsys):
+    folder = golden_folder(tmp_path)
+    load_pretrained(folder)
+    assumed = "model_type=bert, assuming hidden_act=gelu, assuming layer_norm_eps=1e-12"
+    assert f"model.safetensors, assuming {assumed} (published BERT)" in capsys.readouterr().out
+    golden_folder(tmp_path, model_type="bert", hidden_act="gelu", layer_norm_eps=1e-12)
+    load_pretrained(folder)
+    assert "assuming" not in capsys.readouterr().out
+
+
+def test_a_configuration_may_begin_with_a_byte_order_mark(tmp_path):
+    file = golden_folder(tmp_path, model_type="bert") / "config.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert open_bert(tmp_path).settings["num_heads"] == 2
+    (tmp_path / "model.safetensors").unlink()
+    assert are_of_text(str(tmp_path))
 
 
 def test_position_ids_of_old_files_are_no_weights(tmp_path):
@@ -270,6 +345,19 @@ def test_pickles_are_not_read(tmp_path):
     for path in (tmp_path, tmp_path / "pytorch_model.bin"):
         with pytest.raises(UserError, match="pickle of PyTorch's.* take .*safetensors"):
             open_bert(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.onnx", "onnx/model.onnx", "tf_model.h5", "flax_model.msgpack", "bert.zip",
+     "model-00001-of-00002.safetensors"],
+)  # fmt: skip
+def test_what_a_folder_has_in_other_formats_is_named(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"\0")
+    for open_folder in (open_bert, open_text_weights):
+        with pytest.raises(UserError, match=f"no model.safetensors .*{name};.* docs/weights.md"):
+            open_folder(tmp_path)
 
 
 def test_a_folder_without_weights_is_told(tmp_path):

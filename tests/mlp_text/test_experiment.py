@@ -44,7 +44,9 @@ def on_sentences(name, **model):
 
 def on_bert(weights, rate_factor=0.0):
     config = on_sentences("gmlp", **TINY)
-    config.bert.update(name="bert", weights=str(weights), features="sum4", rate_factor=rate_factor)
+    config.bert.update(
+        name="bert", weights=str(weights), features="second_last", rate_factor=rate_factor
+    )
     return config
 
 
@@ -137,7 +139,7 @@ def test_a_gmlp_learns_on_a_bert_that_is_frozen_or_learns_too(bert, tmp_path, ra
     config = on_bert(bert, rate_factor)
     experiment.train(config, tmp_path / "run")
     spec = open_text_weights(tmp_path / "run").spec
-    assert spec.encoder.mask_pads and spec.encoder.bert_features == "sum4"
+    assert spec.encoder.mask_pads and spec.encoder.bert_features == "second_last"
     published, trained = open_text_weights(bert).read(), params_at(tmp_path / "run", 4)
     start, here = (
         {name: array for name, array in params.items() if name.startswith(prefix)}

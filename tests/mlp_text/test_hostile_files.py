@@ -1,5 +1,6 @@
 """Vocabularies and descriptions of text models made to take all memory or break the program."""
 
+import base64
 import copy
 import json
 import os
@@ -11,14 +12,18 @@ import pytest
 import safetensors.numpy
 
 from mlp_core.errors import UserError
+from mlp_text import wordpiece
 from mlp_text.bert_config import read_bert_config
 from mlp_text.bert_weights import open_bert
 from mlp_text.model_spec import read_spec
 from mlp_text.sentencepiece_format import _message_class
-from mlp_text.tokenizer import open_tokenizer
+from mlp_text.tokenizer import LONGEST_TEXT, open_tokenizer
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]
 UNITS = struct.pack("<I", 1024)  # The length of an array of rules for characters.
+
+
+LONG_REPLACEMENT = base64.b64encode(UNITS + bytes(1024) + b"x" * 5000 + b"\0").decode()
 
 
 def tokenizer_json(model=None, **parts):
@@ -54,6 +59,19 @@ def test_a_tokenizer_that_is_what_it_seems_is_read(tmp_path):
             "more than 1,000 times longer",
         ),
         (tokenizer_json(normalizer=replace("h" * 2000)), "2,000 characters into a text"),
+        (tokenizer_json({"max_input_chars_per_word": 10**9}), "max_input_chars_per_word is 1,000,"),
+        (tokenizer_json({"type": "BPE", "merges": [], "dropout": 0.1}), "dropout is 0.1"),
+        (tokenizer_json({"continuing_subword_prefix": "#" * 2000}), "a piece of 2,000 characters"),
+        (
+            tokenizer_json({"type": "Unigram", "unk_id": 0, "vocab": [["a" * 2000, -1.0]]}),
+            "a piece of 2,000 characters",
+        ),
+        (
+            tokenizer_json(
+                normalizer={"type": "Precompiled", "precompiled_charsmap": LONG_REPLACEMENT}
+            ),
+            "replaces a character by 5,000 bytes",
+        ),
         (tokenizer_json(normalizer={"type": "Prepend", "prepend": "h" * 2000}), "2,000 characters"),
         (
             tokenizer_json(
@@ -89,6 +107,15 @@ def test_a_pattern_that_never_ends_is_told_when_it_meets_its_text(tmp_path):
         tokenizer.ids(["x" * 40])
 
 
+def test_of_an_enormous_text_only_the_beginning_is_tokenised(tmp_path):
+    words = tokenizer_json(pre_tokenizer={"type": "WhitespaceSplit"})
+    (tmp_path / "tokenizer.json").write_text(words)
+    tokenizer = open_tokenizer(tmp_path)
+    late = "hello" + " " * LONGEST_TEXT + "world"
+    rows = tokenizer.encode([late, "hello", "world " * LONGEST_TEXT], max_length=4)
+    assert rows["input_ids"].tolist() == [[2, 5, 3, 0], [2, 5, 3, 0], [2, 6, 6, 3]]
+
+
 def test_vocabularies_without_an_end_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "zero.model").symlink_to("/dev/zero")
@@ -100,6 +127,13 @@ def test_vocabularies_without_an_end_are_not_read(tmp_path):
             file.truncate(1 << 40)
         with pytest.raises(UserError, match="longer than the 64 MiB"):
             open_tokenizer(tmp_path / name)
+
+
+def test_a_vocabulary_of_more_lines_than_any_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(wordpiece, "MOST_LINES", 20)
+    (tmp_path / "vocab.txt").write_text("\n".join([*VOCABULARY, *["x"] * 14, ""]))
+    with pytest.raises(UserError, match="more than 20 lines"):
+        open_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"do_lower_case": 1}', '{"strip_accents": "x"}'])
@@ -129,6 +163,8 @@ def sentencepiece(path, pieces=(), charsmap=b"", **trainer):
         dict(unk_id=77, model_type=2),
         dict(unk_id=-7, model_type=2),
         dict(pieces=["a" * 200_000], model_type=2),  # Of which every split would be looked at.
+        dict(pieces=["a" * 900] * 12_000, model_type=2),
+        dict(charsmap=UNITS + bytes(1024) + b"x" * 5000 + b"\0"),
         dict(charsmap=b"\xff\xff\xff\xff"),
         dict(charsmap=UNITS + bytes(1000)),
         dict(charsmap=UNITS + b"\xff\xff\xff\x7f" * 256 + b"a\0"),

@@ -9,10 +9,11 @@ import pytest
 import mlp_text
 from mlp_core.errors import UserError
 from mlp_core.parameters import flatten
+from mlp_text.bert_weights import is_padded
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
 from mlp_text.pretrained import load_params
-from mlp_text.weights import open_text_weights
-from tests.mlp_text.golden_bert import golden_folder, golden_io
+from mlp_text.weights import open_text_weights, spec_for
+from tests.mlp_text.golden_bert import golden_folder, golden_io, with_vocabulary
 
 IDS = np.random.default_rng(0).integers(5, 150, (3, 24))
 LENGTHS = np.array([24, 16, 9])
@@ -50,6 +51,33 @@ def test_a_bert_serves_shorter_sequences_as_well(tmp_path):
     model = changed(shorter, "none").create_model()
     params = load_params(weights, changed(shorter, "none"))
     np.testing.assert_allclose(model.apply({"params": params}, *inputs), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("told", [120, 114])
+def test_padded_rows_of_a_table_are_left_out(tmp_path, told, capsys):
+    folder = with_vocabulary(golden_folder(tmp_path, vocab_size=told), size=114)
+    weights = open_text_weights(folder)
+    spec = spec_for(weights, weights.tokenizer())
+    assert (weights.spec.encoder.vocab_size, spec.encoder.vocab_size) == (120, 114)
+    ids = IDS[:, :20] % 114
+    whole, params = mlp_text.load_pretrained(folder, head="masked_lm")
+    expected = whole.apply({"params": params}, ids)[..., :114]
+    logits = spec.create_model().apply({"params": load_params(weights, spec)}, ids)
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    assert "(published BERT), without the 6 padded rows of its table\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rows, entries", [(30528, 30522), (30592, 30522), (30720, 30522), (8, 2)])
+def test_a_table_may_be_padded_to_a_multiple(rows, entries):
+    assert is_padded(rows, entries)
+
+
+@pytest.mark.parametrize(
+    "rows, entries",
+    [(30522, 28996), (30522, 30521), (120, 119), (21128, 21127), (119547, 30522), (30522, 30528)],
+)
+def test_a_table_of_another_vocabulary_is_not_taken_for_a_padded_one(rows, entries):
+    assert not is_padded(rows, entries)
 
 
 def test_a_classifier_of_ours_gives_logits_of_its_classes(text_run):

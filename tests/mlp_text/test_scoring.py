@@ -4,6 +4,7 @@ import pytest
 
 from mlp_core.errors import UserError
 from mlp_core.run_directory import read_results
+from mlp_text.datasets import text_folder
 from mlp_text.scoring import score
 from tests.mlp_text.golden_bert import golden_folder
 from tests.mlp_text.tiny_experiments import tiny_classification, tiny_masked_lm
@@ -60,7 +61,7 @@ def test_weights_of_another_task_are_refused(text_run, mlm_run, made_files, tmp_
     with pytest.raises(UserError, match="no masked-LM head"):
         score(words, str(text_run), {}, {"validation": "pydoc:validation"})
     classes.data.name = "synthetic_text/pair"
-    with pytest.raises(UserError, match="its head is for the classes negative, positive, "):
+    with pytest.raises(UserError, match="'entailment' is not among its 2, negative, pos"):
         score(classes, str(text_run), {}, VALIDATION)
 
 
@@ -73,3 +74,16 @@ def test_a_split_without_labels_is_refused(text_run, made_files, tmp_path):
     config.data.name = str(folder)
     with pytest.raises(UserError, match="no example has a label"):
         score(config, str(text_run), {}, {"test": "test"})
+
+
+def test_labels_are_matched_with_the_classes_of_a_run_by_name(
+    text_run, made_files, tmp_path, monkeypatch
+):
+    rows = [("a fine film", "positive"), ("a dull bore", "negative"), ("so fine", "positive")]
+    table = "".join("\t".join(row) + "\n" for row in [("sentence", "label"), *rows])
+    (tmp_path / "train.tsv").write_text(table)
+    config = tiny_classification(made_files)
+    config.data.name = str(tmp_path)
+    scores = score(config, str(text_run), {}, {"train": "train"})
+    monkeypatch.setattr(text_folder, "in_class_order", lambda names: sorted(names, reverse=True))
+    assert score(config, str(text_run), {}, {"train": "train"}) == scores

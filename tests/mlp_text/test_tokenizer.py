@@ -127,6 +127,23 @@ def test_casing_is_told_by_argument_then_settings_then_vocabulary(tmp_path):
     assert open_tokenizer(uncased).ids(["The É"]) == [[5, 6]]
 
 
+@pytest.mark.parametrize("kind", ["vocab.txt", "tokenizer.json"])
+def test_settings_beside_a_vocabulary_hold_for_either_kind_of_file(tmp_path, kind):
+    path = write_vocabulary(tmp_path, [*SPECIAL_TOKENS, "the", "The", "é", "e", "中文", "中"])
+    json_file = tmp_path / "tokenizer.json"
+    json_file.write_text(open_tokenizer(path).to_json(), encoding="utf-8")
+    settings = {"do_lower_case": True, "strip_accents": False, "tokenize_chinese_chars": False}
+    text = "\ufeff" + json.dumps(settings)
+    (tmp_path / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    assert open_tokenizer(tmp_path / kind).ids(["The É 中文"]) == [[5, 7, 9]]
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    assert open_tokenizer(tmp_path / kind).ids(["The É 中"]) == [[6, 1, 10]]
+    for name, value in {"word_tokenizer_type": "mecab", "do_basic_tokenize": False}.items():
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({name: value}))
+        with pytest.raises(UserError, match=f"{name} is {value!r}, which is not supported"):
+            open_tokenizer(tmp_path / kind)
+
+
 def test_lines_end_as_on_any_system_and_only_there(tmp_path):
     path = tmp_path / "windows.txt"
     path.write_bytes("\r\n".join([*SPECIAL_TOKENS, "the", "\u2028", "cat"]).encode())
@@ -137,6 +154,22 @@ def test_a_mark_in_front_of_a_vocabulary_is_no_part_of_it(tmp_path):
     path = write_vocabulary(tmp_path, [*SPECIAL_TOKENS, "the"])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert open_tokenizer(path).tokens([0, 5]) == ["[PAD]", "the"]
+
+
+def test_of_equal_lines_the_last_counts_and_no_id_moves(tmp_path, capsys):
+    path = write_vocabulary(tmp_path, [*SPECIAL_TOKENS, "the", "cat", "the", "sat", "the"])
+    tokenizer = open_tokenizer(path)
+    assert f"Note: {path}: 2 lines are repeated" in capsys.readouterr().out
+    assert tokenizer.ids(["the cat sat"]) == [[9, 6, 8]] and tokenizer.vocab_size == 10
+    assert tokenizer.special_ids == (0, 1, 2, 3, 4, 5, 7)  # Never predicted nor drawn at random.
+    assert Tokenizer.from_json(tokenizer.to_json()) == tokenizer
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n"])
+def test_blank_lines_at_the_end_of_a_vocabulary_are_no_pieces(tmp_path, end):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(("\n".join([*SPECIAL_TOKENS, "the", "cat"]) + end).encode())
+    assert open_tokenizer(path).vocab_size == 7
 
 
 def test_everything_survives_json_and_pickle(small, tmp_path):
@@ -274,7 +307,6 @@ def test_a_folder_is_searched_in_order(tmp_path, small):
     [
         ("vocab.txt", b"", r"lacks \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]"),
         ("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n", r"lacks \[MASK\] of its 5"),
-        ("vocab.txt", b"[PAD]\nthe\n[UNK]\nthe\n", r"lines 2 and 4 are the same, 'the'"),
         ("vocab.txt", b"[PAD]\n\xff\xfe\n", "not text"),
         ("vocab.txt", b"[PAD]\n\0\n", "zero bytes"),
         ("tokenizer.json", b'{"version": "1.0", "model": {"type": "Wo', "damaged"),

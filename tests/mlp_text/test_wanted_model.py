@@ -58,13 +58,28 @@ def test_amlp_has_a_head_of_the_weights_size_if_they_have_one():
 
 def test_a_bert_below_is_as_in_its_weights_and_its_pads_are_masked():
     asked = settings("gmlp_l18", 8, bert="bert", features="concat4")
-    encoder = wanted_encoder(asked, BERT, 100)
-    assert encoder.bert == BERT and encoder.bert_features == "concat4" and encoder.mask_pads
+    bert = dataclasses.replace(BERT, num_blocks=4)
+    encoder = wanted_encoder(asked, bert, 100)
+    assert encoder.bert == bert and encoder.bert_features == "concat4" and encoder.mask_pads
     assert not wanted_encoder(settings("gmlp_l18", 8, "bert", mask_pads=False), BERT, 100).mask_pads
     assert (
         wanted_encoder(settings("gmlp", bert="bert", features="concat4"), encoder, 100) == encoder
     )
     assert wanted_encoder(settings("gmlp"), encoder, 100) == encoder
+
+
+@pytest.mark.parametrize(
+    "features, blocks", [("second_last", 2), ("sum4", 4), ("concat4", 4)], ids=str
+)
+def test_features_never_reach_down_to_the_embeddings(features, blocks):
+    asked = settings("gmlp_l18", 8, bert="bert", features=features)
+    enough = dataclasses.replace(BERT, num_blocks=blocks)
+    assert wanted_encoder(asked, enough, 100).bert == enough
+    message = (
+        f"config.bert.features: {features} needs a BERT of {blocks} or more .* has {blocks - 1}"
+    )
+    with pytest.raises(UserError, match=message):
+        wanted_encoder(asked, dataclasses.replace(BERT, num_blocks=blocks - 1), 100)
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,42 @@ def test_what_is_called_a_picture_but_has_no_end_is_a_bad_picture(folder):
     assert "not a regular" in _view_or_problem(EvalView(8, "squash"), Path("/dev/zero"))
 
 
-def test_links_in_a_circle_are_not_followed(folder):
-    for name in "xyz":
-        (folder / "train" / "a" / name).symlink_to(folder / "train" / "a")
-    assert FolderDataset(folder).num_examples("train") == 2
+def test_links_to_folders_around_them_are_not_followed(folder, tmp_path_factory):
+    inside = folder / "train" / "a"
+    for name, target in {"x": inside, "y": folder / "train", "z": folder, "up": "/"}.items():
+        (inside / name).symlink_to(target)
+    (inside / "itself").symlink_to("itself")
+    (inside / "itself.png").symlink_to("itself.png")  # A picture that cannot be read.
+    store = tmp_path_factory.mktemp("store") / "c"
+    store.mkdir()
+    Image.new("RGB", (8, 8)).save(store / "0.png")
+    (store / "up").symlink_to(store.parent)
+    (folder / "train" / "c").symlink_to(store)
+    records = FolderDataset(folder).records("train")
+    found = ["train/a/0.png", "train/a/itself.png", "train/b/0.png", "train/c/0.png"]
+    assert sorted(records.name(i) for i in range(len(records))) == found
+
+
+def test_links_that_lead_to_each_other_end_and_each_folder_counts_once(folder, tmp_path_factory):
+    store = tmp_path_factory.mktemp("store")
+    for i in range(30):  # Without a limit 2^30 paths lead to the last.
+        (store / f"{i}").mkdir()
+        for name in "xy":
+            (store / f"{i}" / name).symlink_to(store / f"{(i + 1) % 30}")
+    Image.new("RGB", (8, 8)).save(store / "29" / "0.png")
+    (folder / "train" / "a" / "store").symlink_to(store / "0")
+    dataset = FolderDataset(folder)
+    assert dataset.num_examples("train") == 3
+
+
+def test_the_path_of_a_picture_does_not_depend_on_links_beside_its_folder(folder):
+    (folder / "train" / "a" / "m").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "train" / "a" / "m" / "1.png")
+    for name in ("a", "z"):
+        (folder / "train" / "a" / name).symlink_to("m")
+    records = FolderDataset(folder).records("train")
+    found = sorted(records.name(i) for i in range(len(records)))
+    assert found == ["train/a/0.png", "train/a/m/1.png", "train/b/0.png"]
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,23 @@
 import io
+import json
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
+from mlp_vision.datasets import image_codec
 from mlp_vision.datasets.image_codec import (
     BadPictureError,
     decode_picture,
     decode_rgb,
     encode_png,
 )
+from mlp_vision.datasets.pictures import open_picture
+from tests.conftest import ROOT
 
 
 def encoded(image, format, **options):
@@ -152,3 +158,138 @@ def test_real_photographs_of_all_kinds_are_read(real_data):
         picture = decode_picture(path.read_bytes())
         assert picture.mode == "RGB" and sorted(picture.size) == sorted(size)
     assert {"RGB", "P", "RGBA"} <= modes
+
+
+def large(mode="RGBA", side=1600):
+    """A picture of soft colours, in any mode."""
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (side // 20, side // 20, 4), np.uint8))
+    image = small.resize((side, side), Image.Resampling.NEAREST)
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    return image if mode == "RGBA" else image.convert("RGB").convert(mode)
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+KINDS = {
+    "png, rgba": ("RGBA", "png", {}),
+    "png, rgba, turned": ("RGBA", "png", {"exif": turned()}),
+    "png, palette": ("P", "png", {"transparency": 3}),
+    "png, 16 bits": ("I;16", "png", {}),
+    "jpeg": ("RGB", "jpeg", {}),
+    "jpeg, turned": ("RGB", "jpeg", {"exif": turned()}),
+    "jpeg, progressive": ("RGB", "jpeg", {"progressive": True, "subsampling": 0}),
+    "jpeg, cmyk": ("CMYK", "jpeg", {"progressive": True}),
+    "gif": ("P", "gif", {"transparency": 3}),
+    "webp": ("RGBA", "webp", {"lossless": True, "method": 0}),
+    "avif": ("RGBA", "avif", {"speed": 10, "subsampling": "4:4:4"}),
+    "jpeg2000": ("RGBA", "jpeg2000", {}),
+    "tiff": ("RGBA", "tiff", {"compression": "tiff_lzw"}),
+    "tiff, one strip": ("RGBA", "tiff", {"compression": "tiff_lzw", "strip_size": 1 << 40}),
+    "bmp": ("RGB", "bmp", {}),
+    "ppm": ("RGB", "ppm", {}),
+}
+PEAKS = """
+import io, json, sys
+from pathlib import Path
+from PIL import Image
+from mlp_vision.datasets.image_codec import decode_rgb, decoding_bytes
+
+def status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(key))
+
+peaks = {}
+for file in map(Path, sys.argv[1:]):
+    content = file.read_bytes()
+    decode_rgb(file.with_suffix(".small").read_bytes())  # What is loaded once.
+    Path("/proc/self/clear_refs").write_text("5")  # Starts to measure the peak.
+    before = status("VmRSS:")
+    decode_rgb(content)
+    peak = status("VmHWM:") - before
+    peaks[file.stem] = peak, decoding_bytes(Image.open(io.BytesIO(content)), content)
+print(json.dumps(peaks))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_decoding_takes_no_more_memory_than_the_header_foretells(tmp_path):
+    for kind, (mode, format, options) in KINDS.items():
+        (tmp_path / f"{kind}.large").write_bytes(encoded(large(mode), format, **options))
+        (tmp_path / f"{kind}.small").write_bytes(encoded(large(mode, 40), format, **options))
+    run = subprocess.run(
+        [sys.executable, "-c", PEAKS, *tmp_path.glob("*.large")],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    peaks = json.loads(run.stdout)
+    assert peaks.keys() == KINDS.keys()
+    for kind, (peak, foretold) in peaks.items():
+        assert peak < foretold + (6 << 20), kind
+    assert max(peak / foretold for peak, foretold in peaks.values()) > 0.5  # It is measured.
+
+
+@pytest.mark.parametrize("block", [60, 700])  # Narrower than the picture, and some rows.
+def test_the_pixels_do_not_depend_on_the_blocks(monkeypatch, block):
+    kinds = [kind for kind in KINDS if kind.startswith(("png", "gif"))]
+    contents = [encoded(large(mode, 100), f, **o) for mode, f, o in map(KINDS.get, kinds)]
+    whole = [decode_rgb(content) for content in contents]
+    monkeypatch.setattr(image_codec, "BLOCK_PIXELS", block)
+    for kind, content, expected in zip(kinds, contents, whole, strict=True):
+        np.testing.assert_array_equal(decode_rgb(content), expected, err_msg=kind)
+
+
+def png_header(width, height, colour_type=6):
+    """A PNG that ends behind its header."""
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    data = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + crc + data
+
+
+def tiff_of_one_tile(side, tile):
+    """A small TIFF in RGB whose only tile is far larger, compressed with nothing in it."""
+    tags = [(256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 5), (262, 3, 2), (277, 3, 3),
+            (322, 4, tile), (323, 4, tile), (324, 4, 8), (325, 4, 4)]  # fmt: skip
+    entries = b"".join(
+        struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", value) for tag, kind, value in tags
+    )
+    entries = entries.replace(
+        struct.pack("<HHII", 258, 3, 1, 8), struct.pack("<HHII", 258, 3, 3, 200)
+    )
+    content = b"II*\0" + struct.pack("<I", 12) + b"\0" * 4 + struct.pack("<H", len(tags)) + entries
+    return content.ljust(200, b"\0") + struct.pack("<HHH", 8, 8, 8)
+
+
+def of_size(content, width, height, at):
+    """A picture whose header is made to promise another size, as big-endian shorts."""
+    return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+
+
+def progressive_jpeg():
+    content = encoded(large("RGB", 40), "jpeg", progressive=True)
+    return of_size(content, 13_000, 13_000, content.index(b"\xff\xc2") + 5)
+
+
+TOO_LARGE = {
+    "png": png_header(13_300, 13_300),
+    "png of a column": png_header(1, 100_000_000),
+    "png of a row": png_header(100_000_000, 1),
+    "progressive jpeg": progressive_jpeg(),
+    "tiff of one tile": tiff_of_one_tile(64, 30_000),
+}
+
+
+@pytest.mark.parametrize("content", TOO_LARGE.values(), ids=TOO_LARGE.keys())
+def test_a_picture_that_takes_too_much_memory_is_refused_by_its_header(content, monkeypatch):
+    def fails(*args, **kwargs):
+        raise AssertionError("decodes")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fails)
+    with pytest.raises(BadPictureError, match=r"too large: decoding takes .* GiB, and the limit"):
+        open_picture(content)

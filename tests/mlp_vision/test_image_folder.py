@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
 
@@ -82,6 +85,64 @@ def test_only_pictures_count_in_whatever_folder_below_a_class(tmp_path):
     assert sorted(names(open_image_dataset(str(tmp_path), None), "train")) == wanted
 
 
+def test_class_folders_without_splits_are_one_split_whose_parts_mix_the_classes(tmp_path):
+    for name in ("cat", "dog", "emu"):
+        for i in range(200):
+            touch(tmp_path / name / f"{i}.jpg")
+    touch(tmp_path / "dog" / "deep" / "200.jpg")
+    dataset = open_image_dataset(str(tmp_path), None)
+    assert dataset.class_names == ["cat", "dog", "emu"] and dataset.splits == ["train"]
+    rest = names(dataset, "train[90%:]")
+    assert sorted(names(dataset, "train[:90%]") + rest) == sorted(names(dataset, "train"))
+    assert len(rest) == 60 and all(10 <= sum(c in n for n in rest) <= 30 for c in ("cat", "emu"))
+    assert "dog/deep/200.jpg" in names(dataset, "train")
+    again = open_image_dataset(str(shutil.copytree(tmp_path, tmp_path.with_name("moved"))), None)
+    assert names(again, "train[90%:]") == rest
+    remedy = (
+        "no split 'test' .* set --config.data.eval_splits.test='train.90%:.' and "
+        "--config.data.train_split='train.:90%.'"
+    )
+    with pytest.raises(UserError, match=remedy):
+        check_split("config.data.eval_splits.test", dataset, "test")
+
+
+@pytest.mark.parametrize("split", ["Train", "training", "val", "Test", "dev"])
+def test_folders_called_as_splits_are_no_classes(tmp_path, split):
+    for name in (split, "more"):
+        touch(tmp_path / name / "1.jpg")
+    with pytest.raises(UserError, match=f"has no folder `train`; it has .*{split}"):
+        open_image_dataset(str(tmp_path), None)
+
+
+def test_numbers_are_in_the_order_of_numbers(tmp_path):
+    for i in range(12):
+        touch(tmp_path / "train" / f"{i}" / f"{i}.jpg")
+    dataset = open_image_dataset(str(tmp_path), None)
+    assert dataset.class_names == [str(i) for i in range(12)]
+    records = dataset.records("train")
+    assert all(records.file_name(i) == f"{records._labels[i]}.jpg" for i in range(12))
+
+
+def test_folders_named_as_pictures_are_folders(tmp_path):
+    wanted = ["train/a/1.jpg", "train/a/x.png/2.jpg", "train/b.jpg/3.jpg"]
+    for name in wanted:
+        touch(tmp_path / name)
+    assert sorted(names(open_image_dataset(str(tmp_path), None), "train")) == wanted
+
+
+def test_names_that_are_not_utf_8_are_spelt_out(tmp_path, capsys):
+    for name in (b"train/caf\xe9/\xff.jpg", b"train/tea/1.jpg", b"train/tea/x.\xfe"):
+        touch(tmp_path / os.fsdecode(name))
+    (tmp_path / os.fsdecode(b"train/caf\xe9/\xff.jpg")).write_bytes(encoded(photo(0)))
+    dataset = open_image_dataset(str(tmp_path), None)
+    assert dataset.class_names == [r"caf\xe9", "tea"]
+    records = dataset.records("train")
+    (i,) = (i for i in range(2) if "caf" in records.name(i))
+    assert records.name(i) == r"train/caf\xe9/\xff.jpg"
+    assert records[i] == (encoded(photo(0)), 0)
+    assert r".\xfe" in capsys.readouterr().out
+
+
 def test_classes_come_from_the_only_split_where_there_is_no_train(tmp_path):
     for name in ("test/a/1.jpg", "test/b/2.jpg"):
         touch(tmp_path / name)
@@ -89,7 +150,16 @@ def test_classes_come_from_the_only_split_where_there_is_no_train(tmp_path):
 
 
 MISTAKES = {
-    "no split": (["cat/1.jpg", "dog/2.jpg"], "has no folder `train`; it has cat, dog. Expected: "),
+    "no split": (
+        ["cat/1/1.jpg", "dog/2/2.jpg"],
+        "has no folder `train`; it has cat, dog. Expected: .* or .*/CLASS/",
+    ),
+    "splits without classes": (
+        ["train/cat.1.jpg", "train/dog.1.jpg", "test/1.jpg"],
+        "train has no class folder; there must be two or more. Expected",
+    ),
+    "one class, no split": (["cat/1.jpg"], "only the class folder cat; there must be two or more"),
+    "empty class, no split": (["cat/1.jpg", "dog/1.txt"], r"no picture \(.jpg.*/dog; fill"),
     "nothing": (["readme.txt"], "has no folder `train`; it has none. Expected: .*/train/CLASS"),
     "no class": (["train/1.jpg"], "train has no class folder; there must be two or more. Expected"),
     "one class": (["train/a/1.jpg"], "only the class folder a; there must be two or more"),
@@ -123,21 +193,24 @@ def test_a_data_set_of_ours_wins_over_a_folder_of_its_name(tmp_path, monkeypatch
     assert open_image_dataset("digits", data_dir).num_classes == 10
 
 
-def test_a_link_to_a_file_or_a_class_is_followed(tmp_path):
+def test_links_to_files_classes_and_folders_below_a_class_are_followed(tmp_path):
     store = tmp_path / "store"
-    store.mkdir()
+    for name in ("x.jpg", "more/y.jpg"):
+        touch(store / name)
     (store / "x.jpg").write_bytes(encoded(photo(0)))
     for name in ("a", "b"):
         (tmp_path / "data" / "train" / name).mkdir(parents=True)
-    (tmp_path / "data" / "train" / "a" / "1.jpg").symlink_to(store / "x.jpg")
-    (tmp_path / "data" / "train" / "b" / "loop").symlink_to(tmp_path / "data")
-    (tmp_path / "data" / "train" / "b" / "2.jpg").symlink_to(store / "x.jpg")
-    (tmp_path / "data" / "train" / "c").symlink_to(store)
+    train = tmp_path / "data" / "train"
+    (train / "a" / "1.jpg").symlink_to(store / "x.jpg")
+    (train / "b" / "all").symlink_to(store)
+    (train / "c").symlink_to(store)
     dataset = open_image_dataset(str(tmp_path / "data"), None)
     assert sorted(names(dataset, "train")) == [
-        f"train/{n}" for n in ("a/1.jpg", "b/2.jpg", "c/x.jpg")
+        f"train/{n}"
+        for n in ("a/1.jpg", "b/all/more/y.jpg", "b/all/x.jpg", "c/more/y.jpg", "c/x.jpg")
     ]
-    assert dataset.records("train")[0][0] == (store / "x.jpg").read_bytes()
+    (i,) = (i for i in range(5) if dataset.records("train").name(i) == "train/b/all/x.jpg")
+    assert dataset.records("train")[i] == (encoded(photo(0)), 1)
 
 
 def test_real_pets_are_read(real_data):

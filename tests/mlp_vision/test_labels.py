@@ -1,5 +1,6 @@
 """What pictures are classified by: VTAB's labels, on small data sets with TFDS's features."""
 
+import io
 import pickle
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from mlp_core.errors import UserError
 from mlp_vision import experiment
-from mlp_vision.datasets.image_codec import encode_png
+from mlp_vision.datasets.image_codec import decode_rgb, encode_png
 from mlp_vision.datasets.image_dataset import open_image_dataset, open_source
 from mlp_vision.host_views import EvalView
 from mlp_vision.weights import open_weights
@@ -203,3 +204,23 @@ def test_worker_processes_can_have_copies_of_a_label(dsprites, label):
     copy = pickle.loads(pickle.dumps(original))
     example = {"label_x_position": np.int64(9), "label_orientation": np.int64(4)}
     assert copy.of(example) == original.of(example) == 4
+
+
+def test_labels_count_the_classes_in_any_order_that_includes_them(tmp_path):
+    shades = [np.full((4, 4, 3), i, np.uint8) for i in range(4)]
+    rows = [{"image": io.BytesIO(encode_png(s)), "label": s[0, 0, 0]} for s in shades]
+    rows[3]["label"] = -1
+    features = {"image": IMAGE(shape=(4, 4, 3)), "label": CLASS(names=["ant", "bee", "cat"])}
+    dataset = open_image_dataset(str(write_tfds(tmp_path, features, rows)), None)
+    dataset = dataset.with_classes(["dog", "cat", "bee", "ant"])
+    assert dataset.num_classes == 4 and dataset.class_names[3] == "ant"
+    records, found = dataset.records("train"), {}
+    for i in range(4):
+        try:
+            content, label = records[i]
+            found[int(decode_rgb(content)[0, 0, 0])] = label
+        except UserError as error:
+            assert "has no label between 0 and 3" in str(error)
+    assert found == {0: 3, 1: 2, 2: 1}
+    with pytest.raises(UserError, match="have no label between 0 and 3"):
+        dataset.load("train")

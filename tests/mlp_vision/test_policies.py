@@ -3,9 +3,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import ImageFilter
 
 from mlp_vision import policies
-from mlp_vision.policies import AUTOAUGMENT, RANDAUGMENT_AMOUNTS, AutoAugment, RandAugment
+from mlp_vision.policies import (
+    AUTOAUGMENT,
+    OPERATIONS,
+    RANDAUGMENT_AMOUNTS,
+    RANDAUGMENT_NAMES,
+    AutoAugment,
+    RandAugment,
+)
 from tests.mlp_vision.made_photos import photo
 
 IMAGE = photo(1).resize((32, 32))
@@ -28,7 +36,7 @@ def recorded(monkeypatch):
 
         return operation
 
-    monkeypatch.setattr(policies, "OPERATIONS", {name: record(name) for name in policies.NAMES})
+    monkeypatch.setattr(policies, "OPERATIONS", {name: record(name) for name in OPERATIONS})
     return done
 
 
@@ -104,6 +112,28 @@ def test_a_policy_follows_its_generator_and_changes_most_pictures(policy):
     assert len({view.tobytes() for view in views}) > 15
     changed = np.mean([(view != np.asarray(IMAGE)).any() for view in views])
     assert changed > 0.5 and all(view.shape == (32, 32, 3) for view in views)
+
+
+def test_randaugment_draws_from_the_published_sixteen_in_their_order():
+    # As google-research/big_vision lists them; the operations of a seed follow from the order.
+    assert RANDAUGMENT_NAMES == (
+        "autocontrast", "equalize", "invert", "rotate", "posterize", "solarize", "color",
+        "contrast", "brightness", "sharpness", "shear_x", "shear_y", "translate_x", "translate_y",
+        "cutout", "solarize_add",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ALL, ids=str)
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_another_registered_operation_changes_no_draw(monkeypatch, policy, place):
+    before = [result(policy, seed) for seed in range(50)]
+    more = {"blur": lambda image, amount, rng: image.filter(ImageFilter.BLUR)}
+    with_more = more | OPERATIONS if place == "first" else OPERATIONS | more
+    monkeypatch.setattr(policies, "OPERATIONS", with_more)
+    amounts = more | RANDAUGMENT_AMOUNTS if place == "first" else RANDAUGMENT_AMOUNTS | more
+    monkeypatch.setattr(policies, "RANDAUGMENT_AMOUNTS", amounts)
+    for seed, view in enumerate(before):
+        np.testing.assert_array_equal(result(policy, seed), view)
 
 
 @pytest.mark.parametrize("policy", ALL, ids=str)

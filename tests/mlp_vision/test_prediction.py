@@ -59,8 +59,15 @@ def test_folders_are_searched_and_what_is_not_there_is_told(pictures, tmp_path):
     (pictures / "deep").mkdir()
     Image.new("L", (9, 9)).save(pictures / "deep" / "grey.JPG", "jpeg")
     (pictures / "notes.txt").write_text("none")
+    for name in (".hidden", "folder.png"):
+        (pictures / name).mkdir()
+    for name in (".hidden/1.png", ".2.png"):
+        (pictures / name).touch()
     found = find_pictures([str(pictures), str(pictures / "00.png")])
     assert len(found) == BATCH + 3 + 2 and found[-1].name == "00.png"
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "below").symlink_to(pictures / "deep")
+    assert find_pictures([str(tmp_path / "link")]) == [tmp_path / "link" / "below" / "grey.JPG"]
     with pytest.raises(UserError, match="no such file"):
         find_pictures(["nowhere.jpg"])
     with pytest.raises(UserError, match="name pictures"):
@@ -70,7 +77,9 @@ def test_folders_are_searched_and_what_is_not_there_is_told(pictures, tmp_path):
         find_pictures([str(tmp_path / "empty")])
 
 
-def test_names_are_the_models_own_else_imagenets_else_numbers(loaded, tmp_path, monkeypatch):
+def test_names_are_the_models_own_else_imagenets_else_numbers(
+    loaded, tmp_path, monkeypatch, capsys
+):
     spec, _ = loaded
     own = spec.adapted(class_names=("cat", "dog"))
     assert label_names(own)[:3] == ["cat", "dog", "class 2"]
@@ -84,6 +93,7 @@ def test_names_are_the_models_own_else_imagenets_else_numbers(loaded, tmp_path, 
         "\n".join(f"thing_{i}, stuff" for i in range(1000))
     )
     assert label_names(imagenet)[7] == "thing 7, stuff"
+    assert "assumes that their 1,000 outputs are ImageNet's classes" in capsys.readouterr().out
 
 
 def test_the_command_names_bad_files_and_goes_on(trained_run, pictures):

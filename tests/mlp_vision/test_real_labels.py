@@ -157,12 +157,27 @@ def test_a_folder_of_imagenets_pictures_is_judged_by_their_file_names(trained, f
 def test_rows_are_the_pictures_of_their_numbers(tfds_directory, real_json):
     dataset = open_image_dataset(tfds_directory, None)
     labels, view = open_real_labels(str(real_json)), EvalView(32, "squash")
+    labels = labels.checked(dataset, ["validation"])
     source = labels.beside(open_source(dataset, "validation", view), dataset, "validation")
     real = source.gather(np.arange(len(source)))["real"]
     records = dataset.records("validation")
     numbers = [int(records.file_name(i)[15:23]) for i in range(len(source))]
     assert sorted(numbers) == sorted(NUMBERS)
     assert [list(np.flatnonzero(row)) for row in real] == [LISTS[n - 1] for n in numbers]
+
+
+def test_columns_follow_the_order_of_the_classes(folder, real_json):
+    dataset = open_image_dataset(folder, None)
+    labels = open_real_labels(str(real_json)).checked(dataset, ["val"])
+    turned, view = dataset.with_classes(dataset.class_names[::-1]), EvalView(16, "squash")
+    index = np.arange(10)
+    one, other = (
+        labels.beside(open_source(d, "val", view), d, "val").gather(index)
+        for d in (dataset, turned)
+    )
+    assert one["real"].any() and (one["label"] != other["label"]).all()
+    np.testing.assert_array_equal(one["real"], other["real"][:, ::-1])
+    np.testing.assert_array_equal(one["label"], NUM_CLASSES - 1 - other["label"])
 
 
 @pytest.mark.parametrize(
@@ -240,11 +255,11 @@ def test_a_file_that_is_not_there_is_told_before_the_data_are_looked_for(tmp_pat
 def test_data_that_these_labels_are_not_for_are_refused(real_json, tfds_directory, data_dir):
     labels = open_real_labels(str(real_json))
     with pytest.raises(UserError, match="synthetic has 10; leave them unset"):
-        labels.check(open_image_dataset("synthetic", data_dir), ["test"])
+        labels.checked(open_image_dataset("synthetic", data_dir), ["test"])
     dataset = open_image_dataset(tfds_directory, None)
-    labels.check(dataset, ["train", "validation"])
+    labels = labels.checked(dataset, ["train", "validation"])
     with pytest.raises(UserError, match=r"no split that is evaluated \(train\) begins with"):
-        labels.check(dataset, ["train"])
+        labels.checked(dataset, ["train"])
     view = EvalView(32, "squash")
     mixed = open_source(dataset, "validation+train", view)
     with pytest.raises(UserError, match="'n01440764_.* is no picture of ImageNet's validation"):

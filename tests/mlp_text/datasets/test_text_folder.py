@@ -1,6 +1,7 @@
 """Tables of one's own as a data set of labelled texts."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -112,6 +113,74 @@ def test_names_of_files_that_no_split_can_have_are_made_such(tmp_path):
         check_split("config.data.train_split", dataset, "dev")
 
 
+UNLABELLED = [
+    *(
+        "-",
+        "-1",
+        "-1.0",
+        "",
+        " ",
+        "nan",
+        "NaN",
+        " NaN",
+        "NAN",
+        "None",
+        "NONE",
+        "null",
+        "NULL",
+        "NA",
+    ),
+    *("N/A", "n/a", "<NA>", "#N/A", "hidden", "Hidden ", "?", "NaT"),
+]
+
+
+@pytest.mark.parametrize("label", UNLABELLED)
+@pytest.mark.parametrize("column", ["label", "gold_label"])
+def test_a_label_that_stands_for_none_is_no_class(tmp_path, column, label):
+    rows = [("text", column), ("a", "yes"), ("b", "no"), ("c", label), ("d", label)]
+    folder = write(tmp_path, train_tsv=tsv(*rows), test_tsv=tsv(rows[0], *rows[3:]))
+    dataset = open_text_dataset(folder, None)
+    assert dataset.class_names == ["no", "yes"]
+    shown = repr("-1" if label == "-1.0" else label.strip())
+    with pytest.raises(
+        UserError, match="split train: 2 of 4 examples have no label .*the first is"
+    ):
+        dataset.load("train")
+    with pytest.raises(UserError, match=f"line [45] has {re.escape(shown)} for a label, which st"):
+        dataset.load("train")
+    with pytest.raises(UserError, match="split test: no example has a label"):
+        dataset.load("test")
+
+
+@pytest.mark.parametrize("label", ["null", "NaN", "-1", "-1.0", '""', '"-"', '"none"'])
+def test_in_json_too(tmp_path, label):
+    rows = [f'{{"text": "{i}", "label": {n}}}' for i, n in enumerate(["0", "1", label])]
+    dataset = open_text_dataset(write(tmp_path, train_jsonl="\n".join(rows)), None)
+    assert dataset.class_names == ["0", "1"]
+    with pytest.raises(UserError, match="1 of 3 examples have no label .*the first is line 3"):
+        dataset.load("train")
+
+
+def test_floats_of_pandas_and_spaces_make_no_new_classes(tmp_path):
+    rows = [("text", "label"), ("a", "1.0"), ("b", "1"), ("c", " 0 "), ("d", "0.0")]
+    jsonl = '{"text": "a", "label": 1.0}\n{"text": "b", "label": 0}\n'
+    dataset = open_text_dataset(write(tmp_path, train_tsv=tsv(*rows), test_jsonl=jsonl), None)
+    assert dataset.class_names == ["0", "1"]
+    assert as_rows(dataset.load("train")) == [
+        ("a", "a", 1), ("b", "b", 1), ("c", "c", 0), ("d", "d", 0),
+    ]  # fmt: skip
+    assert as_rows(dataset.load("test")) == [("a", "a", 1), ("b", "b", 0)]
+
+
+@pytest.mark.parametrize("one, other", [("Good", "good"), ("1", "01"), ("so  so", "So so")])
+def test_classes_that_may_be_two_spellings_of_one_are_reported(tmp_path, one, other, capsys):
+    rows = [("text", "label"), ("a", one), ("b", other), ("c", "bad")]
+    dataset = open_text_dataset(write(tmp_path, train_tsv=tsv(*rows)), None)
+    assert set(dataset.class_names) == {one, other, "bad"}
+    said = capsys.readouterr().out
+    assert "train.tsv: the labels " in said and "are different classes" in said
+
+
 HEADER = ("sentence", "label")
 GOOD = tsv(HEADER, ("a", "0"), ("b", "1"))
 MISTAKES = {
@@ -122,6 +191,10 @@ MISTAKES = {
     "no columns of texts": ({"train_tsv": "phrase\tlabel\na\t0\n"}, "line 1 names no columns of t"),
     "no label": ({"train_tsv": "text\na\nb\n"}, "two or more different labels, in a column `labe"),
     "one class": ({"train_tsv": "text\tlabel\na\t1\n"}, "two or more different labels.* are 1"),
+    "signs": (
+        {"train_tsv": "text\tlabel\na\t-1\nb\t1\n"},
+        "are 1, since '-1' means that a text has",
+    ),
     "nothing": ({"train_tsv": ""}, "train.tsv: there is no row in this file"),
     "header alone": ({"train_tsv": tsv(HEADER)}, "train.tsv: there is no row in this file"),
     "no JSON": ({"train_jsonl": '{"text": "a", "label": 0}\nb\n'}, "jsonl: line 2 is no JSON"),

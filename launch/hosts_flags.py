@@ -17,7 +17,10 @@ ADDRESS = flags.DEFINE_string(
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 START_LIMIT = flags.DEFINE_integer(
-    "start_limit", hosts.START_SECONDS, "Seconds in which all processes must have started."
+    "start_limit",
+    hosts.START_SECONDS,
+    "Seconds in which all processes must have started.",
+    lower_bound=1,
 )
 
 

@@ -10,13 +10,11 @@ A model of pairs takes texts in twos.
 """
 
 import json
-import os
-import sys
-from pathlib import Path
 
 from absl import flags
 
 from launch import command, experiments
+from mlp_core.console import in_one_line, print_error, print_line
 from mlp_core.errors import UserError
 from mlp_core.output_files import write_whole
 
@@ -65,7 +63,7 @@ def predict_texts(arguments: list[str]) -> None:
 
     output = command.file_to_write(OUTPUT)
     weights = open_text_weights(locate_text_weights(WEIGHTS.value))
-    file = Path(INPUT.value).expanduser() if INPUT.value else None
+    file = command.path_of(INPUT) if INPUT.value else None
     texts = read_texts(arguments, file, weights.spec.takes_pairs)
     tokenizer = weights.tokenizer()
     spec = spec_for(weights, tokenizer)
@@ -74,19 +72,18 @@ def predict_texts(arguments: list[str]) -> None:
         spec, params, tokenizer, texts.texts, texts.pairs, TOP.value, texts.problems
     )
     for prediction in predictions:
-        print(prediction.text.encode(errors="replace").decode())
+        print_line(prediction.text)
         if prediction.problem:
-            print(f"  no answer: {prediction.problem}")
+            print_line(f"  no answer: {prediction.problem}")
         _print_shares(prediction.best)
     if output:
         records = as_records(texts, predictions, spec.head == "masked_lm")
         write_whole(output, "".join(f"{json.dumps(record)}\n" for record in records))
     cut = len({prediction.index for prediction in predictions if prediction.is_cut})
     if cut:
-        print(
+        print_error(
             f"Note: {cut:,} of {len(texts.texts):,} texts are longer than the {spec.max_length:,} "
-            "tokens that the model reads, and were cut as in training.",
-            file=sys.stderr,
+            "tokens that the model reads, and were cut as in training."
         )
     bad = sum(bool(prediction.problem) for prediction in predictions)
     if bad:
@@ -111,15 +108,15 @@ def predict_pictures(names: list[str]) -> None:
     if spec.num_classes == 0:
         raise UserError(f"--weights={WEIGHTS.value}: these have no head to tell classes by.")
     params = load_params(weights, spec, "keep")
-    print(f"Pictures: {len(paths):,}; {spec.preprocessing()}; {spec.output} probabilities")
+    print_line(f"Pictures: {len(paths):,}; {spec.preprocessing()}; {spec.output} probabilities")
     labels, bad = label_names(spec), 0
     for prediction in predict(spec, params, paths, TOP.value):
-        name = os.fsencode(prediction.path).decode(errors="replace")
+        name = in_one_line(prediction.path)
         if prediction.problem:
             bad += 1
-            print(f"{name}: {prediction.problem}", file=sys.stderr)
+            print_error(f"{name}: {prediction.problem}")
             continue
-        print(name)
+        print_line(name)
         _print_shares([(labels[label], share) for label, share in prediction.best])
     if bad:
         raise UserError(f"{bad:,} of {len(paths):,} pictures cannot be read; they are named above.")
@@ -127,7 +124,7 @@ def predict_pictures(names: list[str]) -> None:
 
 def _print_shares(best: list[tuple[str, float]]) -> None:
     for label, probability in best:
-        print(f"  {100 * probability:6.2f} %  {label}")
+        print_line(f"  {100 * probability:6.2f} %  {in_one_line(label)}")
 
 
 def _refuse(*holders: flags.FlagHolder, because: str) -> None:

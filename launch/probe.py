@@ -9,6 +9,7 @@ Ridge regressions in closed form, no training. The penalty is chosen by held-out
 """
 
 import json
+import re
 
 from absl import flags
 
@@ -52,7 +53,7 @@ def numbers_of_shots(texts: list[str]) -> list[int]:
         UserError: one is no number above 0.
     """
     for text in texts:
-        if not text.isdecimal() or int(text) == 0:
+        if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
             raise UserError(f"--shots: {text!r} is no number of examples, such as 5.")
     return [int(text) for text in texts]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp_core.markdown_table import cell, markdown_table
+from mlp_core.markdown_table import markdown_table
 from mlp_core.metric_writer import read_metrics
 from mlp_core.run_directory import RunFiles, hardware_in_words, read_environments
 from mlp_core.scores import in_words, spread_in_words
@@ -33,12 +33,12 @@ def table(rows: Sequence[Row]) -> str:
     Below them, runs that differ in their seeds only are summed up in a row: the median of how many,
     the lowest and the highest.
     """
-    lines = [[*map(cell, row.point.values()), *_cells(row)] for row in rows]
+    lines = [[*map(str, row.point.values()), *_cells(row)] for row in rows]
     for group in seed_groups([row.point for row in rows]):
         finished = [rows[i].results for i in group if rows[i].results]
         if finished:
             point = dict(rows[group[0]].point) | {SEED: f"median of {len(finished)}"}
-            lines.append([*map(cell, point.values()), spread_in_words(finished), "", "", "", ""])
+            lines.append([*map(str, point.values()), spread_in_words(finished), "", "", "", ""])
     return markdown_table([*rows[0].point, *TITLES], lines)
 
 
@@ -50,7 +50,7 @@ def _cells(row: Row) -> list[str]:
         hardware_in_words(read_environments(row.folder)),
         _in_digits(MINUTES_A_DAY * cost[-1]) if cost else "",
         _in_digits(statistics.median(speed)) if speed else "",
-        "" if row.results else cell(row.remark),
+        "" if row.results else row.remark,
     ]
 
 

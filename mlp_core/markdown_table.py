@@ -1,17 +1,14 @@
 """Tables in Markdown."""
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-
-def cell(value: Any) -> str:
-    """A value as the text of a cell: on one line, without the sign that ends a cell."""
-    return " ".join(str(value).split()).replace("|", "/")
+from mlp_core.console import in_one_line
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """A line of a table."""
-    return f"| {' | '.join(cells)} |"
+    """A line of a table; bars and line breaks in a cell do not end it."""
+    return f"| {' | '.join(map(_in_a_cell, cells))} |"
 
 
 def markdown_head(titles: Sequence[str]) -> str:
@@ -22,3 +19,7 @@ def markdown_head(titles: Sequence[str]) -> str:
 def markdown_table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     """The whole table."""
     return "\n".join([markdown_head(titles), *map(markdown_row, rows)])
+
+
+def _in_a_cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\|", in_one_line(text.replace("\n", " ")))

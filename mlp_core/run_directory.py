@@ -22,6 +22,7 @@ from mlp_core.output_files import write_whole
 from mlp_core.parameters import flatten
 from mlp_core.small_files import read_json
 from mlp_core.urls import masked_values
+from mlp_core.user_paths import check_utf8
 
 # Fields that do not make another run: a sweep's member is the run that it is by itself, batches
 # are the same whoever makes them, updates are however devices share the work, and ReaL's labels are
@@ -115,6 +116,7 @@ def check_writable(workdir: Path) -> None:
     """
     if "://" in str(workdir):
         raise UserError(f"--workdir={workdir}: only folders of this machine can be written.")
+    check_utf8(workdir, "--workdir=")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ml_collections import ConfigDict
 
 from mlp_core.config import RunConfig, parse_config
+from mlp_core.console import print_line
 from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.grid import Point, at_point, earlier_folder_name, fields_of, folder_name
 from mlp_core.output_files import write_whole
@@ -137,17 +138,12 @@ def train_run(train: Callable, run: Run, heading: str, failures: dict[Path, str]
       failures: those so far.
     """
     if run.results() is not None:
-        tell(f"{heading} (finished before)")
+        print_line(f"{heading} (finished before)")
         return
-    tell(f"\n{heading}")
+    print_line(f"\n{heading}")
     try:
         write_whole(run.folder / POINT, json.dumps(masked_values(run.point)) + "\n")
         run_in_own_process(train, run.config, run.folder)
     except UserError as error:
         failures[run.folder] = str(error)
-        tell(f"failed: {error}")
-
-
-def tell(text: str) -> None:
-    """Prints a line; `console.say` would ask for the devices."""
-    print(text, flush=True)
+        print_line(f"failed: {error}")

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlp_core.markdown_table import cell, markdown_table
+from mlp_core.markdown_table import markdown_table
 from mlp_core.scores import median_and_range, value_in_words
 from mlp_core.seeds import SEED, differ_in_seed_only, seed_groups
 
@@ -36,11 +36,11 @@ def table(outcomes: Sequence[Outcome], metric: str) -> str:
     rows = []
     for outcome in outcomes:
         score = "" if outcome.score is None else value_in_words(metric, outcome.score)
-        remark = "**best**" if outcome is best else cell(outcome.remark)
-        rows.append([*map(cell, outcome.point.values()), score, remark])
+        remark = "**best**" if outcome is best else outcome.remark
+        rows.append([*map(str, outcome.point.values()), score, remark])
     for group in seed_groups([outcome.point for outcome in outcomes]):
         scores = [outcomes[i].score for i in group if outcomes[i].score is not None]
         if scores:
             point = dict(outcomes[group[0]].point) | {SEED: f"median of {len(scores)}"}
-            rows.append([*map(cell, point.values()), *median_and_range(metric, scores)])
+            rows.append([*map(str, point.values()), *median_and_range(metric, scores)])
     return markdown_table([*outcomes[0].point, metric, "remark"], rows)

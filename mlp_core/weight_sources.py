@@ -15,6 +15,7 @@ from mlp_core.downloads import (
     place_in,
 )
 from mlp_core.errors import UserError
+from mlp_core.user_paths import user_path
 from mlp_core.weight_files import open_weight_file
 
 HUGGING_FACE = "hf://"
@@ -161,7 +162,7 @@ def _fetch_beside(url: str, destination: Path) -> Path:
 
 def path_on_this_machine(source: str) -> Path | None:
     """The file or folder of that name; None if there is none."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     with contextlib.suppress(OSError):  # A name that is too long, say.
         if source and path.exists():
             return path

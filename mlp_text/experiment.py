@@ -26,6 +26,7 @@ from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.scores import in_words
 from mlp_core.sharding import divisible_size
 from mlp_core.task import Params, Task
+from mlp_core.user_paths import user_path
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.labelled_data import LabelledData
@@ -258,7 +259,7 @@ def _named_tokenizer(settings: TextConfig) -> Tokenizer | None:
     A resumed run reads its own copy.
     """
     path = settings.tokenizer.path
-    return known_tokenizer(settings, None) if path and Path(path).expanduser().exists() else None
+    return known_tokenizer(settings, None) if path and user_path(path).exists() else None
 
 
 def _encoder_of(weights: TextWeights | None) -> EncoderSpec | None:
@@ -273,7 +274,9 @@ def known_tokenizer(settings: TextConfig, weights: TextWeights | None) -> Tokeni
     """
     path = settings.tokenizer.path
     if path:
-        return open_tokenizer(Path(path).expanduser(), settings.tokenizer.lowercase)
+        return open_tokenizer(
+            user_path(path, "config.tokenizer.path="), settings.tokenizer.lowercase
+        )
     return weights.tokenizer() if weights else None
 
 

@@ -22,6 +22,7 @@ from mlp_core.input_pipeline import eval_batches
 from mlp_core.mesh import put_batch, replicated
 from mlp_core.output_files import check_output, whole_output
 from mlp_core.precision import check_finite_outputs
+from mlp_core.user_paths import check_utf8
 from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import eval_view, model_input
 from mlp_vision.datasets.image_dataset import ImageDataset
@@ -56,6 +57,8 @@ def extract(
     """
     check_output(output)
     writes_npz = output.suffix == ".npz"
+    if not writes_npz:
+        check_utf8(output, "--output=")
 
     def check(spec: ModelSpec, dataset: ImageDataset) -> None:
         check_layers(spec, layers)

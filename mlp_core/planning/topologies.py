@@ -17,7 +17,7 @@ HERE = ("cpu", "gpu")
 FLAT = ("v2", "v3", "v5e", "v6e")  # A torus of two dimensions; that of others has three.
 LARGEST = 2**16  # Devices; more than any pod has.
 INSTALL = 'pip install -e ".[tpu]"'
-_FORM = re.compile(r"(\w+):(\d+(?:x\d+){1,2})")
+_FORM = re.compile(r"(\w+):([0-9]{1,6}(?:x[0-9]{1,6}){1,2})")
 # Of libtpu, so that it does not look for a machine with TPUs around it.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",

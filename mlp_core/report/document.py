@@ -8,6 +8,7 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
+from mlp_core.console import escaped
 from mlp_core.output_files import write_whole
 from mlp_core.report.benchmark_lines import read_benchmarks
 from mlp_core.report.filled_tables import fill, other_runs
@@ -55,5 +56,5 @@ def write_report(
     problems += bad_lines
     others = other_runs(tables, records, open_recipe)
     text = FORMS[output.suffix](sections(tables, others, reports, problems))
-    write_whole(output, text)
+    write_whole(output, escaped(text))
     return problems

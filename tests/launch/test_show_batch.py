@@ -104,3 +104,9 @@ def test_what_is_switched_on_is_told():
     told = show_batch.in_words(parse_config(AugmentConfig, augment | on))
     assert told == "crop pad (4 pixels), randaugment (2 at 15), flip, CutMix 1"
     assert show_batch.in_words(parse_config(AugmentConfig, augment | {"crop": "none"})) == "no crop"
+
+
+def test_names_of_classes_are_drawn_as_they_are_whatever_their_signs():
+    names = ["$x^{$", "_y", "a\nb\x1b[31m", "$" * 30]
+    shown = [show_batch._shortened(name) for name in names]
+    assert shown == [r"\$x^{\$", " _y", r"a\nb\x1b[31m", r"\$" * 21 + "…"]

@@ -46,7 +46,10 @@ for name in sys.argv[1:]:
 SMALLEST = {"v4": "v4:2x2x1", "v5p": "v5p:2x2x1", "tpu7x": "tpu7x:2x2x1"}
 
 
-@pytest.mark.parametrize("name", ["v9:2x2", "v3", "v3:4", "v3:4x4x4x4", "v3:axb", "tpu", ""])
+LONG = f"v5e:{'9' * 5000}x1"  # Python reads no such number.
+
+
+@pytest.mark.parametrize("name", ["v9:2x2", "v3", "v3:4", "v3:4x4x4x4", "v3:axb", "tpu", "", LONG])
 def test_an_unknown_topology_is_answered_with_those_there_are(name):
     with pytest.raises(UserError, match=f"--topology={name}: .*v2, v3, .*tpu7x.* cpu or gpu"):
         check_topology(name)

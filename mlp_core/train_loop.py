@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from mlp_core import hosts
 from mlp_core.agreement import wait_for_all
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
@@ -61,7 +62,7 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
         UserError: the configuration does not fit the data or what lies in `workdir`, data cannot be
           read, or the disk is full.
         NonFiniteLossError: the loss or the gradient was not finite.
-        Preempted: SIGTERM has come; the state is saved.
+        Preempted: SIGTERM or SIGHUP has come; the state is saved.
     """
     mesh, files = make_mesh(config.sharding.model_parallel), RunFiles.of(workdir)
     plan = Plan.of(config, len(task.train_source))
@@ -69,7 +70,7 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
     best_metric = config.evaluation.best_metric
     with (
         limited(60 * config.train.stall_limit, files.stalled),
-        SaveRequest() as save_request,
+        SaveRequest(hosts.store()) as save_request,
         closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints,
     ):
         waits_for("the state to start from")

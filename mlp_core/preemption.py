@@ -6,11 +6,11 @@ nothing to save exits at once. The same command resumes. Ctrl-C unwinds the main
 second Ctrl-C exits at once.
 """
 
+import fcntl
 import os
 import select
 import shutil
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -73,10 +73,10 @@ def listen() -> None:
     """
     global _listening
     if not _listening:
-        receiver, sender = socket.socketpair()
-        sender.setblocking(False)
-        signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-        threading.Thread(target=_wait, args=(receiver, sender), daemon=True).start()
+        receiver, sender = _pipe()
+        os.set_blocking(sender, False)
+        signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+        threading.Thread(target=_wait, args=(receiver,), daemon=True).start()
         sys.unraisablehook = _end_if_ctrl_c_was_lost
         _listening = True
     # Only signals with a handler in Python wake the thread.
@@ -219,10 +219,19 @@ class SaveRequest:
                 self._settled_step = 1 + max(int(step) for step in steps.values())
 
 
-def _wait(signals: socket.socket, _: socket.socket) -> None:
+def _pipe() -> list[int]:
+    """The ends of a pipe; never a standard stream, even if one of those is closed."""
+    ends = os.pipe()
+    moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
+    for end in ends:
+        os.close(end)
+    return moved
+
+
+def _wait(signals: int) -> None:
     """Acts on signals as they come, in a thread."""
     global _ctrl_cs, _received
-    while number := signals.recv(1):
+    while number := os.read(signals, 1):
         if number[0] in (signal.SIGTERM, signal.SIGHUP):
             if _final_status is None:
                 _received = signal.Signals(number[0]).name

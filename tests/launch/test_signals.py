@@ -238,3 +238,55 @@ def test_a_run_whose_terminal_is_closed_saves(tmp_path, reader):
         os.close(ours)
     assert process.wait(timeout=LIMIT) == 75
     assert saved.read_text() == "saved"
+
+
+RUN = (
+    *("--config=configs/mixer_digits.py", "--config.train.duration=60 steps"),
+    *("--config.train.global_batch_size=32", "--config.schedule.warmup=5 steps"),
+    *("--config.evaluation.every=10 steps", "--config.checkpoint.every=5 steps"),
+    *("--config.log.every=1 step", "--config.data.num_workers=1"),
+)
+MOMENTS = ("Devices:", "Compiling the training step", "Compiling the evaluation step", "step 7/60")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "numbers, status",
+    [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 75), ((signal.SIGHUP,), 75)],
+    ids=["two Ctrl-Cs", "SIGTERM", "SIGHUP"],
+)
+def test_a_run_ended_at_any_moment_resumes(tmp_path, data_dir, numbers, status):
+    """To all processes of the run, as terminals and Slurm send them."""
+    command = [sys.executable, "-u", "launch/main.py", *RUN, f"--workdir={tmp_path / 'run'}"]
+    options = {
+        "cwd": ROOT,
+        "env": os.environ | {"TFDS_DATA_DIR": data_dir, "JAX_PLATFORMS": "cpu"},
+        "text": True,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+    for moment in MOMENTS:
+        process = subprocess.Popen(
+            command,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **options,
+        )
+        while line := process.stdout.readline():
+            if line.startswith(moment):
+                break
+        assert line, process.stderr.read()
+        for number in numbers:
+            os.killpg(process.pid, number)
+            time.sleep(0.01)
+        out, errors = process.communicate(timeout=LIMIT)
+        assert process.returncode == status, out + errors
+        assert "Traceback" not in out + errors
+        told = [
+            line for line in errors.splitlines() if line.startswith(("interrupted", "ended by"))
+        ]
+        assert len(told) == 1, errors
+    assert status == 130 or "is saved" in told[0]
+    end = subprocess.run(command, **options, timeout=4 * LIMIT)
+    assert end.returncode == 0 and "Traceback" not in end.stderr, end.stderr
+    assert status == 130 or "Start: goes on from step" in end.stdout

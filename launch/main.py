@@ -27,6 +27,9 @@ DRY_RUN = flags.DEFINE_bool(
 PROFILE = flags.DEFINE_bool(
     "profile", False, "Traces ten steps after the first ten, for XProf or ui.perfetto.dev."
 )
+ALLOW_CHANGED_DATA = flags.DEFINE_bool(
+    "allow_changed_data", False, "Resumes a run although its data differ from when it started."
+)
 
 
 def main() -> None:
@@ -38,9 +41,10 @@ def main() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.agreement import check_same_run, check_shared_folder
 
-    check_same_run(config, dry_run=DRY_RUN.value)
+    options = {"dry_run": DRY_RUN.value, "allow_changed_data": ALLOW_CHANGED_DATA.value}
+    check_same_run(config, **options)
     check_shared_folder(workdir)
-    experiment.train(config, workdir, dry_run=DRY_RUN.value, profile=PROFILE.value)
+    experiment.train(config, workdir, profile=PROFILE.value, **options)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,30 @@ def check_same_run(config: ConfigDict, **settings: Any) -> None:
     agree("settings", json.dumps(here), objection)
 
 
+def check_same_digest(what: str, digest: Callable[[], str]) -> None:
+    """Refuses hosts that read other content than the first one; nothing for a single host.
+
+    Args:
+      what: what is read, such as "split test".
+      digest: computes a digest of what this host has read.
+
+    Raises:
+        UserError: names the host; the same on all hosts.
+    """
+    if not hosts.are_several():
+        return
+    here = digest()
+
+    def objection(first: str) -> str:
+        index = jax.process_index()
+        different = (
+            f"{what}: host {index} reads other content than host 0; give all hosts the same."
+        )
+        return "" if first == here else different
+
+    agree(what, here, objection)
+
+
 def check_shared_folder(folder: Path) -> None:
     """Refuses a --workdir that is not one and the same folder for all hosts.
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mlp_core.source import digest_of
+
 
 class ArraySource:
     """A data set held as {feature: array with one row an example}."""
@@ -23,3 +25,8 @@ class ArraySource:
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The examples at `indices`, as a batch; nothing is random here, so `draws` is ignored."""
         return {name: rows[indices] for name, rows in self._arrays.items()}
+
+    def digest(self) -> str:
+        """See `Source`."""
+        names = sorted(self._arrays)
+        return digest_of(part for name in names for part in (name.encode(), self._arrays[name]))

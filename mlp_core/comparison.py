@@ -79,7 +79,9 @@ def run_comparison(
             raise UserError(f"--workdir: a run lies in {folder}; name another for a comparison.")
     with locked_on_this_host(workdir):
         new = [each for each in runs if each.run.results() is None]
-        prepare_runs([(each.name, each.entry.experiment.prepare, each.run) for each in new])
+        # Finished runs too: their data must still be those of the runs to come.
+        to_prepare = runs if new else []
+        prepare_runs([(each.name, each.entry.experiment.prepare, each.run) for each in to_prepare])
         if dry_run:
             remove_empty([each.run.folder for each in new])
             remove_empty(workdir / entry.name for entry in entries)

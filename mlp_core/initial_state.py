@@ -2,8 +2,10 @@
 
 import jax
 
+from mlp_core.agreement import check_same_digest
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.console import say
+from mlp_core.parameters import digest
 from mlp_core.programs import Programs
 from mlp_core.stacked_blocks import in_layout_of
 from mlp_core.task import Task
@@ -23,6 +25,7 @@ def initial_state(
         return state
     published = task.published_params()
     if published is not None:
+        check_same_digest("config.init.weights", lambda: digest(published))
         params = in_layout_of(programs.abstract_state.params, published)
         return programs.create(params)
     say(f"Start: random parameters, seed {seed}")

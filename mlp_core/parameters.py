@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import traverse_util
 
 from mlp_core.errors import UserError
+from mlp_core.source import digest_of
 
 MOST_LINES = 12  # Of mismatches shown one by one.
 
@@ -26,6 +28,14 @@ def parameter_names(params: Mapping[str, Any]) -> Any:
     """A tree like `params` whose leaves are their own names."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: "/".join(str(key.key) for key in path), params
+    )
+
+
+def digest(params: Mapping[str, Any]) -> str:
+    """A digest of a tree of arrays on the host and of their names."""
+    named = flatten(params)
+    return digest_of(
+        part for name in sorted(named) for part in (name.encode(), np.asarray(named[name]))
     )
 
 

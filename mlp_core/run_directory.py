@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,12 +30,25 @@ NOT_OF_THE_RUN = (
     *(f"train/{name}" for name in ("grad_accum_steps", "scan_layers", "remat", "stall_limit")),
 )
 
+# Fields that may hold a path, of which any spelling is the same.
+WEIGHT_FIELDS = ("init/weights", "init/mirror", "bert/weights")
+
+TFDS_NAME = re.compile(r"\w+(/\w+)?(:[\d.*]+)?")
+
+# Fields that say where the data lie and what is taken of them. Where a run has a record of its data
+# (`data_record`), that settles whether they are the same, whatever their path.
+DATA_FIELDS = (
+    *(f"data/{name}" for name in ("name", "data_dir", "made_files_dir", "train_split")),
+    *("data/eval_splits/", "tokenizer/path"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
     """What a run leaves behind in its folder."""
 
     config: Path
+    data: Path  # The record of its data, see `data_record`; runs of earlier versions have none.
     model: Path
     parameters: Path
     checkpoints: Path
@@ -49,6 +63,7 @@ class RunFiles:
         """The places, whether or not they exist yet."""
         return cls(
             config=workdir / "config.json",
+            data=workdir / "data.json",
             model=workdir / "model.json",
             parameters=workdir / "parameters.txt",
             checkpoints=workdir / "checkpoints",
@@ -73,7 +88,8 @@ def has_checkpoint(workdir: Path) -> bool:
 def check_run_directory(workdir: Path, config: ConfigDict) -> None:
     """Creates `workdir` if need be and checks that it is writable and of this experiment.
 
-    A run that has saved no checkpoint yet may be replaced.
+    A run that has saved no checkpoint yet may be replaced. Whether the data are the same is left to
+    `data_record.check_same_data`, which knows them wherever they lie.
 
     Raises:
         UserError: it cannot be written, or holds a run with another configuration.
@@ -82,7 +98,7 @@ def check_run_directory(workdir: Path, config: ConfigDict) -> None:
     checkpoints = RunFiles.of(workdir).checkpoints
     if checkpoints.exists() and not checkpoints.is_dir():
         raise UserError(f"{checkpoints}: this is no folder; name another --workdir.")
-    differences = differences_to_run(workdir, config)
+    differences = differences_but_in_data(workdir, config)
     if differences:
         raise UserError(
             f"--workdir={workdir}: a run with another configuration lies there; name another "
@@ -116,7 +132,26 @@ def differences_to_run(workdir: Path, config: ConfigDict) -> list[str]:
     """
     if not has_checkpoint(workdir):
         return []
-    return _differences(read_config(workdir), _as_json(config))
+    return _lines(*_compared(read_config(workdir), _as_json(config)))
+
+
+def differences_but_in_data(workdir: Path, config: ConfigDict) -> list[str]:
+    """As `differences_to_run`, without the fields that the run's record of its data settles."""
+    if not has_checkpoint(workdir):
+        return []
+    there, now = _compared(read_config(workdir), _as_json(config))
+    if RunFiles.of(workdir).data.exists() and not _name_other_data_sets(there, now):
+        there, now = (_without(values, DATA_FIELDS) for values in (there, now))
+    return _lines(there, now)
+
+
+def differences_in_data_fields(workdir: Path, config: ConfigDict) -> list[str]:
+    """The rest of `differences_to_run`: where the data lie and what is taken of them."""
+    there, now = (
+        {name: value for name, value in values.items() if name.startswith(DATA_FIELDS)}
+        for values in _compared(read_config(workdir), _as_json(config))
+    )
+    return _lines(there, now)
 
 
 def read_config(workdir: Path) -> dict[str, Any]:
@@ -266,19 +301,41 @@ def _as_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(json.dumps(config.to_dict()))
 
 
-def _differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Lines like `config.seed: 0 there, 1 now`.
+def _compared(*configs: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The fields by which runs are told apart, as {slash-separated name: value}.
 
     A field that is unset or empty is as one that the run, older than the field, does not have.
     """
-    there, now = (
+    return tuple(
         {
-            name: value
-            for name, value in flatten(values).items()
-            if value not in (None, []) and not name.startswith(NOT_OF_THE_RUN)
+            name: _absolute(value) if name in WEIGHT_FIELDS else value
+            for name, value in _without(flatten(values), NOT_OF_THE_RUN).items()
+            if value not in (None, [])
         }
-        for values in (saved, wanted)
+        for values in configs
     )
+
+
+def _absolute(value: str | None) -> str | None:
+    """The absolute path of what is on this disk; else the value, such as a published name."""
+    path = os.path.abspath(os.path.expanduser(value)) if value else None
+    return path if path and os.path.exists(path) else value
+
+
+def _without(values: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if not name.startswith(prefixes)}
+
+
+def _name_other_data_sets(there: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two names of TFDS, not paths, name different data sets: known before a download."""
+    names = [values.get("data/name") for values in (there, now)]
+    if any(name is None or not TFDS_NAME.fullmatch(name) or Path(name).exists() for name in names):
+        return False
+    return names[0].split(":")[0] != names[1].split(":")[0]
+
+
+def _lines(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Lines like `config.seed: 0 there, 1 now`."""
     return lines_of_differences(by_field(there), by_field(now), "now")
 
 

@@ -1,9 +1,13 @@
 """Where examples come from: what the input pipeline asks of a data set."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
+DIGEST_BYTES = 16
+SAMPLED_EXAMPLES = 4096  # Whose content is digested where examples lie in files: seconds at most.
 
 
 class Source(Protocol):
@@ -29,6 +33,13 @@ class Source(Protocol):
             UserError: more cannot be read than can be let pass.
         """
 
+    def digest(self) -> str:
+        """A digest of the examples, their labels and their order, whatever directory holds them.
+
+        It covers all examples in memory. Of examples in files it covers the number, what is known
+        of each without reading it, and the content of up to `SAMPLED_EXAMPLES`.
+        """
+
 
 @runtime_checkable
 class SourceForWorkers(Source, Protocol):
@@ -46,3 +57,22 @@ class SourceForWorkers(Source, Protocol):
         Raises:
             UserError: more cannot be read than can be let pass.
         """
+
+
+def digest_of(parts: Iterable[bytes | np.ndarray]) -> str:
+    """A hexadecimal digest of bytes and arrays; shapes and types of arrays count."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            header, part = f"{part.dtype.str}{part.shape}", np.ascontiguousarray(part).data
+        else:
+            header = f"{len(part)}"
+        digest.update(header.encode())
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def sampled_indices(num_examples: int) -> np.ndarray:
+    """Indices, int64, of up to `SAMPLED_EXAMPLES` examples, evenly spaced from first to last."""
+    count = min(num_examples, SAMPLED_EXAMPLES)
+    return np.linspace(0, num_examples - 1, count).round().astype(np.int64)

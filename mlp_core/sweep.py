@@ -26,7 +26,7 @@ from mlp_core.run_directory import (
     RunFiles,
     check_run_directory,
     check_writable,
-    differences_to_run,
+    differences_but_in_data,
     has_checkpoint,
     locked_on_this_host,
     read_config,
@@ -89,7 +89,9 @@ def run_sweep(
         # A final run with a checkpoint has been checked before, perhaps for another best value.
         new_finals = [] if has_checkpoint(workdir / FINAL) else finals
         new = unfinished + new_finals
-        prepare_runs([(describe(run.point), experiment.prepare, run) for run in new])
+        # Finished members too: their data must still be those of the members to come.
+        to_prepare = members + others + new_finals if new else []
+        prepare_runs([(describe(run.point), experiment.prepare, run) for run in to_prepare])
         if dry_run:
             remove_empty(run.folder for run in new)
             tell(
@@ -173,7 +175,7 @@ def _run_all(train: Callable, members: list[Run], others: list[Run], workdir: Pa
 
 def _move_another_aside(final: Run) -> None:
     """Keeps a final run of another setting, under another name."""
-    if differences_to_run(final.folder, final.config):
+    if differences_but_in_data(final.folder, final.config):
         names = (final.folder.with_name(f"{FINAL}_before_{i}") for i in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         final.folder.rename(aside)

@@ -75,6 +75,12 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
     ):
         waits_for("the state to start from")
         state = initial_state(task, config.seed, programs, checkpoints)
+        if int(state.step) > plan.total:
+            raise UserError(
+                f"{workdir}: this run has done {int(state.step):,} steps, and "
+                f"config.train.duration is {plan.total:,} steps of the data as they are now; "
+                "restore the data, or name another --workdir."
+            )
         _announce(state, config, plan, len(task.train_source), files)
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done. Evaluates once more.")

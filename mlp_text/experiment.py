@@ -10,6 +10,12 @@ from mlp_core import train_loop
 from mlp_core.agreement import first_host_first
 from mlp_core.config import RateFactor, parse_config
 from mlp_core.console import say
+from mlp_core.data_record import (
+    FLAG,
+    DataRecord,
+    check_same_data,
+    check_same_data_on_all_hosts,
+)
 from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import make_schedule
 from mlp_core.parameter_checks import check_parameters
@@ -42,7 +48,7 @@ from mlp_text.weights import (
 )
 
 SETTINGS = TextConfig
-FINGERPRINT_FILE = "training_text.sha256"  # In the folder of a run.
+FINGERPRINT_FILE = "training_text.sha256"  # Of runs of earlier versions; now `data.json`.
 DATA = {"text_classification": LabelledData, "masked_lm": CorpusData}
 NEXT_STEPS = (
     "try it with launch/predict.py --weights=RUN 'Some text.', change any field with\n"
@@ -63,11 +69,14 @@ class Prepared:
     tokenizer: Tokenizer
     data: Data
     task: Task
+    record: DataRecord
     weights: TextWeights | None  # None: random, or a checkpoint is there to go on with.
 
 
-def prepare(config: ConfigDict, workdir: Path) -> Prepared:
+def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False) -> Prepared:
     """Checks the experiment and fetches what it needs; checks come before downloads.
+
+    With `allow_changed_data`, a run resumes on other data than it was started on.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
@@ -81,7 +90,6 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     if saved:
         tokenizer, spec = open_tokenizer(workdir / TOKENIZER_FILE), saved
         data.check(f"--workdir={workdir}", spec)
-        _note_other_text(workdir, data)
     else:
         tokenizer = known_tokenizer(settings, weights) or _made_tokenizer(settings, data)
         spec = data.spec(wanted_encoder(settings, _encoder_of(weights), tokenizer.vocab_size))
@@ -94,38 +102,49 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
     task = data.task(spec, build_model(settings, spec), tokenizer, start)
     plan = Plan.of(settings, len(task.train_source))
     make_schedule(settings.schedule, plan.total, plan.warmup)
-    return Prepared(with_rate_of_bert(settings, spec), spec, tokenizer, data, task, weights)
+    named = _named_tokenizer(settings) or tokenizer
+    record = DataRecord.of(task, spec.class_names, named.to_json())
+    check_same_data(workdir, record, config, allow_changed_data)
+    if saved and not allow_changed_data:
+        _check_training_text(workdir, data)
+    settings = with_rate_of_bert(settings, spec)
+    return Prepared(settings, spec, tokenizer, data, task, record, weights)
 
 
 def train(
-    config: ConfigDict, workdir: Path, dry_run: bool = False, profile: bool = False
+    config: ConfigDict,
+    workdir: Path,
+    dry_run: bool = False,
+    profile: bool = False,
+    allow_changed_data: bool = False,
 ) -> dict[str, float]:
     """Runs the experiment in `workdir` and returns the last evaluation by metric name.
 
     Checks come before downloads, downloads before compilation. A dry run ends after them.
-    With `profile`, a trace of a few steps is written beside the TensorBoard events.
+    With `profile`, a trace of a few steps is written beside the TensorBoard events. With
+    `allow_changed_data`, a run resumes on other data than it was started on.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
     with first_host_first("preparation of data and weights"):
-        prepared = prepare(config, workdir)
+        prepared = prepare(config, workdir, allow_changed_data)
+    settings, spec, task = prepared.settings, prepared.spec, prepared.task
+    num_examples = len(task.train_source)
+    check_same_data_on_all_hosts(prepared.record, Plan.of(settings, num_examples).total)
     if dry_run:
         if prepared.weights:
             prepared.weights.check()
-        settings, spec, task = prepared.settings, prepared.spec, prepared.task
         params = expected_params(build_model(settings, spec), spec)
-        tell_dry_run(settings, params, TENSOR_PARALLEL, len(task.train_source))
+        tell_dry_run(settings, params, TENSOR_PARALLEL, num_examples)
         return {}
     files = {
-        RunFiles.of(workdir).model.name: prepared.spec.to_json() + "\n",
+        RunFiles.of(workdir).model.name: spec.to_json() + "\n",
+        RunFiles.of(workdir).data.name: prepared.record.to_json(),
         TOKENIZER_FILE: prepared.tokenizer.to_json(),
-        FINGERPRINT_FILE: fingerprint(prepared.data) + "\n",
     }
-    results = run_task(
-        prepared.task, prepared.settings, config, workdir, files, NEXT_STEPS, profile
-    )
-    baselines = in_words(prepared.data.baselines(prepared.task))
+    results = run_task(task, settings, config, workdir, files, NEXT_STEPS, profile)
+    baselines = in_words(prepared.data.baselines(task))
     say(f"For comparison, {prepared.data.BASELINE}: {baselines}")
     return results
 
@@ -216,14 +235,30 @@ def source_of_weights(settings: TextConfig) -> str | None:
     return init or bert.weights
 
 
-def _note_other_text(workdir: Path, data: Data) -> None:
-    """Says so if a run goes on with other training text than it has had."""
+def _check_training_text(workdir: Path, data: Data) -> None:
+    """Refuses other training text to a run of an earlier version, whose only record is of that.
+
+    Raises:
+        UserError: the text differs.
+    """
     file = workdir / FINGERPRINT_FILE
-    if file.is_file() and file.read_text().strip() != fingerprint(data):
-        say(
-            "Note: the text of config.data.train_split is not what it was when this run last "
-            "started; the run goes on with the new one."
+    if RunFiles.of(workdir).data.exists() or not file.is_file():
+        return
+    if file.read_text().strip() != fingerprint(data):
+        raise UserError(
+            "config.data.train_split: this is not the text on which the run in "
+            f"--workdir={workdir} was started; restore it, name another --workdir, or resume the "
+            f"run on this text with {FLAG}."
         )
+
+
+def _named_tokenizer(settings: TextConfig) -> Tokenizer | None:
+    """The tokenizer that the configuration names, where it is still there to compare.
+
+    A resumed run reads its own copy.
+    """
+    path = settings.tokenizer.path
+    return known_tokenizer(settings, None) if path and Path(path).expanduser().exists() else None
 
 
 def _encoder_of(weights: TextWeights | None) -> EncoderSpec | None:

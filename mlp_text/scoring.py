@@ -7,13 +7,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mlp_core.agreement import first_host_first
+from mlp_core.agreement import check_same_digest, first_host_first
 from mlp_core.compiler_options import compiler_options
 from mlp_core.config import parse_config
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.parameters import digest
 from mlp_core.precision import compute_dtype
 from mlp_core.progress import CompiledAtFirst
 from mlp_core.scores import in_words
@@ -59,7 +60,9 @@ def score(
     data.check(source, spec)
     tokenizer = weights.tokenizer()
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
-    params = jax.device_put(load_params(weights, spec), replicated(mesh))
+    params = load_params(weights, spec)
+    check_same_digest("weights", lambda: digest(params))
+    params = jax.device_put(params, replicated(mesh))
     step = jax.jit(
         data.eval_step(spec, model, tokenizer),
         out_shardings=replicated(mesh),
@@ -69,6 +72,7 @@ def score(
     results = {}
     for name, split in splits.items():
         examples = data.source(split, tokenizer, spec.max_length)
+        check_same_digest(f"split {split}", examples.digest)
         with limited(60 * settings.train.stall_limit):
             metrics = evaluate(step, params, name, examples, batch_size, mesh)
         scores = {f"{name}/{metric}": value for metric, value in metrics.items()}

@@ -11,6 +11,7 @@ from mlp_core import train_loop
 from mlp_core.agreement import first_host_first
 from mlp_core.config import parse_config
 from mlp_core.console import say
+from mlp_core.data_record import DataRecord, check_same_data, check_same_data_on_all_hosts
 from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.optimizer import make_schedule
@@ -52,11 +53,14 @@ class Prepared:
     dataset: ImageDataset
     spec: ModelSpec
     weights: Weights | None  # None: random, or a checkpoint is there to go on with.
-    real_labels: RealLabels | None = None
+    task: ImageClassification
+    record: DataRecord
 
 
-def prepare(config: ConfigDict, workdir: Path) -> Prepared:
+def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False) -> Prepared:
     """Checks the experiment and fetches what it needs; checks come before downloads.
+
+    With `allow_changed_data`, a run resumes on other data than it was started on.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
@@ -87,37 +91,45 @@ def prepare(config: ConfigDict, workdir: Path) -> Prepared:
         check_fit(weights, spec, init.head)
         for line in departures(settings, weights.spec):
             say(line)
-    return Prepared(settings, dataset, spec, weights, real_labels)
+    task = build_task(settings, dataset, spec, weights, real_labels)
+    record = DataRecord.of(task, dataset.class_names)
+    check_same_data(workdir, record, config, allow_changed_data)
+    return Prepared(settings, dataset, spec, weights, task, record)
 
 
 def train(
-    config: ConfigDict, workdir: Path, dry_run: bool = False, profile: bool = False
+    config: ConfigDict,
+    workdir: Path,
+    dry_run: bool = False,
+    profile: bool = False,
+    allow_changed_data: bool = False,
 ) -> dict[str, float]:
     """Runs the experiment in `workdir` and returns the last evaluation by metric name.
 
     Checks come before downloads, downloads before compilation. A dry run ends after them.
-    With `profile`, a trace of a few steps is written beside the TensorBoard events.
+    With `profile`, a trace of a few steps is written beside the TensorBoard events. With
+    `allow_changed_data`, a run resumes on other data than it was started on.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
     with first_host_first("preparation of data and weights"):
-        prepared = prepare(config, workdir)
+        prepared = prepare(config, workdir, allow_changed_data)
+    settings, spec, task = prepared.settings, prepared.spec, prepared.task
+    num_examples = len(task.train_source)
+    check_same_data_on_all_hosts(prepared.record, Plan.of(settings, num_examples).total)
     if dry_run:
         if prepared.weights:
             prepared.weights.check()
-            if line := announcement(prepared.weights.spec, prepared.spec):
+            if line := announcement(prepared.weights.spec, spec):
                 say(line)
-        settings, spec = prepared.settings, prepared.spec
-        params = expected_params(build_model(settings, spec), spec.image_size)
-        num_examples = prepared.dataset.num_examples(settings.data.train_split)
+        params = expected_params(task.model, spec.image_size)
         tell_dry_run(settings, params, TENSOR_PARALLEL, num_examples)
         return {}
-    settings, dataset, spec = prepared.settings, prepared.dataset, prepared.spec
-    task = build_task(settings, dataset, spec, prepared.weights, prepared.real_labels)
-    files = {RunFiles.of(workdir).model.name: spec.to_json() + "\n"}
-    results = run_task(task, settings, config, workdir, files, NEXT_STEPS, profile)
-    if not dataset.in_memory and (summary := task.train_source.bad_pictures()):
+    files = RunFiles.of(workdir)
+    texts = {files.model.name: spec.to_json() + "\n", files.data.name: prepared.record.to_json()}
+    results = run_task(task, settings, config, workdir, texts, NEXT_STEPS, profile)
+    if not prepared.dataset.in_memory and (summary := task.train_source.bad_pictures()):
         say(f"\n{summary}; others took their place")
     return results
 

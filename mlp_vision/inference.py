@@ -8,10 +8,11 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mlp_core.agreement import first_host_first
+from mlp_core.agreement import check_same_digest, first_host_first
 from mlp_core.config import parse_config
 from mlp_core.datasets.splits import check_split
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.parameters import digest
 from mlp_core.precision import compute_dtype
 from mlp_core.source import Source
 from mlp_core.task import Params
@@ -81,6 +82,8 @@ def open_inference(
         weights = open_weights(locate_weights(source, settings.init.mirror))
     spec = adapt(weights.spec)
     check(spec, dataset)
-    params = jax.device_put(load_params(weights, spec, "auto"), replicated(mesh))
+    params = load_params(weights, spec, "auto")
+    check_same_digest("weights", lambda: digest(params))
+    params = jax.device_put(params, replicated(mesh))
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     return Inference(spec, model, params, dataset, batch_size, mesh, real_labels)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mlp_core.agreement import check_same_digest
 from mlp_core.compiler_options import compiler_options
 from mlp_core.console import say
 from mlp_core.evaluation import evaluate
@@ -61,6 +62,7 @@ def score(
         examples = inference.source(split)
         if inference.real_labels:
             examples = inference.real_labels.beside(examples, dataset, split)
+        check_same_digest(f"split {split}", examples.digest)
         with limited(60 * config.train.stall_limit):
             metrics = evaluate(
                 step, inference.params, name, examples, inference.batch_size, inference.mesh

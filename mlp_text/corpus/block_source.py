@@ -3,7 +3,9 @@
 Shapes: B blocks of a batch, N tokens of a block, V vocabulary.
 """
 
+import dataclasses
 import functools
+import json
 from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
@@ -14,6 +16,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from mlp_core.errors import UserError
 from mlp_core.small_files import read_json
+from mlp_core.source import digest_of, sampled_indices
 from mlp_core.stored_arrays import ArrayHeader, read_npy_header
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.shard_blocks import ShardFiles
@@ -66,6 +69,12 @@ class BlockSource:
             return read_counts(path, self.layout.vocab_size)
         except (OSError, ValueError) as error:
             raise _damaged(path) from error
+
+    def digest(self) -> str:
+        """See `Source`."""
+        layout = json.dumps(dataclasses.asdict(self.layout))
+        sample = self.gather(sampled_indices(len(self)))["input_ids"]
+        return digest_of([layout.encode(), len(self).to_bytes(8), self.token_counts(), sample])
 
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Blocks as `input_ids`, int32 [B, N], and their places as `index`, int32 [B].

@@ -38,6 +38,10 @@ class ArrayViews:
             views[row] = self._view(DecodedPicture(Image.fromarray(picture)), rng)
         return batch | {"image": views}
 
+    def digest(self) -> str:
+        """See `Source`: that of the pictures, whatever views are made of them."""
+        return self._pictures.digest()
+
     def findings(self) -> tuple[()]:
         """In a worker's copy: nothing, since there is nothing that cannot be read."""
         return ()

@@ -10,6 +10,7 @@ searched too.
 import dataclasses
 import hashlib
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from mlp_core.console import say
 from mlp_core.datasets.splits import parts_of
 from mlp_core.errors import UserError
 from mlp_core.small_files import read_bytes
+from mlp_core.source import digest_of, sampled_indices
 from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES, BadPictureError
 from mlp_vision.datasets.packed_paths import PackedPaths
 
@@ -31,6 +33,7 @@ SUFFIXES = (
 )
 VALIDATION_NAMES = ("val", "valid")
 SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
+DIGESTED_BYTES = 1 << 16  # Of a sampled file.
 NAMED = 5  # Folders that a message lists at most.
 
 
@@ -74,6 +77,27 @@ class FolderRecords:
     def file_name(self, index: int) -> str:
         """The file's name."""
         return os.path.basename(self._paths[index])
+
+    def digest(self) -> str:
+        """See `Source`; covers all paths below the data set's folder, sizes and labels."""
+        parts = np.array_split(np.arange(len(self)), len(self) // 1000 + 1)
+        with ThreadPoolExecutor(SCANNING_THREADS) as pool:
+            sizes = np.concatenate(list(pool.map(self._sizes, parts)))
+            readable = [i for i in sampled_indices(len(self)).tolist() if sizes[i] >= 0]
+            sample = list(pool.map(self._beginning, readable))
+        return digest_of([*self._paths.arrays, self._labels, sizes, *sample])
+
+    def _sizes(self, indices: np.ndarray) -> np.ndarray:
+        """Bytes of some files; -1 for what is not a regular file, which training reports."""
+        root = os.fspath(self._root)  # Joining texts takes a third of the time of joining paths.
+        return np.array([_size(f"{root}/{self._paths[i]}") for i in indices], np.int64)
+
+    def _beginning(self, index: int) -> bytes:
+        try:
+            with open(self._root / self._paths[index], "rb") as file:
+                return file.read(DIGESTED_BYTES)
+        except OSError:  # Left to training, which replaces unreadable images and counts them.
+            return b""
 
 
 class FolderDataset:
@@ -209,6 +233,15 @@ def _pictures(folder: str, others: list[str]) -> Iterator[str]:
             yield from _pictures(entry.path, others)
         else:
             others.append(entry.name)
+
+
+def _size(file: str) -> int:
+    """Bytes of a file; -1 for one that is not regular, such as a pipe, or cannot be looked at."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
 def _passed_over(names: list[str]) -> str:

@@ -15,6 +15,11 @@ class PackedPaths:
         self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
         self._ends = np.cumsum([0, *map(len, encoded)])
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """All paths as one array of bytes, and where each of them ends."""
+        return self._bytes, self._ends
+
     def __len__(self) -> int:
         """Number of paths."""
         return len(self._ends) - 1

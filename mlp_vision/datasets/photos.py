@@ -46,6 +46,9 @@ class PhotoRecords(Protocol):
             UserError: the data set does not tell it.
         """
 
+    def digest(self) -> str:
+        """See `Source`."""
+
 
 class PhotoSource:
     """A split of photographs as a `Source` of `image`, uint8 [B, N, N, 3], and `label`, int32 [B].
@@ -108,6 +111,10 @@ class PhotoSource:
         list(self._pool.map(fill_rows, range(self._num_threads)))  # Raises what a thread has met.
         batch = {"image": images, "label": labels}
         return batch | {"mask": mask} if draws is None else batch
+
+    def digest(self) -> str:
+        """See `Source`."""
+        return self._records.digest()
 
     def findings(self) -> list[tuple[str, str, str]]:
         """In a worker's copy: the bad pictures met since this was last called."""

@@ -99,6 +99,10 @@ class ReallyLabelled:
         numbers = [self._number(int(index)) for index in indices]
         return self._source.gather(indices, draws) | {"real": self._right[numbers]}
 
+    def digest(self) -> str:
+        """See `Source`: that of the pictures and their own labels."""
+        return self._source.digest()
+
     def _number(self, index: int) -> int:
         """The place of an example's labels in the file."""
         name = self._records.file_name(index)

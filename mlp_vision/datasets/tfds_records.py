@@ -7,6 +7,7 @@ import tensorflow_datasets as tfds
 
 from mlp_core.datasets.prepared import damage_told
 from mlp_core.errors import UserError
+from mlp_core.source import digest_of, sampled_indices
 from mlp_vision.datasets.binary_pictures import in_full_brightness
 from mlp_vision.datasets.labels import Label
 
@@ -68,6 +69,12 @@ class TfdsRecords:
                 "from another."
             )
         return file_name.decode()
+
+    def digest(self) -> str:
+        """See `Source`."""
+        with damage_told(f"data set {self._name!r}"):
+            sample = self._records.__getitems__(sampled_indices(len(self)).tolist())
+        return digest_of([len(self).to_bytes(8), *sample])
 
     def _example(self, index: int) -> dict:
         with damage_told(f"data set {self._name!r}"):

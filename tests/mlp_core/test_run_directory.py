@@ -63,6 +63,23 @@ def test_a_run_is_the_same_however_many_workers_read_its_data(tmp_path):
         check_run_directory(tmp_path, ConfigDict(CONFIG.to_dict() | {"data": {"name": "x"}}))
 
 
+def test_a_run_is_the_same_however_the_path_of_its_weights_is_spelled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+
+    def config(weights):
+        return ConfigDict({"init": {"weights": weights}})
+
+    run = tmp_path / "run"
+    (run / "checkpoints" / "5").mkdir(parents=True)
+    save_config(run, config("weights"))
+    for spelling in ("weights/", "./weights", f"{tmp_path}/weights", "run/../weights"):
+        check_run_directory(run, config(spelling))
+    for other in ("run", "imagenet1k/Mixer-B_16"):
+        with pytest.raises(UserError, match="config.init.weights"):
+            check_run_directory(run, config(other))
+
+
 def test_a_run_goes_on_when_fields_that_it_did_not_have_are_unset_or_empty(tmp_path):
     save_config(tmp_path, CONFIG)
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from tests.mlp_vision.made_photos import write_folder
 from tests.several_hosts.processes import ends_of, free_address, start, start_pair, start_workers
 from tests.several_hosts.worker import make_run
 
@@ -143,3 +144,38 @@ def test_a_host_that_does_not_come_is_not_waited_for_forever(tmp_path):
     assert first.errors[0].startswith("error: not all 2 processes have come in 5 s")
     assert f"by the flags at {nobody}, has not answered in 5 s" in second.errors[0]
     assert len(first.errors) == len(second.errors) == 1
+
+
+def start_on(homes, command, *more_flags):
+    """Starts a command on two hosts, with each host's own folder under one path, ~/images."""
+    address = free_address()
+    flags = [
+        *(f"launch/{command}.py", "--config=configs/mixer_digits.py:smoke", *more_flags),
+        *("--config.data.name=~/images", "--config.data.train_split=train"),
+        *("--config.data.eval_splits.validation=test", "--config.data.eval_splits.test=test"),
+        *("--config.data.image_size=16", "--config.model.patch_size=8"),
+        *("--config.train.duration=2 epochs", "--config.train.global_batch_size=8"),
+        *("--config.evaluation.global_batch_size=8", "--config.model.num_blocks=1"),
+        *(f"--coordinator_address={address}", "--num_processes=2"),
+    ]
+    return [start([*flags, f"--process_id={i}"], 4, HOME=str(home)) for i, home in enumerate(homes)]
+
+
+@pytest.mark.slow
+def test_hosts_that_see_other_images_or_weights_are_refused_before_compiling(tmp_path):
+    homes = [tmp_path / f"host{i}" for i in range(4)]
+    _, fewer, exchanged, same = (write_folder(home / "images") / "train" for home in homes)
+    (fewer / "cat" / "3.jpg").unlink()
+    for old, new in (("cat", "x"), ("dog", "cat"), ("x", "dog")):
+        (exchanged / old).rename(exchanged / new)
+    weights, where = tmp_path / "run", f"--workdir={tmp_path / 'run'}"
+    for other in (fewer, exchanged):
+        trained_on_two = start_on([homes[0], other.parent.parent], "main", where)
+        assert_both_refuse(trained_on_two, 'config.data.train_split: "24 examples')
+    assert not (weights / "checkpoints").exists()
+    ends = ends_of(start_on([homes[0], homes[3]], "main", where))
+    assert [end.status for end in ends] == [0, 0], ends
+    # The same in evaluation, where the test images differ.
+    (same.parent / "test" / "cat" / "3.jpg").unlink()
+    evaluate = start_on([homes[0], homes[3]], "evaluate", f"--weights={weights}")
+    assert_both_refuse(evaluate, "split test: host 1 reads other content than host 0")

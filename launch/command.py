@@ -10,13 +10,15 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from launch.config_files import what_is_wrong
+from launch.config_files import check_config, what_is_wrong
 from mlp_core import hosts, preemption
+from mlp_core.console import drop_unwritten, prepare_streams, print_error
 from mlp_core.errors import LostHostError, Preempted, UserError
 from mlp_core.full_disk import full_disk_told
 from mlp_core.garbage import collect_seldom
 from mlp_core.host_memory import keep_freed_memory
 from mlp_core.output_files import check_output
+from mlp_core.user_paths import user_path
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
 
@@ -38,57 +40,76 @@ def run_command(
     With `takes_files`, `main` is called with the list of what stands beside the flags. A command
     that does not use JAX starts at once. One of several hosts that fails ends the others, too.
     """
+    prepare_streams()
     collect_seldom()
     preemption.listen()
     try:
         with preemption.ctrl_c_unwinds(when_interrupted):
-            files = _parse_flags(sys.argv)
-            if files and not takes_files:
-                raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
-            if uses_jax:
-                _set_up()
-            with _files_told(), full_disk_told("cannot write"):
+            with _system_errors_told(), full_disk_told("cannot write"):
+                files = _parse_flags(sys.argv)
+                if files and not takes_files:
+                    raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
+                if uses_jax:
+                    _set_up()
                 main(*([files] if takes_files else []))
+                sys.stdout.flush()
             if hosts.are_several():
                 _end_together()
         preemption.done(0)
     except UserError as error:
-        if _wants_traceback():
-            traceback.print_exc()
-        else:
-            print(f"error: {error}", file=sys.stderr)
+        print_error(traceback.format_exc() if _wants_traceback() else f"error: {error}")
         hosts.leave(error.status if isinstance(error, LostHostError) else MISTAKE, str(error))
     except KeyboardInterrupt:
-        print(f"interrupted{when_interrupted}", file=sys.stderr)
+        print_error(f"interrupted{when_interrupted}")
         hosts.leave(preemption.INTERRUPTED, f"interrupted{when_interrupted}")
     except Preempted as end:
         told = f"ended by {preemption.received()}; {end}"
-        print(told, file=sys.stderr)
+        print_error(told)
         if hosts.are_several():  # All save and end.
             _end_together()
         hosts.leave(preemption.STATUS, told)
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         hosts.leave(BROKEN_PIPE, "its output is not read any more")
     except Exception as error:
         if not hosts.are_several():
             raise
         _leave_for(error, when_interrupted)
+    finally:
+        drop_unwritten()
 
 
 @contextmanager
-def _files_told() -> Iterator[None]:
-    """One sentence for a file that cannot be read or written, where nothing nearer has told it.
+def _system_errors_told() -> Iterator[None]:
+    """One sentence for what the system refuses, where nothing nearer has reported it.
 
     Raises:
-        UserError: such a file.
+        UserError: a file or another resource cannot be used, or there is no home directory.
     """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if not isinstance(error.filename, str) or error.strerror is None:
+        if error.strerror is None:  # Not the system's own error.
             raise
-        raise UserError(f"{error.filename}: {error.strerror}; --debug tells where.") from error
+        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+        if not where and not _has_current_directory():
+            where = "the current directory"
+        reason = f"{where}: {error.strerror}" if where else error.strerror
+        raise UserError(f"{reason}; --debug tells where.") from error
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # What pathlib raises has no class of its own.
+            raise
+        raise UserError(
+            "there is no home directory for caches and settings; set HOME to a directory."
+        ) from error
+
+
+def _has_current_directory() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def require(*holders: flags.FlagHolder) -> None:
@@ -102,6 +123,15 @@ def require(*holders: flags.FlagHolder) -> None:
         raise UserError(f"{sys.argv[0]} needs {' and '.join(missing)}; see --help.")
 
 
+def path_of(holder: flags.FlagHolder) -> Path:
+    """The path that a flag names.
+
+    Raises:
+        UserError: there is no such path on this system, such as ~NAME without a user NAME.
+    """
+    return user_path(holder.value, f"--{holder.name}=")
+
+
 def file_to_write(holder: flags.FlagHolder) -> Path | None:
     """The file that a flag names, or None where it is not given.
 
@@ -110,7 +140,7 @@ def file_to_write(holder: flags.FlagHolder) -> Path | None:
     """
     if not holder.value:
         return None
-    file = Path(holder.value).expanduser()
+    file = path_of(holder)
     check_output(file, flag=holder.name)
     return file
 
@@ -120,18 +150,19 @@ def _parse_flags(argv: list[str]) -> list[str]:
     app.define_help_flags()
     end = argv.index("--") if "--" in argv else len(argv)
     argv = [*map(_with_underscores, argv[:end]), *argv[end:]]
+    asks_for_help = any(arg.startswith(("--help", "-help")) for arg in argv)
     try:
         rest = flags.FLAGS(argv)
         # A config file that cannot be loaded fails when it is first looked at.
-        if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
-            flags.FLAGS["config"].value.to_dict()
-    except SystemExit:
-        if any(arg.startswith(("--help", "-help")) for arg in argv):
+        if "config" in flags.FLAGS and flags.FLAGS["config"].present:
+            check_config(flags.FLAGS["config"].value, where="--config")
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # A config file runs code of any kind.
+        if asks_for_help and isinstance(error, SystemExit):
             sys.exit(0)  # No failure.
-        raise
-    except BrokenPipeError:  # Of --help.
-        raise
-    except Exception as error:  # A config file runs code of any kind.
+        if asks_for_help:  # It cannot be printed.
+            raise
         files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
         raise UserError(what_is_wrong(error, files, where="--config")) from error
     return rest[1:]
@@ -157,9 +188,9 @@ def _leave_for(error: Exception, when_interrupted: str) -> NoReturn:
         sentence = f"another host is gone ({first_line}){when_interrupted}"
         failure = hosts.Failure(hosts.LOST_HOST, sentence)
     if failure is None or _wants_traceback():
-        traceback.print_exc()
+        print_error(traceback.format_exc())
     status, sentence = failure or (FAILED, f"{type(error).__name__}: {first_line}")
-    print(f"error: {sentence}", file=sys.stderr)
+    print_error(f"error: {sentence}")
     hosts.leave(status, sentence)
 
 

@@ -8,7 +8,6 @@ Run again, it goes on, and what is finished is not trained again.
 """
 
 import sys
-from pathlib import Path
 
 from absl import flags
 
@@ -48,7 +47,7 @@ def main(files: list[str]) -> None:
         Entry(name, experiments.experiment_of(config), config)
         for name, config in zip(names, configs, strict=True)
     ]
-    workdir = Path(WORKDIR.value).expanduser()
+    workdir = command.path_of(WORKDIR)
     if not run_comparison(entries, GRID.value, workdir, dry_run=DRY_RUN.value):
         sys.exit(SOME_FAILED)
 

@@ -1,8 +1,10 @@
 """Config files, by name and with what stands behind a colon, and what may be wrong with them."""
 
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -16,14 +18,34 @@ def load(file: str) -> ConfigDict:
     Raises:
         UserError: the file is missing, or cannot be run.
     """
+    sys.modules.pop("config_config", None)  # Of another file; its get_config would be taken.
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, flag_values=values, lock_config=True)
     try:
         values(["", f"--config={file}"])
-        values["config"].value.to_dict()  # It is run when it is first looked at.
-    except Exception as error:  # A config file runs code of any kind.
+        check_config(values["config"].value, where=file)  # It is run when it is first looked at.
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # A config file runs code of any kind.
         raise UserError(what_is_wrong(error, [file], where=file)) from error
     return values["config"].value
+
+
+def check_config(config: Any, where: str) -> None:
+    """Refuses what is no configuration, though `get_config` has returned it.
+
+    Raises:
+        UserError: begins with `where`.
+    """
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{where}: get_config returns {type(config).__name__}, not a ConfigDict.")
+    groups = [config]
+    for group in groups:
+        for name, value in group.items():
+            if not isinstance(name, str):
+                raise UserError(f"{where}: {name!r} is no name of a field, which are strings.")
+            if isinstance(value, ConfigDict):
+                groups.append(value)
 
 
 def name_of(file: str) -> str:
@@ -32,14 +54,18 @@ def name_of(file: str) -> str:
     return "_".join(filter(None, [Path(path).stem, arg]))
 
 
-def what_is_wrong(error: Exception, files: Sequence[str], where: str) -> str:
+def what_is_wrong(error: BaseException, files: Sequence[str], where: str) -> str:
     """One sentence for whatever parsing flags or loading one of the config files may raise.
 
     It begins with the line in a config file, if the error comes from one, else with `where`.
     """
     text = str(error.args[0] if error.args else error)
+    if isinstance(error, SystemExit):
+        return f"{where}: it ends the program (sys.exit); let get_config return a ConfigDict."
     if line := _line_in_config_file(error, files):
         return f"{line}: {type(error).__name__}: {text}"
+    if text.endswith("has no attribute 'get_config'"):
+        return f"{where}: it defines no function get_config(), which returns a ConfigDict."
     if isinstance(error, KeyError | AttributeError):  # ml_collections: no such field.
         field, *hint = text.replace("\\n", "\n").splitlines() or [""]
         field = field.strip("'\"\\")
@@ -47,10 +73,11 @@ def what_is_wrong(error: Exception, files: Sequence[str], where: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if "Traceback" in text or isinstance(error, OSError):  # The last line names the cause.
         return f"{where}: {lines[-1]}"
-    return " ".join(lines) or type(error).__name__
+    told = " ".join(lines) or type(error).__name__
+    return told if isinstance(error, flags.Error) else f"{where}: {told}"
 
 
-def _line_in_config_file(error: Exception, files: Sequence[str]) -> str:
+def _line_in_config_file(error: BaseException, files: Sequence[str]) -> str:
     """The place in a config file that an error comes from; empty where it is another's."""
     paths = [file.partition(":")[0] for file in files]
     if isinstance(error, SyntaxError) and error.filename in paths:

@@ -1,5 +1,6 @@
 """The --config flag of the commands that work on an experiment."""
 
+import sys
 from typing import Any
 
 from absl import flags
@@ -9,6 +10,20 @@ from launch.config_files import name_of
 from mlp_core.errors import UserError
 from mlp_core.grid import value_at
 
+
+def _arguments() -> list[str] | None:
+    """The command's arguments without a --flagfile that cannot be read; None where all can.
+
+    ml_collections reads these files when the flag is defined, before anyone could report an error;
+    parsing reads them again.
+    """
+    try:
+        flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
+    except (flags.Error, OSError, ValueError):
+        return [arg for arg in sys.argv if "flagfile" not in arg]
+    return None
+
+
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -16,6 +31,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "--config.GROUP.FIELD=VALUE; run_fields.py and common.py (text: text_common.py) in configs/ "
     "list them.",
     lock_config=True,
+    sys_argv=_arguments(),
 )
 
 

@@ -8,6 +8,7 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
+from mlp_core.user_paths import user_path
 
 IMAGES, TEXT = "mlp_vision", "mlp_text"
 PACKAGES = {
@@ -51,7 +52,7 @@ def are_of_text(source: str) -> bool:
 
     if source.startswith(HUGGING_FACE):
         return _hub_says_bert(source)
-    path = Path(source).expanduser().resolve()
+    path = user_path(source).resolve()
     is_checkpoint = path.parent.name == RunFiles.of(path).checkpoints.name
     workdir = path.parent.parent if is_checkpoint else path
     if has_checkpoint(workdir):  # Runs older than text here may lack their configuration.

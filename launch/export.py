@@ -5,8 +5,6 @@ python launch/export.py --weights=imagenet21k/Mixer-B_16 --output=mixer_b16.safe
 python launch/export.py --weights=runs/mixer_digits --output=mixer_digits.stablehlo
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from launch import command
@@ -32,7 +30,7 @@ def main() -> None:
     from mlp_vision.published_weights import locate_weights
     from mlp_vision.weights import open_weights
 
-    output = Path(OUTPUT.value).expanduser()
+    output = command.path_of(OUTPUT)
     check_output(output)
     weights = open_weights(locate_weights(WEIGHTS.value, MIRROR.value))
     spec = weights.spec.adapted(image_size=IMAGE_SIZE.value)

@@ -5,8 +5,6 @@ python launch/features.py --config=configs/mixer_b16_pets.py --weights=imagenet2
     --split=train --layers=pooled,block_11 --output=pets_train
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from launch import command, config_flag, experiments, weights_flag
@@ -32,7 +30,7 @@ def main() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.features import extract
 
-    output = Path(OUTPUT.value).expanduser()
+    output = command.path_of(OUTPUT)
     extract(config, weights, SPLIT.value, LAYERS.value, output)
 
 

@@ -35,7 +35,7 @@ ALLOW_CHANGED_DATA = flags.DEFINE_bool(
 def main() -> None:
     """Trains the configured experiment."""
     config, name = config_flag.config_and_name()
-    workdir = Path(WORKDIR.value or f"runs/{name}").expanduser()
+    workdir = command.path_of(WORKDIR) if WORKDIR.value else Path("runs", name)
     experiment = experiments.experiment_of(config)
     hosts_flags.join_hosts()
     # Imported here so that --help and a wrong flag are answered at once.

@@ -9,13 +9,10 @@ python launch/predict.py --weights=bert-base-uncased/ "Paris is the [MASK] of Fr
 A model of pairs takes texts in twos.
 """
 
-import os
-import sys
-from pathlib import Path
-
 from absl import flags
 
 from launch import command, experiments
+from mlp_core.console import in_one_line, print_error, print_line
 from mlp_core.errors import UserError
 
 flags.adopt_module_key_flags(command)
@@ -56,11 +53,11 @@ def predict_texts(arguments: list[str]) -> None:
     from mlp_text.weights import locate_text_weights, open_text_weights
 
     weights = open_text_weights(locate_text_weights(WEIGHTS.value))
-    file = Path(INPUT.value).expanduser() if INPUT.value else None
+    file = command.path_of(INPUT) if INPUT.value else None
     texts, pairs = read_texts(arguments, file, weights.spec.takes_pairs)
     tokenizer, params = weights.tokenizer(), load_params(weights, weights.spec)
     for prediction in predict(weights.spec, params, tokenizer, texts, pairs, TOP.value):
-        print(prediction.text)
+        print_line(prediction.text)
         _print_shares(prediction.best)
 
 
@@ -80,15 +77,15 @@ def predict_pictures(names: list[str]) -> None:
     if spec.num_classes == 0:
         raise UserError(f"--weights={WEIGHTS.value}: these have no head to tell classes by.")
     params = load_params(weights, spec, "keep")
-    print(f"Pictures: {len(paths):,}; {spec.preprocessing()}; {spec.output} probabilities")
+    print_line(f"Pictures: {len(paths):,}; {spec.preprocessing()}; {spec.output} probabilities")
     labels, bad = label_names(spec), 0
     for prediction in predict(spec, params, paths, TOP.value):
-        name = os.fsencode(prediction.path).decode(errors="replace")
+        name = in_one_line(prediction.path)
         if prediction.problem:
             bad += 1
-            print(f"{name}: {prediction.problem}", file=sys.stderr)
+            print_error(f"{name}: {prediction.problem}")
             continue
-        print(name)
+        print_line(name)
         _print_shares([(labels[label], share) for label, share in prediction.best])
     if bad:
         raise UserError(f"{bad:,} of {len(paths):,} pictures cannot be read; they are named above.")
@@ -96,7 +93,7 @@ def predict_pictures(names: list[str]) -> None:
 
 def _print_shares(best: list[tuple[str, float]]) -> None:
     for label, probability in best:
-        print(f"  {100 * probability:6.2f} %  {label}")
+        print_line(f"  {100 * probability:6.2f} %  {in_one_line(label)}")
 
 
 def _refuse(*holders: flags.FlagHolder, because: str) -> None:

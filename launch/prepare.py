@@ -8,8 +8,6 @@ For text it makes the vocabulary, too, and tokenises corpora. The last is for a 
 share a folder: it prints the flags for the run.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from launch import command, config_flag, experiments
@@ -27,7 +25,7 @@ DIRECTORY = flags.DEFINE_string(
 def main() -> None:
     """Prepares the configured experiment."""
     config, _ = config_flag.config_and_name()
-    directory = Path(DIRECTORY.value).expanduser() if DIRECTORY.value else None
+    directory = command.path_of(DIRECTORY) if DIRECTORY.value else None
     experiments.module_of(config, "preparation").prepare(config, directory)
 
 

@@ -8,11 +8,11 @@ has reached its end: shortened and changed runs are told by themselves, with wha
 """
 
 import importlib
-from pathlib import Path
 
 from absl import flags
 
 from launch import command
+from mlp_core.console import print_line
 from mlp_core.errors import UserError
 
 flags.adopt_module_key_flags(command)
@@ -31,17 +31,17 @@ def main() -> None:
     from mlp_core.output_files import check_output
     from mlp_core.report.document import FORMS, write_report
 
-    output = Path(OUTPUT.value).expanduser()
-    runs = Path(RUNS.value).expanduser()
-    benchmarks = Path(BENCHMARKS.value).expanduser() if BENCHMARKS.value else None
+    output = command.path_of(OUTPUT)
+    runs = command.path_of(RUNS)
+    benchmarks = command.path_of(BENCHMARKS) if BENCHMARKS.value else None
     check_output(output, tuple(FORMS))
     if not runs.exists():
-        print(f"Note: --runs={runs}: there is no such folder; nothing measured is told.")
+        print_line(f"Note: --runs={runs}: there is no such folder; nothing measured is told.")
     elif not runs.is_dir():
         raise UserError(f"--runs={runs}: this is no folder; name one with runs below it.")
     for problem in write_report([mlp_vision, mlp_text], open_config, runs, benchmarks, output):
-        print(f"Note: {problem}")
-    print(f"Report  {output}")
+        print_line(f"Note: {problem}")
+    print_line(f"Report  {output}")
 
 
 def open_config(name: str, variant: str):

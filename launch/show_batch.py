@@ -5,8 +5,6 @@ python launch/show_batch.py --config=configs/mixer_b16_pets.py --output=pets.png
     --config.augment.policy=randaugment --config.augment.mixup_alpha=0.5
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from launch import command, config_flag, experiments
@@ -27,7 +25,7 @@ def main() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.show_batch import show_batch
 
-    output = Path(OUTPUT.value).expanduser()
+    output = command.path_of(OUTPUT)
     show_batch(config, name, output, ROWS.value, COLUMNS.value, STEP.value)
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     from mlp_core.sweep import run_sweep
 
     experiment = experiments.experiment_of(config)
-    workdir = Path(WORKDIR.value or f"runs/{name}_sweep").expanduser()
+    workdir = command.path_of(WORKDIR) if WORKDIR.value else Path("runs", f"{name}_sweep")
     if not run_sweep(experiment, config, GRID.value, workdir, dry_run=DRY_RUN.value):
         sys.exit(SOME_FAILED)
 

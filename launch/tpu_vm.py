@@ -32,6 +32,7 @@ from mlp_core.cloud_tpu.gcloud import HOUR, Gcloud
 from mlp_core.cloud_tpu.job import Job
 from mlp_core.cloud_tpu.tpu import Tpu, Wanted
 from mlp_core.cloud_tpu.workers import CODE, Workers
+from mlp_core.console import print_error
 from mlp_core.errors import UserError
 
 flags.adopt_module_key_flags(command)
@@ -143,10 +144,9 @@ def _arguments_of_main(argv: list[str]) -> list[str]:
 def _remind_of_cost() -> None:
     project = [f"--project={PROJECT.value}"] if PROJECT.value else []
     delete = ["python", sys.argv[0], "delete", f"--name={NAME.value}", f"--zone={ZONE.value}"]
-    print(
+    print_error(
         f"TPU {NAME.value} may be there, train, and cost until it is deleted:\n"
-        f"  {shlex.join(delete + project)}",
-        file=sys.stderr,
+        f"  {shlex.join(delete + project)}"
     )
 
 

@@ -18,12 +18,12 @@ that differ in their seeds only taken together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 from launch import command, experiments
+from mlp_core.console import print_line
 from mlp_core.errors import UserError
 
 if TYPE_CHECKING:  # Matplotlib takes longer to import than a wrong flag to answer.
@@ -58,10 +58,10 @@ def main(arguments: list[str]) -> None:
     from mlp_core.figure_files import FORMATS, write
     from mlp_core.output_files import check_output
 
-    output = Path(OUTPUT.value).expanduser()
+    output = command.path_of(OUTPUT)
     check_output(output, FORMATS)
     write(draw(folders), output)
-    print(f"Wrote {output}")
+    print_line(f"Wrote {output}")
 
 
 def checked_figure(arguments: list[str]) -> tuple[Callable[[list[str]], Figure], list[str]]:

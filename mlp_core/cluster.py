@@ -13,6 +13,7 @@ from mlp_core.errors import UserError
 
 METADATA_SECONDS = 5
 FIRST_PORT, NUM_PORTS = 61440, 4096  # Above those that Linux hands out.
+STEP_OF_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID")  # Set in each task.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,9 @@ def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
 
     Args:
       environment: variables of the process.
+
+    Raises:
+        UserError: a variable of Slurm makes no sense.
     """
     return _of_slurm(environment) or _of_cloud_tpu(environment)
 
@@ -65,22 +69,50 @@ def cluster_of_flags(address: str | None, num_processes: int | None, process_id:
 
 
 def _of_slurm(environment: Mapping[str, str]) -> Cluster | None:
-    """A step with several tasks. The script of a job is no step, though it knows their number."""
-    needed = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID")
-    num_tasks = int(environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", 1)))
-    if num_tasks == 1 or any(name not in environment for name in needed):
+    """A step with several tasks. The script of a job is no step, though it knows their number.
+
+    Raises:
+        UserError: a variable of the step makes no sense.
+    """
+    if not all(environment.get(name) for name in STEP_OF_SLURM):
         return None
+    num_tasks = _number(
+        environment, "SLURM_STEP_NUM_TASKS", _number(environment, "SLURM_NTASKS", 1)
+    )
+    if num_tasks == 1:
+        return None
+    process_id = _number(environment, "SLURM_PROCID")
+    if process_id >= num_tasks:
+        raise UserError(f"SLURM_PROCID={process_id}: Slurm has started only {num_tasks} tasks.")
     # Brackets hold numbers and ranges: node[007,010-012],other01.
-    nodes = re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", environment["SLURM_STEP_NODELIST"])
-    job, step = int(environment["SLURM_JOB_ID"]), environment.get("SLURM_STEP_ID", "0")
-    port = FIRST_PORT + (job + int(step)) % NUM_PORTS
+    nodes = environment["SLURM_STEP_NODELIST"]
+    first = re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", nodes).split(",")[0]
+    if not re.fullmatch(r"[\w.-]+", first):
+        raise UserError(f"SLURM_STEP_NODELIST={nodes!r}: not a list of nodes.")
+    step = _number(environment, "SLURM_STEP_ID", 0)
+    port = FIRST_PORT + (_number(environment, "SLURM_JOB_ID") + step) % NUM_PORTS
     return Cluster(
         origin="Slurm",
-        coordinator_address=f"{nodes.split(',')[0]}:{port}",
+        coordinator_address=f"{first}:{port}",
         num_processes=num_tasks,
-        process_id=int(environment["SLURM_PROCID"]),
+        process_id=process_id,
         local_device_ids=_share_of_gpus(environment),
     )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
+    """The number in a variable of Slurm; `default` where it is not set, or empty.
+
+    Raises:
+        UserError: it is no number, or not set and has no default.
+    """
+    text = environment.get(name) or ("" if default is None else str(default))
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise UserError(
+            f"{name}={text!r}: not a number; start the processes with srun, or unset Slurm's "
+            "variables for a process by itself."
+        )
+    return int(text)
 
 
 def _share_of_gpus(environment: Mapping[str, str]) -> tuple[int, ...] | None:
@@ -90,21 +122,25 @@ def _share_of_gpus(environment: Mapping[str, str]) -> tuple[int, ...] | None:
     """
     visible = [gpu for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     num_tasks = _tasks_on_this_node(environment)
-    on_node = int(environment.get("SLURM_GPUS_ON_NODE", len(visible)))
+    on_node = _number(environment, "SLURM_GPUS_ON_NODE", len(visible))
     each = len(visible) // num_tasks
     if num_tasks == 1 or not each or len(visible) * num_tasks <= on_node:
         return None
-    first = int(environment["SLURM_LOCALID"]) * each
-    return tuple(range(first, first + each))
+    local_id = _number(environment, "SLURM_LOCALID")
+    if local_id >= num_tasks:
+        raise UserError(f"SLURM_LOCALID={local_id}: this node has only {num_tasks} tasks.")
+    return tuple(range(local_id * each, (local_id + 1) * each))
 
 
 def _tasks_on_this_node(environment: Mapping[str, str]) -> int:
     """From a list for all nodes, such as 2(x3),1."""
-    counts = []
-    for part in environment.get("SLURM_STEP_TASKS_PER_NODE", "1").split(","):
-        count, _, times = part.partition("(x")
-        counts += [int(count)] * int(times.rstrip(")") or 1)
-    node = int(environment.get("SLURM_NODEID", 0))
+    counts, listed = [], environment.get("SLURM_STEP_TASKS_PER_NODE") or "1"
+    for part in listed.split(","):
+        found = re.fullmatch(r"([1-9][0-9]{0,8})(?:\(x([1-9][0-9]{0,5})\))?", part)
+        if not found:
+            raise UserError(f"SLURM_STEP_TASKS_PER_NODE={listed!r}: not a list such as 2(x3),1.")
+        counts += [int(found[1])] * int(found[2] or 1)
+    node = _number(environment, "SLURM_NODEID", 0)
     return counts[node] if node < len(counts) else counts[-1]
 
 

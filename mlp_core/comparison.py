@@ -11,6 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from mlp_core.comparison_table import Row, table
+from mlp_core.console import print_line
 from mlp_core.errors import UserError
 from mlp_core.grid import describe, parse_grid
 from mlp_core.run_directory import check_writable, has_checkpoint, locked_on_this_host
@@ -21,7 +22,6 @@ from mlp_core.several_runs import (
     prepare_runs,
     remove_empty,
     runs_at,
-    tell,
     train_run,
 )
 
@@ -85,7 +85,7 @@ def run_comparison(
         if dry_run:
             remove_empty([each.run.folder for each in new])
             remove_empty(workdir / entry.name for entry in entries)
-            tell(
+            print_line(
                 f"Dry run: {len(runs)} runs, {len(new)} of them to train; configurations, data and "
                 "weights are in order. Nothing was trained."
             )
@@ -111,7 +111,7 @@ def _run_all(in_turns: list[EntryRun], as_told: list[EntryRun], workdir: Path) -
         train_run(each.entry.experiment.train, each.run, heading, failures)
         text = table([_row(other, failures) for other in as_told]) + "\n"
         (workdir / TABLE).write_text(text)
-    tell(f"\n{text}\nTable  {workdir / TABLE}")
+    print_line(f"\n{text}\nTable  {workdir / TABLE}")
     return not failures
 
 

@@ -5,6 +5,7 @@ anything is downloaded or compiled. A field's default value stands in `configs/r
 """
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,6 +26,7 @@ frozen_settings = dataclass(
 MOST_BLOCKS = 1000  # Deeper than any model, and still named and checked in seconds.
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NumBlocks = Annotated[int, Field(gt=0, le=MOST_BLOCKS)]
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -89,10 +91,10 @@ class RateFactor:
     @classmethod
     def parse(cls, text: str) -> "RateFactor":
         """Reads "encoder/.*=0.1"."""
-        pattern, _, factor = str(text).rpartition("=")
+        pattern, equals, factor = str(text).rpartition("=")
         try:
             re.compile(pattern)
-            return cls(pattern=pattern, factor=float(factor))
+            return cls(pattern=pattern, factor=float(factor) if equals else math.nan)
         except (ValueError, re.error) as error:
             raise ValueError(
                 f"{str(text)!r} is no rate factor; write it as 'PATTERN=FACTOR', a regular "
@@ -173,7 +175,7 @@ class ScheduleConfig:
 class DataConfig:
     """How data are read."""
 
-    num_workers: Annotated[int, Field(ge=0)]
+    num_workers: NonNegativeInt
 
 
 @frozen_settings
@@ -205,7 +207,7 @@ class CheckpointConfig:
 
     every: AnyDuration
     keep_latest: PositiveInt
-    keep_best: Annotated[int, Field(ge=0)]
+    keep_best: NonNegativeInt
 
 
 @frozen_settings

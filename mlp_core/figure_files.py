@@ -6,12 +6,15 @@ width; letters have seven points and more there.
 """
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from mlp_core.console import in_one_line, print_error
 from mlp_core.errors import UserError
 
 TEXT_WIDTH = 5.5  # Inches, of a paper in one column.
@@ -21,6 +24,8 @@ LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 LINE_STYLES = ("-", "--", "-.", ":")
 WEIGHTS = "RdBu_r"  # Of signed numbers, with zero in the middle.
 SHARES = "cividis"  # Of numbers from zero on.
+
+MISSING_GLYPH = "missing from font"  # In warnings of matplotlib's.
 
 STYLE = {
     "font.size": 8,
@@ -42,6 +47,32 @@ def new_figure(height: float, width: float = TEXT_WIDTH) -> Figure:
     Style is read as parts of a figure are made; make them inside `styled`.
     """
     return Figure(figsize=(width, height), layout="constrained", dpi=DOTS_PER_INCH)
+
+
+def figure_text(name: object) -> str:
+    """A name of any kind as a label that shows it as it is.
+
+    Matplotlib takes text between dollar signs for formulas, and leaves labels that begin with an
+    underscore out of legends.
+    """
+    text = in_one_line(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+@contextmanager
+def missing_glyphs_noted() -> Iterator[None]:
+    """One note in place of a warning for each character that the font lacks, in a context."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    missing = {str(w.message) for w in caught if MISSING_GLYPH in str(w.message)}
+    for warning in caught:
+        if MISSING_GLYPH not in str(warning.message):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    if missing:
+        print_error(f"Note: the figure's font lacks {len(missing)} of the characters in its texts.")
 
 
 def styled():
@@ -75,7 +106,7 @@ def write(figure: Figure, output: Path) -> None:
     temporary = output.with_name(f".{output.name}.tmp")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with styled():
+        with styled(), missing_glyphs_noted():
             figure.savefig(temporary, format=kind, metadata=metadata)
         os.replace(temporary, output)
     except OSError as error:

@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn
 
 from mlp_core import preemption
 from mlp_core.cluster import Cluster
+from mlp_core.console import drop_unwritten, print_error
 from mlp_core.errors import UserError
 
 START_SECONDS = 300  # All hosts have come by then.
@@ -102,8 +103,7 @@ class _Host:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        drop_unwritten()
         os._exit(status)
 
     def _watch(self) -> None:
@@ -119,7 +119,7 @@ class _Host:
             except RuntimeError:  # The first host is gone; JAX ends this process.
                 return
             if failure and not self._ends.wait(GRACE_SECONDS):
-                print(f"error: {failure.sentence}", file=sys.stderr)
+                print_error(f"error: {failure.sentence}")
                 self.leave(failure.status, None)
 
     def _tell_of_silent_hosts(self, heard: dict[str, tuple[str, float]]) -> None:
@@ -219,7 +219,7 @@ def leave(status: int, sentence: str) -> NoReturn:
 def _end_unless(all_came: threading.Event, cluster: Cluster, limit: float) -> None:
     """JAX would abort the process with many lines, and cannot be interrupted."""
     if not all_came.wait(limit):
-        print(f"error: {_what_is_missing(cluster, limit)}", file=sys.stderr, flush=True)
+        print_error(f"error: {_what_is_missing(cluster, limit)}")
         os._exit(LOST_HOST)
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from mlp_core import preemption
 from mlp_core.compilation_cache import enable_compilation_cache
+from mlp_core.console import drop_unwritten, prepare_streams, print_error
 from mlp_core.errors import Preempted, UserError
 from mlp_core.garbage import collect_seldom
 from mlp_core.host_memory import keep_freed_memory
@@ -83,21 +84,25 @@ def end_with_parent() -> None:
 def _work(sender: Connection, function: Callable, args: tuple) -> None:
     """What the process does."""
     try:
+        prepare_streams()
         preemption.listen()
         end_with_parent()
         keep_freed_memory()
         collect_seldom()
         enable_compilation_cache()
-        with preemption.instead(lambda: os._exit(preemption.STATUS)):  # The caller tells it.
+        with preemption.instead(preemption.end_silently):  # The caller tells it.
             answer = DONE, function(*args)
     except Preempted as end:
         answer = PREEMPTED, str(end)
     except UserError as error:
         answer = FAILED, str(error)
+    except BrokenPipeError:  # The caller meets the same.
+        answer = FAILED, "the output is not read any more."
     except Exception as error:  # Out of device memory, say; or a fault of the program.
-        traceback.print_exc()
+        print_error(traceback.format_exc())
         first_line = (str(error).splitlines() or [""])[0]
         answer = FAILED, f"{type(error).__name__}: {first_line}"
+    drop_unwritten()
     sender.send(answer)
 
 

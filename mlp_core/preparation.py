@@ -19,6 +19,7 @@ from mlp_core.datasets.conversion import convert, find_converted
 from mlp_core.datasets.prepared import Builders, find_prepared, open_prepared
 from mlp_core.downloads import place_in
 from mlp_core.errors import UserError
+from mlp_core.user_paths import user_path
 from mlp_core.weight_sources import HUGGING_FACE, WEIGHTS_FILE
 
 THERE = "there already"
@@ -52,7 +53,7 @@ def data_dir_of(configured: str | None, directory: Path | None) -> str | None:
     """Where TFDS data are to lie; None for TFDS's own place."""
     if directory is not None:
         return str(directory / "tfds")
-    return configured and str(Path(configured).expanduser())
+    return configured and str(user_path(configured, "config.data.data_dir="))
 
 
 def data_dir_flags(directory: Path | None, folders: Iterable[Path]) -> list[str]:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
-from mlp_core.figure_files import LINE_STYLES, LINES, new_figure, styled
+from mlp_core.figure_files import LINE_STYLES, LINES, figure_text, new_figure, styled
 from mlp_core.metric_writer import read_metrics
 from mlp_core.parameters import flatten
 from mlp_core.run_directory import (
@@ -24,6 +24,7 @@ from mlp_core.run_directory import (
 )
 from mlp_core.scores import PLAIN
 from mlp_core.sweep import FINAL
+from mlp_core.user_paths import user_path
 
 HEIGHT = 3.2  # Inches.
 MOST_FIELDS = 4  # That a legend tells.
@@ -87,7 +88,9 @@ def training_curves(folders: Folders, metric: str, over_examples: bool = False) 
             batch = runs[0].fields["train.global_batch_size"] if over_examples else 1
             curves = [run.values(metric) for run in runs]
             _median_and_band(axes, curves, batch, label, _look(i), metric)
-        axes.set(xlabel="examples" if over_examples else "steps", ylabel=_axis_label(metric))
+        axes.set(
+            xlabel="examples" if over_examples else "steps", ylabel=figure_text(_axis_label(metric))
+        )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         _add_legend(figure, axes)
@@ -135,7 +138,7 @@ def results_over(folders: Folders, field: str, metric: str) -> Figure:
         values = [run.fields[field] for run in runs]
         if min(values) > 0 and max(values) >= DECADE * min(values):
             axes.set_xscale("log")
-        axes.set(xlabel=field, ylabel=_axis_label(metric))
+        axes.set(xlabel=figure_text(field), ylabel=figure_text(_axis_label(metric)))
         if len(runs) < len(found):
             left_out = f"without {len(found) - len(runs)} of {len(found)} runs"
             axes.set_title(f"{left_out}, which have not reached their end", fontsize="medium")
@@ -164,7 +167,7 @@ def _add_legend(figure: Figure, axes: Axes) -> None:
 def _open(folders: Folders, metric: str) -> list[Curves]:
     """The runs in these folders, all of which have the metric."""
     places = [folders] if isinstance(folders, str | Path) else folders
-    runs = [run for folder in places for run in _runs_in(Path(folder).expanduser())]
+    runs = [run for folder in places for run in _runs_in(user_path(folder))]
     if not runs:
         raise UserError("name the folder of a run, or of a sweep.")
     for run in runs:
@@ -262,6 +265,7 @@ def _median_and_band(
     at_steps = [[_scaled(metric, curve[s]) for curve in curves if s in curve] for s in steps]
     x = [step * batch for step in steps]
     medians = [statistics.median(values) for values in at_steps]
+    label = figure_text(label)
     axes.plot(x, medians, label=label, marker="o" if len(x) == 1 else "", ms=4, **look)
     if len(curves) > 1:
         lowest, highest = ([of(values) for values in at_steps] for of in (min, max))
@@ -283,6 +287,7 @@ def _points_and_median(
     axes.plot(*zip(*points, strict=True), "o", color=look["color"], alpha=0.5, mec="none")
     values = sorted(results)
     medians = [statistics.median(results[value]) for value in values]
+    label = figure_text(label)
     axes.plot(values, medians, label=label, marker="_" if len(values) == 1 else "", ms=12, **look)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ml_collections import ConfigDict
 
 from mlp_core.config import RunConfig, parse_config
+from mlp_core.console import print_line
 from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.grid import Point, at_point, folder_name
 from mlp_core.own_process import run_in_own_process
@@ -110,16 +111,11 @@ def train_run(train: Callable, run: Run, heading: str, failures: dict[Path, str]
       failures: those so far.
     """
     if run.results() is not None:
-        tell(f"{heading} (finished before)")
+        print_line(f"{heading} (finished before)")
         return
-    tell(f"\n{heading}")
+    print_line(f"\n{heading}")
     try:
         run_in_own_process(train, run.config, run.folder)
     except UserError as error:
         failures[run.folder] = str(error)
-        tell(f"failed: {error}")
-
-
-def tell(text: str) -> None:
-    """Prints a line; `console.say` would ask for the devices."""
-    print(text, flush=True)
+        print_line(f"failed: {error}")

@@ -20,6 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
+from mlp_core.console import print_line
 from mlp_core.errors import UserError
 from mlp_core.grid import at_point, describe, fields_of, parse_grid, value_at
 from mlp_core.run_directory import (
@@ -40,7 +41,6 @@ from mlp_core.several_runs import (
     prepare_runs,
     remove_empty,
     runs_at,
-    tell,
     train_run,
 )
 from mlp_core.sweep_plot import plot
@@ -94,7 +94,7 @@ def run_sweep(
         prepare_runs([(describe(run.point), experiment.prepare, run) for run in to_prepare])
         if dry_run:
             remove_empty(run.folder for run in new)
-            tell(
+            print_line(
                 f"Dry run: {len(members)} members, {len(unfinished)} of them to train; "
                 "configurations, data and weights are in order. Nothing was trained."
             )
@@ -140,7 +140,7 @@ def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Pat
                 point = {field: value_at(values, field) for field in fields}
                 run = Run(point, at_point(config, point), folder)
             except (UserError, KeyError, TypeError) as error:
-                tell(f"Note: {folder} is left out, for it is no member of a sweep ({error})")
+                print_line(f"Note: {folder} is left out, for it is no member of a sweep ({error})")
                 continue
             check_run_directory(folder, run.config)
             found.append(run)
@@ -160,16 +160,18 @@ def _run_all(train: Callable, members: list[Run], others: list[Run], workdir: Pa
     if best is not None:
         winner = runs[outcomes.index(best)]
         if differ_in_seed_only([run.point for run in runs]):
-            tell("\nThere is no final run: among seeds there is nothing to choose.")
+            print_line("\nThere is no final run: among seeds there is nothing to choose.")
         elif not winner.config.sweep.train_split:
-            tell("\nThere is no final run: config.sweep.train_split names no larger training set.")
+            print_line(
+                "\nThere is no final run: config.sweep.train_split names no larger training set."
+            )
         else:
             final = final_run(winner, workdir)
             _move_another_aside(final)
             where = final.config.data.train_split
             train_run(train, final, f"final run, on {where}: {describe(final.point)}", failures)
-    tell(f"\n{_write_report(runs, final, failures, workdir)}")
-    tell(f"Table  {workdir / TABLE}\nPlot   {workdir / PLOT}")
+    print_line(f"\n{_write_report(runs, final, failures, workdir)}")
+    print_line(f"Table  {workdir / TABLE}\nPlot   {workdir / PLOT}")
     return not failures
 
 
@@ -179,7 +181,7 @@ def _move_another_aside(final: Run) -> None:
         names = (final.folder.with_name(f"{FINAL}_before_{i}") for i in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         final.folder.rename(aside)
-        tell(f"\nThe final run is another one now; the former is kept as {aside}")
+        print_line(f"\nThe final run is another one now; the former is kept as {aside}")
 
 
 def _in_order(runs: list[Run]) -> list[Run]:

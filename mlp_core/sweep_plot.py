@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlp_core.figure_files import figure_text, missing_glyphs_noted
 from mlp_core.seeds import SEED, differ_in_seed_only
 from mlp_core.sweep_report import Outcome, best_of
 
@@ -29,14 +30,18 @@ def plot(outcomes: Sequence[Outcome], metric: str, title: str, file: Path) -> No
     axes = figure.subplots()
     if numeric and min(values) > 0 and max(values) >= DECADE * min(values):
         axes.set_xscale("log")
-    axes.set_xticks([position[value] for value in values], [str(value) for value in values])
+    axes.set_xticks([position[value] for value in values], [figure_text(value) for value in values])
     axes.minorticks_off()
-    axes.set(title=title, xlabel=field, ylabel=f"{metric}, %")
+    axes.set(
+        title=figure_text(title), xlabel=figure_text(field), ylabel=figure_text(f"{metric}, %")
+    )
     axes.grid(alpha=0.3)
     for label, members in _lines(outcomes, field).items():
         scored = [m for m in members if m.score is not None]
         x = [position[m.point[field]] for m in scored]
-        axes.plot(x, [100 * m.score for m in scored], "o-" if numeric else "o", label=label)
+        axes.plot(
+            x, [100 * m.score for m in scored], "o-" if numeric else "o", label=figure_text(label)
+        )
     if differ_in_seed_only([outcome.point for outcome in outcomes]):
         _mark_median(axes, outcomes)
     else:
@@ -47,7 +52,8 @@ def plot(outcomes: Sequence[Outcome], metric: str, title: str, file: Path) -> No
         axes.plot(missing, [0.03] * len(missing), "rx", transform=bottom, label="no score")
     if missing or len(outcomes[0].point) > 1:
         axes.legend()
-    figure.savefig(file)
+    with missing_glyphs_noted():
+        figure.savefig(file)
 
 
 def _mark_best(axes: Axes, outcomes: Sequence[Outcome], field: str, position: dict) -> None:

@@ -5,11 +5,12 @@ Whatever the main thread may wait for, it tells first; a thread looks how long a
 
 import faulthandler
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from mlp_core.console import print_error
 
 STATUS = 124  # Exit status, that of timeout(1).
 MOST_LOOKS, LONGEST_PAUSE = 20, 10.0  # Looks within the limit; seconds between two.
@@ -58,12 +59,10 @@ def _watch(seconds: float, traces: Path | None, ended: threading.Event) -> None:
 
 def _tell(seconds: float, what: str, traces: Path | None) -> None:
     where = f" Where each thread is, {traces} tells." if traces else ""
-    print(
+    print_error(
         f"error: nothing has moved for {seconds / 60:g} minutes (config.train.stall_limit), in "
         f"which {what} was waited for.{where} Give the same command again; training goes on from "
-        "its last checkpoint.",
-        file=sys.stderr,
-        flush=True,
+        "its last checkpoint."
     )
     if traces:
         with traces.open("w") as file:

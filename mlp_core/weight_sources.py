@@ -7,6 +7,7 @@ from urllib.parse import urljoin
 
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch, https_url, place_in
 from mlp_core.errors import UserError
+from mlp_core.user_paths import user_path
 from mlp_core.weight_files import open_weight_file
 
 HUGGING_FACE = "hf://"
@@ -89,7 +90,7 @@ def fetch_weight_file(url: str, beside: Sequence[str] = ()) -> Path:
 
 def path_on_this_machine(source: str) -> Path | None:
     """The file or folder of that name; None if there is none."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     with contextlib.suppress(OSError):  # A name that is too long, say.
         if source and path.exists():
             return path

@@ -9,6 +9,7 @@ from mlp_core.config import (
     DataConfig,
     Fraction,
     NonNegativeFloat,
+    NonNegativeInt,
     NumBlocks,
     PositiveFloat,
     PositiveInt,
@@ -31,7 +32,7 @@ class ModelConfig:
     ffn_dim: PositiveInt | None
     gating: Gating | None
     spatial_matrix: SpatialMatrix | None
-    tiny_attention_dim: Annotated[int, Field(ge=0)] | None
+    tiny_attention_dim: NonNegativeInt | None
     segments: bool | None
     mask_pads: bool | None
     gelu: Gelu | None
@@ -68,7 +69,7 @@ class TokenizerConfig:
     path: str | None
     lowercase: bool | None
     kind: Literal["wordpiece", "unigram"]
-    vocab_size: Annotated[int, Field(ge=100)]
+    vocab_size: Annotated[int, Field(ge=100, lt=2**31)]
 
 
 @frozen_settings

@@ -12,6 +12,7 @@ import flax.linen as nn
 from mlp_core.errors import UserError
 from mlp_core.source import Source
 from mlp_core.task import Params
+from mlp_core.user_paths import user_path
 from mlp_text.config import TextConfig
 from mlp_text.corpus.block_source import BlockSource
 from mlp_text.corpus.blocks import BlockLayout
@@ -69,7 +70,7 @@ class CorpusData:
         shards, data_dir = {}, settings.data.data_dir
         for field, corpus in splits.items():
             try:
-                shards[corpus] = open_corpus(corpus, data_dir and str(Path(data_dir).expanduser()))
+                shards[corpus] = open_corpus(corpus, data_dir and str(user_path(data_dir)))
             except UserError as error:
                 raise type(error)(f"{field}: {error}") from error
         return cls(settings, shards)

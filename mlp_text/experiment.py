@@ -26,6 +26,7 @@ from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
 from mlp_core.scores import in_words
 from mlp_core.sharding import divisible_size
 from mlp_core.task import Params, Task
+from mlp_core.user_paths import user_path
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.labelled_data import LabelledData
@@ -273,7 +274,9 @@ def known_tokenizer(settings: TextConfig, weights: TextWeights | None) -> Tokeni
     """
     path = settings.tokenizer.path
     if path:
-        return open_tokenizer(Path(path).expanduser(), settings.tokenizer.lowercase)
+        return open_tokenizer(
+            user_path(path, "config.tokenizer.path="), settings.tokenizer.lowercase
+        )
     return weights.tokenizer() if weights else None
 
 

@@ -17,7 +17,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
-from mlp_core.figure_files import SHARES, TEXT_WIDTH, WEIGHTS, check_blocks, new_figure, styled
+from mlp_core.figure_files import (
+    SHARES,
+    TEXT_WIDTH,
+    WEIGHTS,
+    check_blocks,
+    figure_text,
+    new_figure,
+    styled,
+)
 from mlp_core.parameters import flatten
 from mlp_core.toeplitz import toeplitz_matrix
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
@@ -116,7 +124,7 @@ def attention_maps(source: str | Path, text: str, blocks: Sequence[int] | None =
     _, state = without_head.create_model().apply(
         {"params": params}, **inputs, mutable=["intermediates"]
     )
-    words = tokenizer.tokens(inputs["input_ids"][0, :length])
+    words = [figure_text(word) for word in tokenizer.tokens(inputs["input_ids"][0, :length])]
     maps = [_attention(state["intermediates"], block)[:length, :length] for block in blocks]
 
     map_inches = length * LINE_POINTS / 72

@@ -11,6 +11,7 @@ from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
 from mlp_core.file_lock import one_at_a_time
 from mlp_core.output_files import write_whole
+from mlp_core.user_paths import user_path
 from mlp_text.config import TokenizerConfig
 from mlp_text.tokenizer import Tokenizer
 from mlp_text.vocabulary import train_vocabulary
@@ -28,7 +29,7 @@ class TrainingText(Protocol):
 
 def made_files_dir(configured: str | None) -> Path:
     """Where vocabularies and blocks of tokens are kept: as configured, or this project's cache."""
-    return Path(configured).expanduser() if configured else cache_dir()
+    return user_path(configured, "config.data.made_files_dir=") if configured else cache_dir()
 
 
 def vocabulary_file(wanted: TokenizerConfig, folder: Path, text: TrainingText) -> Path:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,6 +14,7 @@ from mlp_core.errors import UserError
 from mlp_core.planning.known_dataset import CountedExamples, KnownDataset
 from mlp_core.planning.planned_run import PlannedRun, on_platform
 from mlp_core.task import Task
+from mlp_core.user_paths import user_path
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.datasets.synthetic import SYNTHETIC
@@ -142,7 +142,7 @@ def _encoder(settings: TextConfig) -> EncoderSpec:
 
 def _weights_here(settings: TextConfig) -> TextWeights | None:
     source = source_of_weights(settings)
-    is_here = source and Path(source).expanduser().exists()
+    is_here = source and user_path(source).exists()
     return weights_before_fetching(source) if is_here else None
 
 

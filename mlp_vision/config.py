@@ -8,6 +8,7 @@ from mlp_core.config import (
     DataConfig,
     Fraction,
     NonNegativeFloat,
+    NonNegativeInt,
     NumBlocks,
     PositiveFloat,
     PositiveInt,
@@ -35,7 +36,7 @@ class ModelConfig:
     ffn_dim: PositiveInt | None
     gating: Gating | None
     spatial_matrix: SpatialMatrix | None
-    tiny_attention_dim: Annotated[int, Field(ge=0)] | None
+    tiny_attention_dim: NonNegativeInt | None
     pooling: Pooling | None
     num_heads: PositiveInt | None
     mlp_dim: PositiveInt | None

@@ -11,6 +11,7 @@ import numpy as np
 from mlp_core.errors import UserError
 from mlp_core.precision import compute_dtype
 from mlp_core.small_files import read_bytes
+from mlp_core.user_paths import user_path
 from mlp_core.watchdog import limited, waits_for
 from mlp_vision.classifier import probabilities, view_logits
 from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES
@@ -40,7 +41,7 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
     """
     paths = []
     for name in names:
-        path = Path(name).expanduser()
+        path = user_path(name)
         if not path.exists():
             raise UserError(f"{name}: there is no such file or folder.")
         if path.is_file():

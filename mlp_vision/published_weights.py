@@ -10,6 +10,7 @@ from pathlib import Path
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
 from mlp_core.errors import UserError
+from mlp_core.user_paths import user_path
 from mlp_core.weight_sources import (
     CONFIG_FILE,
     HUGGING_FACE,
@@ -99,7 +100,7 @@ def spec_before_fetching(source: str, mirror: str | None = None) -> ModelSpec | 
 def _locate_published(name: str, mirror: str | None) -> Path:
     file_name = f"{name}.npz"
     if mirror is not None and "://" not in mirror:
-        path = Path(mirror).expanduser() / file_name
+        path = user_path(mirror) / file_name
         if not path.is_file():
             raise UserError(f"mirror of the published weights: there is no {path}.")
         return path

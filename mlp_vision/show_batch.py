@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
-from mlp_core.console import say
+from mlp_core.console import in_one_line, say
 from mlp_core.errors import UserError
-from mlp_core.figure_files import FORMATS, write
+from mlp_core.figure_files import FORMATS, figure_text, write
 from mlp_core.input_pipeline import TrainOrder, train_batches
 from mlp_core.output_files import check_output
 from mlp_core.plan import Plan
@@ -66,7 +66,7 @@ def show_batch(
     plain, labels = _evaluation_views(dataset, spec, split, indices[: min(columns, count)])
     names = dataset.class_names
     figure = _draw(
-        f"{name}: {count:,} of the {batch_size:,} pictures of step {step:,}\n"
+        f"{figure_text(name)}: {count:,} of the {batch_size:,} pictures of step {step:,}\n"
         f"{in_words(settings.augment)}",
         views,
         [_in_shares(row, names) for row in shares],
@@ -156,7 +156,8 @@ def _in_shares(shares: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    name = in_one_line(name)
+    return figure_text(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…")
 
 
 def _draw(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from mlp_core.console import print_line
 from mlp_core.errors import UserError
 
 MINUTE, HOUR = 60, 3600
@@ -93,7 +94,7 @@ class Gcloud:
 
     def say(self, text: str) -> None:
         """Prints a line for the user; in a dry run as a comment among the commands."""
-        print(f"# {text}" if self.dry_run else text, flush=True)
+        print_line(f"# {text}" if self.dry_run else text)
 
     def run(self, *command: str, limit: float = 10 * MINUTE, pretended: str = "") -> str:
         """What a command prints on its standard output; `pretended` in a dry run.
@@ -105,7 +106,7 @@ class Gcloud:
             UserError: gcloud is not installed.
         """
         if self.dry_run:
-            print(shlex.join(command))
+            print_line(shlex.join(command))
             return pretended
         for past_tries in itertools.count():
             try:
@@ -123,7 +124,7 @@ class Gcloud:
         After `limit` seconds it is ended: a connection may be dead without a word.
         """
         if self.dry_run:
-            print(shlex.join(command))
+            print_line(shlex.join(command))
             return
         with _started(command, stderr=subprocess.DEVNULL) as process:
             timer = threading.Timer(limit, _end, [process])

@@ -1,5 +1,6 @@
 """The workers of a TPU: code copied and installed, training started, watched, its log followed."""
 
+import codecs
 import re
 import shlex
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from mlp_core.cloud_tpu import scripts
 from mlp_core.cloud_tpu.gcloud import MINUTE, Gcloud
 from mlp_core.cloud_tpu.tpu import Wanted
+from mlp_core.console import escaped
 from mlp_core.errors import UserError
 
 CODE = ("setup.py", "configs", "launch", "mlp_core", "mlp_vision", "mlp_text")
@@ -29,6 +31,7 @@ class Workers:
         self.gcloud = gcloud
         self.wanted = wanted
         self._log_bytes = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._is_packed = False
 
     def copy(self, root: Path, archive: Path) -> None:
@@ -82,7 +85,7 @@ class Workers:
         self._log_bytes = 0
 
     def _print(self, data: bytes) -> None:
-        sys.stdout.buffer.write(data)
+        sys.stdout.write(escaped(self._decoder.decode(data)))
         sys.stdout.flush()
         self._log_bytes += len(data)
 

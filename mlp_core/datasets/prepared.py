@@ -5,7 +5,6 @@ The builders are given by the name of their data set; each is called with `data_
 """
 
 import dataclasses
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from mlp_core.datasets.tfds_directory import INFO_FILE, open_directory
 from mlp_core.errors import MissingError, UserError
 from mlp_core.file_lock import one_at_a_time
 from mlp_core.full_disk import full_disk_told
+from mlp_core.user_paths import user_path
 
 Builders = Mapping[str, Callable[..., tfds.core.DatasetBuilder]]
 
@@ -77,7 +77,7 @@ def is_own_folder(name: str, own_builders: Builders) -> bool:
 
 
 def _as_path(name: str) -> Path:
-    return Path(os.path.expanduser(name))  # Path's own raises an error where there is no such user.
+    return user_path(name, "config.data.name=")
 
 
 def _is_tfds_directory(path: Path) -> bool:
@@ -129,7 +129,7 @@ def open_prepared(
     Raises:
         UserError: it is nowhere and cannot be had, or is damaged.
     """
-    data_dir = data_dir and str(Path(data_dir).expanduser())
+    data_dir = data_dir and str(user_path(data_dir, "config.data.data_dir="))
     return _find_best(name, data_dir) or _prepare(name, data_dir, own_builders)
 
 

@@ -53,8 +53,9 @@ def check_split(field: str, dataset: Splits, split: str) -> None:
     except UserError:
         raise
     except (KeyError, ValueError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{field}: {dataset.name} has no split {split!r} ({error}); it has "
+            f"{field}: {dataset.name} has no split {split!r} ({reason}); it has "
             f"{_counted(dataset)}, and parts of them such as 'train[:98%]'."
         ) from error
     if empty:

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 
 from mlp_core.console import say
 from mlp_core.errors import MissingError, UserError
+from mlp_core.user_paths import user_path
 
 # Files that their owners hand out to registered users only.
 MANUAL_FILES = {
@@ -42,7 +43,7 @@ def build(name: str, data_dir: str | None) -> None:
         UserError: TFDS has no such data set, or its builder fails.
         MissingError: TensorFlow is not installed, or files that must be fetched by hand lack.
     """
-    root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser().absolute()
+    root = user_path(data_dir or tfds.core.constants.DATA_DIR).absolute()
     _check_name(name)
     missing = [*_missing_files(name, root / "downloads" / "manual"), *_missing_tensorflow(name)]
     if missing:

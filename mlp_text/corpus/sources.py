@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlp_core.errors import MissingError, UserError
+from mlp_core.user_paths import user_path
 from mlp_text.corpus.pydoc_topics import SPLITS, PydocShard
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.text_files import FIELD, FORMATS, is_text_file, open_text_file
@@ -57,7 +58,7 @@ def tfds_names(text: str) -> list[str]:
 
 def _parts(text: str) -> list[str]:
     """What is joined by "+", unless that belongs to the name of a file or folder."""
-    if os.path.exists(os.path.expanduser(text)):
+    if user_path(text).exists():
         return [text]
     return [part.strip() for part in text.split("+")]
 
@@ -96,7 +97,7 @@ def _files(text: str) -> list[Path]:
     """The files of a path, folder or pattern, in the order of their names."""
     if not text:
         raise UserError("an empty name is no corpus; name a file, pydoc:SPLIT or tfds:NAME:SPLIT.")
-    path = Path(os.path.expanduser(text))
+    path = user_path(text)
     if os.path.isfile(path):
         return [path]
     if (path / TFDS_FILE).is_file():

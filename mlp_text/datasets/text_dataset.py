@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from mlp_core.datasets.prepared import (
 from mlp_core.datasets.splits import Splits
 from mlp_core.datasets.tfrecord import TfrecordSource
 from mlp_core.errors import UserError
+from mlp_core.user_paths import user_path
 from mlp_text.datasets.glue import Mnli, Sst2
 from mlp_text.datasets.labelled_texts import LabelledTexts, check_usable, find_text_features
 from mlp_text.datasets.synthetic import SYNTHETIC
@@ -90,7 +90,7 @@ def open_text_dataset(name: str, data_dir: str | None) -> TextDataset:
     if name in SYNTHETIC:
         return SYNTHETIC[name]
     if is_own_folder(name, OWN_BUILDERS):
-        return TextFolder(Path(name).expanduser())
+        return TextFolder(user_path(name))
     builder = open_prepared(name, data_dir, OWN_BUILDERS)
     return TfdsTexts(name, builder, _checked_text_features(name, builder.info.features))
 

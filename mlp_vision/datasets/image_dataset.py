@@ -4,7 +4,6 @@ import dataclasses
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +21,7 @@ from mlp_core.datasets.splits import Splits
 from mlp_core.datasets.tfrecord import TfrecordSource
 from mlp_core.errors import UserError
 from mlp_core.source import Source
+from mlp_core.user_paths import user_path
 from mlp_vision.datasets.array_views import ArrayViews
 from mlp_vision.datasets.binary_pictures import in_full_brightness
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
@@ -176,7 +176,7 @@ def open_image_dataset(name: str, data_dir: str | None, label: str | None = None
                 f"config.data.label: {name} is a folder of pictures, whose labels are the names of "
                 f"their folders, and not {label!r}; leave it unset."
             )
-        return FolderDataset(Path(name).expanduser())
+        return FolderDataset(user_path(name))
     builder = open_prepared(name, data_dir, OWN_BUILDERS)
     _check_pictures(name, builder)
     dataset = TfdsDataset(name, builder, find_label(name, builder.info.features, label))

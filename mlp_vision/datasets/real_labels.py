@@ -20,6 +20,7 @@ from mlp_core.downloads import RemoteFile, cache_dir, fetch, https_url, place_in
 from mlp_core.errors import UserError
 from mlp_core.small_files import SMALL_FILE_BYTES, read_json
 from mlp_core.source import Source
+from mlp_core.user_paths import user_path
 from mlp_vision.datasets.image_dataset import ImageDataset
 from mlp_vision.datasets.photos import PhotoRecords
 
@@ -145,7 +146,7 @@ def locate_real_labels(source: str, folder: Path | None = None) -> Path:
         DownloadError: it cannot be fetched.
     """
     if not _is_remote(source):
-        return Path(source).expanduser()
+        return user_path(source, "config.data.real_labels=")
     url = https_url(source)
     place = place_in(folder or cache_dir() / "labels", url)
     return fetch(RemoteFile(url, most_bytes=SMALL_FILE_BYTES), place)

@@ -1,7 +1,10 @@
 """How commands end."""
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -56,3 +59,46 @@ def test_flags_may_be_spelled_with_dashes():
         [sys.executable, "-c", SPELLED_WITH_DASHES], cwd=ROOT, capture_output=True, text=True
     )
     assert (run.stdout, run.stderr) == ("a-b ['--an-own-flag=c']\n", "")
+
+
+SYSTEM = """
+import os, shutil, sys, pathlib
+from launch import command
+
+sys.argv = ["x"]
+command.run_command(lambda: {work}, uses_jax=False)
+"""
+WHOLE_OUTPUT = "print('many lines\\\\n' * 100_000)"
+
+
+@pytest.mark.parametrize(
+    "work, shell, status, message",
+    [
+        ("pathlib.Path.home()", "env -u HOME", 2, "there is no home directory"),
+        ("pathlib.Path.cwd()", "", 2, "the current directory: No such file or directory"),
+        ("os.read(10**6, 1)", "", 2, "Bad file descriptor"),
+        ("print('x')", "", 2, "no room is left on the disk"),
+        ("print('x')", "", 0, ""),
+        (WHOLE_OUTPUT, "", 141, ""),
+    ],
+    ids=["no home", "no directory", "any error", "full", "closed", "broken pipe"],
+)
+def test_what_the_system_refuses_is_told_in_a_sentence(
+    request, tmp_path, work, shell, status, message
+):
+    case = request.node.callspec.id
+    script = SYSTEM.format(work=work)
+    if case == "no home":  # With the id of no user.
+        script = "import pwd\npwd.getpwuid = lambda uid: {}[uid]\n" + script
+    if case == "no directory":
+        script = f"import os\nos.chdir({str(tmp_path)!r})\nos.rmdir(os.getcwd())\n" + script
+    redirection = {"full": ">/dev/full", "closed": ">&-", "broken pipe": "| true"}.get(case, "")
+    run = subprocess.run(
+        ["bash", "-c", f'{shell} "$0" -c "$1" {redirection}; exit ${{PIPESTATUS[0]}}',
+         sys.executable, script],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert run.returncode == status and message in run.stderr
+    assert "Traceback" not in run.stderr and "Exception ignored" not in run.stderr
+    assert len(run.stderr.splitlines()) == (1 if message else 0)

@@ -84,6 +84,51 @@ def test_the_script_of_a_job_and_a_step_of_one_task_are_by_themselves():
     assert find_cluster(SLURM | {"SLURM_STEP_NUM_TASKS": "1"}) is None
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SLURM_NTASKS": "", "SLURM_STEP_NUM_TASKS": ""},
+        {"SLURM_NTASKS": "many", "SLURM_PROCID": ""},
+        {"SLURM_NTASKS": "many", "SLURM_STEP_NODELIST": ""},
+        {"SLURM_JOB_ID": ""},
+    ],
+)
+def test_without_a_whole_step_of_slurm_a_process_is_by_itself(changes):
+    assert find_cluster(SLURM | changes) is None
+
+
+def test_empty_variables_of_slurm_count_as_unset():
+    empty = ("SLURM_NTASKS", "SLURM_STEP_ID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_GPUS_ON_NODE")
+    found = find_cluster(SLURM | dict.fromkeys(empty, ""))
+    assert (found.num_processes, found.coordinator_address) == (4, "gpu007:61440")
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("SLURM_STEP_NUM_TASKS", "four", "SLURM_STEP_NUM_TASKS='four': not a number"),
+        ("SLURM_STEP_NUM_TASKS", "-4", "not a number"),
+        ("SLURM_STEP_NUM_TASKS", "9" * 5000, "not a number"),
+        ("SLURM_PROCID", "x", "SLURM_PROCID='x': not a number"),
+        ("SLURM_PROCID", "4", "SLURM_PROCID=4: Slurm has started only 4 tasks"),
+        ("SLURM_JOB_ID", "\u0664", "SLURM_JOB_ID='\u0664': not a number"),
+        ("SLURM_STEP_ID", "batch", "SLURM_STEP_ID='batch': not a number"),
+        ("SLURM_STEP_NODELIST", "n[", "not a list of nodes"),
+        ("SLURM_STEP_NODELIST", ",n1", "not a list of nodes"),
+        ("SLURM_STEP_TASKS_PER_NODE", "2(x", "not a list such as"),
+        ("SLURM_STEP_TASKS_PER_NODE", "0", "not a list such as"),
+        ("SLURM_STEP_TASKS_PER_NODE", "2(x999999999)", "not a list such as"),
+        ("SLURM_GPUS_ON_NODE", "all", "SLURM_GPUS_ON_NODE='all': not a number"),
+        ("SLURM_NODEID", "?", "SLURM_NODEID='\\?': not a number"),
+        ("SLURM_LOCALID", "", "SLURM_LOCALID='': not a number"),
+        ("SLURM_LOCALID", "2", "SLURM_LOCALID=2: this node has only 2 tasks"),
+    ],
+)
+def test_variables_of_slurm_that_make_no_sense_are_named(name, value, message):
+    with pytest.raises(UserError, match=message):
+        find_cluster(SLURM | {"CUDA_VISIBLE_DEVICES": "0,1,2,3", name: value})
+
+
 def test_hosts_of_a_tpu_in_gke(tpu, no_network):
     assert find_cluster({"TPU_WORKER_HOSTNAMES": "a,b"}) == Cluster("Cloud TPU")
     assert find_cluster({"TPU_WORKER_HOSTNAMES": "a"}) is None

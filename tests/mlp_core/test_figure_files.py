@@ -1,11 +1,13 @@
 """Files of figures: whole, new, and equal where the figures are."""
 
 import re
+from xml.etree import ElementTree
 
 import pytest
 
+from mlp_core.console import in_one_line
 from mlp_core.errors import UserError
-from mlp_core.figure_files import check_blocks, new_figure, styled, write
+from mlp_core.figure_files import check_blocks, figure_text, new_figure, styled, write
 
 
 def figure():
@@ -34,6 +36,47 @@ def test_a_figure_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "x.png").touch()
     with pytest.raises(UserError, match="cannot be written"):
         write(figure(), tmp_path / "x.png" / "z.png")
+
+
+HOSTILE = [
+    "$x",
+    "a$b$c",
+    "$\\frac{$",
+    "\\$",
+    "_x",
+    "x^{",
+    "100 %",
+    "a\nb",
+    "\x1b[31m",
+    "\udcff",
+    "中",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_names_of_all_kinds_are_shown_as_they_are(tmp_path, name, suffix):
+    with styled():
+        made = new_figure(2)
+        axes = made.subplots()
+        axes.plot([0, 1], [2, 3], label=figure_text(name))
+        axes.set(title=figure_text(name), xlabel=figure_text(name))
+        axes.set_xticks([0], [figure_text(name)])
+        assert [text.get_text() for text in axes.legend().get_texts()]
+    write(made, tmp_path / f"x{suffix}")
+    if suffix == ".svg":
+        texts = ElementTree.parse(tmp_path / "x.svg").iter("{http://www.w3.org/2000/svg}text")
+        assert [text.text.strip() for text in texts].count(in_one_line(name)) == 4
+
+
+def test_characters_that_the_font_lacks_cost_one_note(tmp_path, capsys, recwarn):
+    with styled():
+        made = new_figure(1)
+        made.suptitle("中文 \N{GRINNING FACE}")
+    write(made, tmp_path / "x.png")
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "lacks 2 of the characters" in note and (tmp_path / "x.png").is_file()
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from configs import run_fields
 from mlp_core.errors import UserError
+from mlp_core.figure_files import write
 from mlp_core.run_figures import results_over, training_curves
 
 
@@ -203,3 +204,13 @@ def test_the_final_run_of_a_sweep_is_shown_by_its_own_name_only(runs):
     assert len(axes.lines) == 1
     (axes,) = training_curves([runs, runs / "best"], "test/top1").axes
     assert len(axes.lines) == 2
+
+
+def test_a_run_is_named_in_the_legend_whatever_its_folder_is_called(runs, tmp_path):
+    for name in ("_hidden", "$x^{$", "a\nb"):
+        folder = (runs / "0.1,0").rename(tmp_path / name)
+        figure = training_curves(folder, "test/top1")
+        write(figure, tmp_path / f"figure{len(name)}.png")
+        (text,) = figure.axes[0].get_legend().get_texts()
+        assert text.get_text().strip() == name.replace("$", "\\$").replace("\n", "\\n")
+        folder.rename(runs / "0.1,0")

@@ -51,11 +51,12 @@ def test_runs_that_differ_in_the_seed_only_are_summed_up_below():
         SEEDS,
         [Outcome({"seed": 0, "warmup": w}, s) for w, s in [("1 epoch", 0.1), ("0", None)]],
         [Outcome({"blocks": None, RATE: 0.1}, 0.2), Outcome({"blocks": 2, RATE: 0.1}, 0.3)],
+        [Outcome({"x": "$^{", "y": "中$"}, 0.2), Outcome({"x": "\\$_\n$", "y": "中$"}, 0.3)],
     ],
-    ids=["scores", "one failed", "all failed", "seeds", "words", "unset"],
+    ids=["scores", "one failed", "all failed", "seeds", "words", "unset", "signs"],
 )
 def test_every_kind_of_sweep_can_be_drawn(outcomes, tmp_path):
-    plot(outcomes, "validation/top1", "a sweep", tmp_path / "sweep.png")
+    plot(outcomes, "validation/top1", "a sweep for $^{$", tmp_path / "sweep.png")
     pixels = np.asarray(Image.open(tmp_path / "sweep.png").convert("RGB"))
     assert pixels.shape == (675, 1050, 3)
     coloured = np.ptp(pixels.astype(int), axis=-1) > 100  # Lines and marks; all else is grey.

@@ -77,7 +77,7 @@ class Fails(StopsAt):
             if self.way == "sigterm":
                 if self.left == -1:
                     os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(0.05)  # JAX takes about half a second to settle a step.
+                time.sleep(0.05)  # The hosts take a second to agree on a step.
                 return self.source.gather(indices, draws)
             error = UserError if self.way == "disk" else RuntimeError
             raise error("/data: the disk is broken.") from None

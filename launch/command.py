@@ -24,8 +24,7 @@ DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
 
 FAILED = 1  # Exit status of a fault of the program.
 MISTAKE = 2  # Where the user has something to mend.
-INTERRUPTED = 130  # What a shell reports for Ctrl-C.
-BROKEN_PIPE = 141  # And for this.
+BROKEN_PIPE = 141  # What a shell reports for SIGPIPE.
 
 
 def run_command(
@@ -36,6 +35,8 @@ def run_command(
 ) -> None:
     """Parses the flags, calls `main` and exits: 2 for a mistake of the user's, 75 for SIGTERM.
 
+    After SIGHUP the status is 75, too, and after Ctrl-C 130, see `preemption`.
+
     With `takes_files`, `main` is called with the list of what stands beside the flags. A command
     that does not use JAX starts at once. One of several hosts that fails ends the others, too.
     """
@@ -45,28 +46,30 @@ def run_command(
     collect_seldom()
     preemption.listen()
     try:
-        with _system_errors_told(), full_disk_told("cannot write"):
-            files = _parse_flags(sys.argv)
-            if files and not takes_files:
-                raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
-            if uses_jax:
-                _set_up()
-            main(*([files] if takes_files else []))
-            sys.stdout.flush()
-        if hosts.are_several():
-            _end_together()
-        preemption.ignore()
+        with preemption.ctrl_c_unwinds(when_interrupted):
+            with _system_errors_told(), full_disk_told("cannot write"):
+                files = _parse_flags(sys.argv)
+                if files and not takes_files:
+                    raise UserError(f"{files[0]!r} is no flag; see {sys.argv[0]} --help.")
+                if uses_jax:
+                    _set_up()
+                main(*([files] if takes_files else []))
+                sys.stdout.flush()
+            if hosts.are_several():
+                _end_together()
+        preemption.done(0)
     except UserError as error:
         print_error(traceback.format_exc() if _wants_traceback() else f"error: {error}")
         hosts.leave(error.status if isinstance(error, LostHostError) else MISTAKE, str(error))
     except KeyboardInterrupt:
         print_error(f"interrupted{when_interrupted}")
-        hosts.leave(INTERRUPTED, f"interrupted{when_interrupted}")
+        hosts.leave(preemption.INTERRUPTED, f"interrupted{when_interrupted}")
     except Preempted as end:
-        print_error(f"ended by SIGTERM; {end}")
+        told = f"ended by {preemption.received()}; {end}"
+        print_error(told)
         if hosts.are_several():  # All save and end.
             _end_together()
-        hosts.leave(preemption.STATUS, f"ended by SIGTERM; {end}")
+        hosts.leave(preemption.STATUS, told)
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
         hosts.leave(BROKEN_PIPE, "its output is not read any more")
     except Exception as error:

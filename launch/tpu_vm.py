@@ -59,7 +59,7 @@ POLL_SECONDS = flags.DEFINE_float(
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Prints the commands, to be pasted; runs none.")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 NEEDED = {  # Flags, beside --name and --zone.
     "create": (ACCELERATOR_TYPE, VERSION),
     "copy": (),
@@ -136,9 +136,9 @@ def _arguments_of_main(argv: list[str]) -> list[str]:
     fields = [arg for arg in passed if not re.match(r"--?config=", arg)]
     file, colon, variant = flags.FLAGS["config"].config_filename.partition(":")
     path = Path(file).resolve()
-    if not any(path.is_relative_to(ROOT.resolve() / folder) for folder in CODE):
+    if not any(path.is_relative_to(ROOT / folder) for folder in CODE):
         raise UserError(f"--config={file}: only the folders {', '.join(CODE[1:])} are copied.")
-    return [f"--config={path.relative_to(ROOT.resolve())}{colon}{variant}", *fields]
+    return [f"--config={path.relative_to(ROOT)}{colon}{variant}", *fields]
 
 
 def _remind_of_cost() -> None:

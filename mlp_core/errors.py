@@ -36,7 +36,7 @@ class NonFiniteLossError(UserError):
 
 
 class Preempted(Exception):
-    """A run has ended because SIGTERM asked for it; its text tells what is saved."""
+    """SIGTERM or SIGHUP has ended a run; the text says what is saved."""
 
 
 class LostHostError(UserError):

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from typing import NamedTuple, NoReturn
 
 from mlp_core import preemption
@@ -133,6 +134,7 @@ class _Host:
 
 
 _host: _Host | None = None
+_on_signal = ExitStack()
 
 
 def start(cluster: Cluster, limit: float = START_SECONDS) -> None:
@@ -161,6 +163,8 @@ def start(cluster: Cluster, limit: float = START_SECONDS) -> None:
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
         _host = _Host()
+        preemption.listen_again()  # JAX has put its own handler in place.
+        _on_signal.enter_context(preemption.exit_by(_host.leave))
         jax.devices()  # Hosts tell each other what they have, and later may be late.
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(_why_not(cluster, error)) from error
@@ -197,12 +201,15 @@ def finish() -> None:
     import jax
 
     _host.stop_watching()
+    _on_signal.close()
     jax.distributed.shutdown()
+    preemption.listen_again()
     _host = None
 
 
 def leave(status: int, sentence: str) -> NoReturn:
     """Exits with `status`; the others, if there are any, exit with it soon and tell `sentence`."""
+    preemption.done(status)
     if not _host:
         sys.exit(status)
     _host.stop_watching()

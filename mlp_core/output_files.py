@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlp_core.errors import UserError
+from mlp_core.preemption import removed_at_end
 
 
 def check_output(output: Path, suffixes: Sequence[str] = (), flag: str = "output") -> None:
@@ -48,9 +49,12 @@ def whole_output(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(target))
-    with tempfile.TemporaryDirectory(
-        prefix=".part-", dir=target.parent, ignore_cleanup_errors=True
-    ) as private:
+    with (
+        tempfile.TemporaryDirectory(
+            prefix=".part-", dir=target.parent, ignore_cleanup_errors=True
+        ) as private,
+        removed_at_end(Path(private)),
+    ):
         part, mode = Path(private, f"part{target.suffix}"), _mode_for(target, Path(private))
         yield part
         if part.is_file():

@@ -19,19 +19,20 @@ from mlp_core.host_memory import keep_freed_memory
 T = TypeVar("T")
 
 PATIENCE = 120  # Seconds that a process has to save and end when it is asked to.
+KILLED_EARLY = (-signal.SIGTERM, -signal.SIGHUP)
 DONE, FAILED, PREEMPTED = "done", "failed", "preempted"  # How a function ends.
 
 
 def run_in_own_process(function: Callable[..., T], *args) -> T:
     """Calls `function(*args)` in a fresh process and returns what it returns.
 
-    It ends with the caller; Ctrl-C reaches the caller only, which then ends it. SIGTERM is passed
-    on to it. Devices that a process opens are free again for the next one. `function` is one of a
-    module's top level.
+    It ends with the caller; Ctrl-C reaches the caller only, which then ends it. SIGTERM and SIGHUP
+    are passed on to it. Devices that a process opens are free again for the next one. `function` is
+    one of a module's top level.
 
     Raises:
         UserError: the function raised an error, or the process ended without an answer.
-        Preempted: SIGTERM has ended it.
+        Preempted: SIGTERM or SIGHUP has ended it.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -42,20 +43,29 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
     finally:
         signal.signal(signal.SIGINT, handler)
     sender.close()
+    asked = threading.Event()
+
+    def ask() -> None:
+        asked.set()
+        process.terminate()  # It saves, and answers then.
+
     try:
-        with preemption.instead(process.terminate):  # It saves, and answers then.
+        with preemption.instead(ask):
             how, answer = receiver.recv()
             process.join(PATIENCE)
     except EOFError:
         process.join(PATIENCE)
         _end(process)
-        if process.exitcode == preemption.STATUS:
+        # In its first second, before it listens, SIGTERM kills it.
+        if asked.is_set() or process.exitcode in (preemption.STATUS, *KILLED_EARLY):
             raise Preempted("the same command goes on") from None
         raise UserError(_how_it_ended(process.exitcode)) from None
     finally:
         _end(process)
     if how == PREEMPTED:
         raise Preempted(answer)
+    if asked.is_set():  # It came too late for the process, and must not be lost.
+        raise Preempted("the same command goes on")
     if how == FAILED:
         raise UserError(answer)
     return answer
@@ -80,7 +90,7 @@ def _work(sender: Connection, function: Callable, args: tuple) -> None:
         keep_freed_memory()
         collect_seldom()
         enable_compilation_cache()
-        with preemption.instead(lambda: os._exit(preemption.STATUS)):  # The caller tells it.
+        with preemption.instead(preemption.end_silently):  # The caller tells it.
             answer = DONE, function(*args)
     except Preempted as end:
         answer = PREEMPTED, str(end)

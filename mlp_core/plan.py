@@ -45,3 +45,10 @@ class Plan:
     def is_due(self, step: int, every: int) -> bool:
         """Whether what happens every so many steps, and at the end, happens at `step`."""
         return step == self.total or (every > 0 and step % every == 0)
+
+    def times_due(self, step: int, every: int) -> int:
+        """How many times something with that period is due after `step`, the end included."""
+        if step >= self.total:
+            return 0
+        before_the_end = (self.total - 1) // every - step // every if every > 0 else 0
+        return before_the_end + 1

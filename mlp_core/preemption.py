@@ -1,56 +1,136 @@
-"""SIGTERM: whoever takes a machine away asks its processes to end first.
+"""Signals that end a command: SIGTERM, SIGHUP and Ctrl-C.
 
-A run saves its state after the step at hand and ends; what has nothing to lose ends at once. The
-same command goes on.
+SIGTERM announces that a machine is taken away or that a job's time is over, SIGHUP that a terminal
+was closed. A training run then saves its state after the current step and exits; a command with
+nothing to save exits at once. The same command resumes. Ctrl-C unwinds the main thread, and a
+second Ctrl-C exits at once.
 """
 
+import fcntl
 import os
+import select
+import shutil
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
 
-STATUS = 75  # Exit status; EX_TEMPFAIL: try again later.
+STATUS = 75  # Exit status after SIGTERM or SIGHUP; EX_TEMPFAIL: try again later.
+INTERRUPTED = 130  # Exit status after Ctrl-C, as shells report it.
+LOOK_EVERY = 1.0  # Seconds between two looks for a signal to another host.
+WAIT_FOR_OTHERS = 0.05  # Seconds between two looks for the steps of the other hosts.
+
+
+class Store(Protocol):
+    """Texts by name that all hosts of a run see, see `hosts.Store`."""
+
+    index: int
+    num_hosts: int
+
+    def put(self, name: str, text: str) -> None:
+        """Writes a text."""
+
+    def new_place(self, topic: str) -> str:
+        """An unused folder, the same for the n-th call on each host."""
+
+    def folder(self, folder: str) -> dict[str, str]:
+        """The texts called FOLDER/KEY, by key."""
 
 
 def end_at_once() -> None:
-    """Ends the process wherever it is, which everything here survives."""
-    print("ended by SIGTERM; give the same command again", file=sys.stderr, flush=True)
+    """Exits wherever the main thread is. Everything here survives that."""
+    _write_to_stderr(f"ended by {_received}; give the same command again")
+    _remove_unfinished()
+    _exit(STATUS, f"ended by {_received}")
+
+
+def end_silently() -> None:
+    """As `end_at_once`, for a process whose caller reports it."""
+    _remove_unfinished()
     os._exit(STATUS)
 
 
+def _exit_alone(status: int, _: str) -> None:
+    os._exit(status)
+
+
 _action: Callable[[], object] = end_at_once
+_exit: Callable[[int, str], object] = _exit_alone
+_received = "SIGTERM"  # The last signal of those that let a run save.
+_listening = False
+_unwinds = False  # Whether Ctrl-C raises KeyboardInterrupt.
+_when_interrupted = ""
+_ctrl_cs = 0
+_final_status: int | None = None
+_unfinished: set[Path] = set()
 
 
 def listen() -> None:
-    """From now on SIGTERM ends the process with `STATUS`, but see `instead`. For the main thread.
+    """Handles SIGTERM, SIGHUP and Ctrl-C from now on. For the main thread of a command.
 
-    A thread listens: a handler in the main thread would not be called before a compilation, say,
-    is through, and an error that it raises may be lost where it strikes.
+    Signals that are ignored already, as SIGHUP under nohup, stay ignored. Called again, it only
+    takes back handlers that a library has replaced.
+
+    A thread acts on the signals: a handler in Python runs in the main thread, and only after a
+    compilation, say, has finished.
     """
+    global _listening
+    if not _listening:
+        receiver, sender = _pipe()
+        os.set_blocking(sender, False)
+        signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+        threading.Thread(target=_wait, args=(receiver,), daemon=True).start()
+        sys.unraisablehook = _end_if_ctrl_c_was_lost
+        _listening = True
+    # Only signals with a handler in Python wake the thread.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _raise_if_it_unwinds)
 
-    def wait(signals: socket.socket, sender: socket.socket) -> None:
-        while number := signals.recv(1):
-            if number[0] == signal.SIGTERM:
-                _action()
 
-    signals, sender = socket.socketpair()
-    sender.setblocking(False)
-    signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=wait, args=(signals, sender), daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda *_: None)  # Only signals with a handler wake.
+def listen_again() -> None:
+    """Takes back the handlers that a library has replaced, if this process listens.
+
+    JAX replaces that of SIGTERM when it joins several hosts.
+    """
+    if _listening and threading.current_thread() is threading.main_thread():
+        listen()
 
 
-def ignore() -> None:
-    """For when all is done: Python, as it ends, would have SIGTERM kill the process again."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def done(status: int) -> None:
+    """From now on no signal changes the exit status: all has been done and said.
+
+    Without this, SIGTERM would still kill the process while Python shuts down.
+    """
+    global _final_status, _unwinds
+    _final_status, _unwinds = status, False
+    if _listening:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@contextmanager
+def ctrl_c_unwinds(when_interrupted: str = "") -> Iterator[None]:
+    """The first Ctrl-C raises KeyboardInterrupt in here. Elsewhere it exits at once.
+
+    `when_interrupted` follows the word "interrupted" in what an exit at once prints.
+    """
+    global _unwinds, _when_interrupted
+    _unwinds, _when_interrupted = True, when_interrupted
+    try:
+        yield
+    finally:
+        _unwinds = False
 
 
 @contextmanager
 def instead(action: Callable[[], object]) -> Iterator[None]:
-    """SIGTERM calls `action` in here, in a thread of its own, and the process goes on."""
+    """In here SIGTERM and SIGHUP call `action`, in a thread, and the process continues."""
     global _action
     former, _action = _action, action
     try:
@@ -59,36 +139,165 @@ def instead(action: Callable[[], object]) -> Iterator[None]:
         _action = former
 
 
-class SaveRequest:
-    """Whether SIGTERM, to any of the hosts, asks a run to save and end. A context."""
+@contextmanager
+def exit_by(leave: Callable[[int, str], object]) -> Iterator[None]:
+    """In here SIGTERM and SIGHUP exit by `leave(status, sentence)`."""
+    global _exit
+    former, _exit = _exit, leave
+    try:
+        yield
+    finally:
+        _exit = former
 
-    def __init__(self):
-        """Nothing has come yet."""
-        self._came = threading.Event()
+
+@contextmanager
+def removed_at_end(unfinished: Path) -> Iterator[None]:
+    """Removes a temporary file or folder if a signal ends the process in here."""
+    _unfinished.add(unfinished)
+    try:
+        yield
+    finally:
+        _unfinished.discard(unfinished)
+
+
+def received() -> str:
+    """The name of the last signal that asked this process to save; SIGTERM if none did."""
+    return _received
+
+
+class SaveRequest:
+    """Whether a signal to any of the hosts asks a run to save and end. A context.
+
+    The hosts must save the same step. When one is asked, each publishes the step it has reached,
+    and waits until all have; they save the step after the largest of these.
+    """
+
+    def __init__(self, store: Store | None = None):
+        """`store` connects the hosts of the run; None for a process by itself."""
+        self._store = store
+        self._place = store.new_place("save request") if store else ""
+        self._came, self._ended = threading.Event(), threading.Event()
+        self._settling = threading.Lock()
         self._calls = 0
+        self._step = -1
+        self._settled_step: int | None = None
         self._kept = ExitStack()
 
     def __enter__(self) -> "SaveRequest":
-        """Leaves SIGTERM as it is."""
+        """Leaves the signals as they are."""
+        if self._store:
+            threading.Thread(target=self._settle, daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
-        """Leaves SIGTERM as it was before."""
+        """Leaves the signals as they were before."""
         self._kept.close()
+        self._ended.set()
+        self._came.set()
 
     def has_come(self, step: int) -> bool:
-        """Whether to save `step` and end; asked once a step by every host, all told the same.
+        """Whether to save `step` and end; every host asks once a step and gets the same answer.
 
-        Until a single host asks a second time there is nothing to lose and SIGTERM ends it at
-        once. Several hosts settle a step by JAX, which has its own handler.
+        Until a host asks for the second time there is nothing to lose, and a signal ends it at
+        once.
         """
-        # Imported here: a command listens before it loads anything.
-        import jax
-        from jax.experimental import multihost_utils
-
-        if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
         self._calls += 1
         if self._calls == 2:
+            listen_again()
             self._kept.enter_context(instead(self._came.set))
-        return self._came.is_set()
+        if not self._store:
+            return self._came.is_set()
+        with self._settling:
+            self._step = step
+        return step == self._settled_step
+
+    def _settle(self) -> None:
+        """Runs in a thread until the hosts have agreed on a step."""
+        with suppress(RuntimeError):  # Raised when the first host is gone; JAX ends this process.
+            while not (self._came.wait(LOOK_EVERY) or self._store.folder(self._place)):
+                pass
+            with self._settling:  # The step must not change once it is published.
+                # A host that has finished answers, too: others may have been asked just before.
+                self._store.put(f"{self._place}/{self._store.index}", str(self._step))
+                while len(steps := self._store.folder(self._place)) < self._store.num_hosts:
+                    if self._ended.wait(WAIT_FOR_OTHERS):
+                        return
+                self._settled_step = 1 + max(int(step) for step in steps.values())
+
+
+def _pipe() -> list[int]:
+    """The ends of a pipe; never a standard stream, even if one of those is closed."""
+    ends = os.pipe()
+    moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
+    for end in ends:
+        os.close(end)
+    return moved
+
+
+def _wait(signals: int) -> None:
+    """Acts on signals as they come, in a thread."""
+    global _ctrl_cs, _received
+    while number := os.read(signals, 1):
+        if number[0] in (signal.SIGTERM, signal.SIGHUP):
+            if _final_status is None:
+                _received = signal.Signals(number[0]).name
+                if number[0] == signal.SIGHUP:
+                    threading.Thread(target=_drop_output_without_reader, daemon=True).start()
+                _action()
+        elif number[0] == signal.SIGINT:
+            _ctrl_cs += 1
+            if _ctrl_cs > 1 or not _unwinds:
+                _end_by_ctrl_c()
+
+
+def _raise_if_it_unwinds(*_) -> None:
+    """Handles Ctrl-C in the main thread."""
+    global _unwinds
+    if _unwinds:
+        _unwinds = False
+        raise KeyboardInterrupt
+
+
+def _end_if_ctrl_c_was_lost(unraisable) -> None:
+    """Exits if KeyboardInterrupt was raised where Python can only print and forget it."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _end_by_ctrl_c()
+    sys.__unraisablehook__(unraisable)
+
+
+def _end_by_ctrl_c() -> None:
+    if _final_status is None:
+        _write_to_stderr(f"interrupted{_when_interrupted}")
+        _remove_unfinished()
+    os._exit(INTERRUPTED if _final_status is None else _final_status)
+
+
+def _drop_output_without_reader() -> None:
+    """Discards output to a closed terminal or `tee`: a write would raise an error before the save.
+
+    Runs in a thread after SIGHUP.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    streams = {1, 2}
+    poller = select.poll()
+    for stream in streams:
+        poller.register(stream, 0)  # Only errors and hang-ups.
+    while streams:
+        for stream, _ in poller.poll():
+            poller.unregister(stream)
+            os.dup2(nowhere, stream)
+            streams.remove(stream)
+
+
+def _write_to_stderr(sentence: str) -> None:
+    """Writes past Python's buffers, whose locks the main thread may hold."""
+    with suppress(OSError):
+        os.write(2, f"{sentence}\n".encode())
+
+
+def _remove_unfinished() -> None:
+    for path in list(_unfinished):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

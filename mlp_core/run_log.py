@@ -45,6 +45,7 @@ class RunLog:
         self._sums: dict[str, float] = dict(unreported.get("sums", {}))
         self._learning_rate = 0.0
         self._num_timed = 0
+        self._evaluated_step = first_step
         self.stopwatch = Stopwatch()
 
     @property
@@ -80,8 +81,13 @@ class RunLog:
         self._num_summed += 1
         self._num_timed += 1
         self._bar.step_done()
+        self.stopwatch.step_done()
         if self._plan.is_due(step, self._plan.report_every):
             self._report(step)
+        elif self._bar.is_overdue:
+            seconds_a_step = self.stopwatch.seconds_a_step
+            speed = seconds_a_step and self._global_batch_size / seconds_a_step
+            self._bar.report(step, values["loss"], speed, self._seconds_left(step))
 
     def write_evaluation(self, step: int, metrics: dict[str, float]) -> None:
         """Reports the metrics of an evaluation after `step` steps.
@@ -92,6 +98,7 @@ class RunLog:
         for name, value in metrics.items():
             if not np.isfinite(value):
                 raise NonFiniteLossError(f"step {step}: {name} is {value}.")
+        self._evaluated_step = step
         self._writer.write(step, metrics)
         say(f"step {step:,}: " + "  ".join(f"{name} {v:.4f}" for name, v in metrics.items()))
 
@@ -115,5 +122,11 @@ class RunLog:
         }
         metrics = {f"train/{name}": value for name, value in (means | speed).items()}
         self._writer.write(step, metrics)
-        self._bar.report(step, means["loss"], examples_per_second)
+        self._bar.report(step, means["loss"], examples_per_second, self._seconds_left(step))
         self._num_summed, self._sums, self._num_timed = 0, {}, 0
+
+    def _seconds_left(self, step: int) -> float | None:
+        """Expected seconds to the end of the run; None if that is not known yet."""
+        plan = self._plan
+        evaluations = plan.times_due(self._evaluated_step, plan.evaluate_every)
+        return self.stopwatch.seconds_left(plan.total - step, evaluations)

@@ -5,7 +5,6 @@ after the next one has been dispatched. The data position is the step, so it cha
 a checkpoint is taken and there is nothing else to save.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from mlp_core import hosts
 from mlp_core.agreement import wait_for_all
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.config import RunConfig
@@ -29,6 +29,7 @@ from mlp_core.parameter_table import parameter_summary, parameter_table
 from mlp_core.plan import Plan
 from mlp_core.preemption import SaveRequest
 from mlp_core.programs import Programs, make_programs
+from mlp_core.progress import CompiledAtFirst
 from mlp_core.run_directory import RunFiles
 from mlp_core.run_log import RunLog
 from mlp_core.step_trace import StepTrace
@@ -62,7 +63,7 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
         UserError: the configuration does not fit the data or what lies in `workdir`, data cannot be
           read, or the disk is full.
         NonFiniteLossError: the loss or the gradient was not finite.
-        Preempted: SIGTERM has come; the state is saved.
+        Preempted: SIGTERM or SIGHUP has come; the state is saved.
     """
     mesh, files = make_mesh(config.sharding.model_parallel), RunFiles.of(workdir)
     plan = Plan.of(config, len(task.train_source))
@@ -70,7 +71,7 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
     best_metric = config.evaluation.best_metric
     with (
         limited(60 * config.train.stall_limit, files.stalled),
-        SaveRequest() as save_request,
+        SaveRequest(hosts.store()) as save_request,
         closing(Checkpoints(files.checkpoints, config.checkpoint, best_metric)) as checkpoints,
     ):
         waits_for("the state to start from")
@@ -85,7 +86,7 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
         if checkpoints.latest_step == plan.total:
             say(f"Nothing is left to do: all {plan.total:,} steps are done. Evaluates once more.")
             return evaluate_splits(
-                programs.eval_step,
+                CompiledAtFirst(programs.eval_step, "the evaluation step"),
                 state.eval_params,
                 task.eval_sources,
                 config.evaluation.global_batch_size,
@@ -142,27 +143,28 @@ def _loop(
         config.data.num_workers,
         rows_of_this_host(batch_size, mesh),
     )
+    train_step = CompiledAtFirst(programs.train_step, "the training step")
+    eval_step = CompiledAtFirst(programs.eval_step, "the evaluation step")
     results: dict[str, float] = {}
     log = RunLog(files, plan, batch_size, first_step, checkpoints.unreported(first_step))
     with closing(batches), closing(log):
-        waits_for("the first batch")
-        batch = put_batch(next(batches), mesh)
-        waits_for("the compilation of the training step")
-        started = time.perf_counter()
-        train_step = programs.train_step.lower(state, batch).compile()
-        say(f"Compiled the training step in {time.perf_counter() - started:.1f} s")
-        if jax.default_backend() == "cpu":
-            keep_freed_blocks(train_step.memory_analysis().temp_size_in_bytes)
-        # Some backends wait for no more than 30 s for another host to begin.
-        wait_for_all("compilation of the training step")
+        with log.stopwatch.pause():
+            waits_for("the first batch")
+            batch = put_batch(next(batches), mesh)
+            waits_for("the compilation of the training step")
+            compiled = train_step.compile(state, batch)
+            if jax.default_backend() == "cpu":
+                keep_freed_blocks(compiled.memory_analysis().temp_size_in_bytes)
+            # Some backends wait for no more than 30 s for another host to begin.
+            wait_for_all("compilation of the training step")
         for step in range(first_step, plan.total + 1):
             is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
             evaluated = None
             if is_new and (step == 0 or plan.is_due(step, plan.evaluate_every)):
                 log.flush()
-                with log.stopwatch.pause():
+                with log.stopwatch.evaluating(eval_step):
                     evaluated = results = evaluate_splits(
-                        programs.eval_step,
+                        eval_step,
                         state.eval_params,
                         task.eval_sources,
                         config.evaluation.global_batch_size,

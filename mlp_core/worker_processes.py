@@ -40,7 +40,7 @@ SLOTS = 3  # Batches that are made at the same time or wait.
 
 
 class DeafProcess(SpawnProcess):
-    """A process that SIGTERM does not reach, see `ctrl_c_waits`, so that only SIGKILL ends it.
+    """A process that signals do not reach, see `ctrl_c_waits`, so that only SIGKILL ends it.
 
     When a worker has ended, its pool terminates the others and waits for them; from Python 3.12 on
     whoever uses the pool meanwhile waits, too.
@@ -139,23 +139,24 @@ class SharedBatch:
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[None]:
-    """Ctrl-C is heard at the end; processes started meanwhile are deaf to it, and to SIGTERM.
+    """Ctrl-C is heard at the end; processes started meanwhile are deaf to it, SIGTERM and SIGHUP.
 
     Each of them would print where it was interrupted, and so would one that is only half started.
-    SIGTERM may be sent to all processes of a run, which goes on to train until it has saved. For
-    the main thread.
+    SIGTERM may be sent to all processes of a run, as SIGHUP is when a terminal is closed, and the
+    run still needs them until it has saved. For the main thread.
     """
     came = []
     # Other threads, which may be given the signal, have Python call the handler all the same.
     handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # Inherited.
+    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # Inherited.
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
-        if came:
-            signal.raise_signal(signal.SIGINT)
+        if came and callable(handler):
+            handler(signal.SIGINT, None)  # Not raised again, which would count as a second one.
 
 
 def end_pool(pool: ProcessPoolExecutor, workers: set[multiprocessing.Process]) -> None:

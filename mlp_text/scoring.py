@@ -16,6 +16,7 @@ from mlp_core.evaluation import evaluate
 from mlp_core.mesh import check_batch_size, make_mesh, replicated
 from mlp_core.parameters import digest
 from mlp_core.precision import check_finite_outputs, compute_dtype
+from mlp_core.progress import CompiledAtFirst
 from mlp_core.scores import in_words
 from mlp_core.watchdog import limited
 from mlp_text.config import TextConfig
@@ -67,6 +68,7 @@ def score(
         out_shardings=replicated(mesh),
         compiler_options=compiler_options(mesh),
     )
+    step = CompiledAtFirst(step, "the evaluation step")
     results = {}
     for name, split in splits.items():
         examples = data.source(split, tokenizer, spec.max_length)

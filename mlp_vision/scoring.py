@@ -13,6 +13,7 @@ from mlp_core.console import say
 from mlp_core.evaluation import evaluate
 from mlp_core.mesh import replicated
 from mlp_core.precision import check_finite_outputs
+from mlp_core.progress import CompiledAtFirst
 from mlp_core.watchdog import limited
 from mlp_vision.classification import score_batch
 from mlp_vision.inference import open_inference
@@ -49,6 +50,7 @@ def score(
     step = functools.partial(score_batch, spec, model, not dataset.in_memory)
     mesh = inference.mesh
     step = jax.jit(step, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
+    step = CompiledAtFirst(step, "the evaluation step")
     results = {}
     for name, split in splits.items():
         examples = inference.source(split)

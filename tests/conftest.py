@@ -1,6 +1,13 @@
-"""Eight CPU devices, a cache and data folder of the tests' own, strict ranks."""
+"""Eight CPU devices, folders of the tests' own, strict ranks.
 
+Tests run in a copy of the checkout that consists of links and has no `runs/`, with another HOME.
+Whatever lies in the real ones changes nothing, and what a test leaves there fails the session.
+"""
+
+import atexit
 import os
+import shutil
+import site
 import tempfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +26,59 @@ if jax.__version_info__ < (0, 11):  # Later ones do not know this, and abort.
     # Takes 60 % of the time to compile.
     os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
 
-ROOT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).resolve().parent.parent
+PROGRAMS = Path(tempfile.gettempdir()) / "all-mlp-test-programs"  # Kept from session to session.
+# Where libraries would find, or put, data and caches of the user.
+USERS_FOLDERS = (
+    *("TFDS_DATA_DIR", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CONFIG_HOME"),
+    *("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"),
+)
+SCRATCH = "ALL_MLP_TESTS"  # Names the folders, for processes that a test starts.
+
+
+def make_folders() -> None:
+    """Makes the copy of the checkout and an empty HOME, removed when this process ends."""
+    scratch = Path(tempfile.mkdtemp(prefix="all-mlp-tests-"))
+    maker = os.getpid()  # A fork, too, calls what is registered.
+    atexit.register(lambda: os.getpid() == maker and shutil.rmtree(scratch, ignore_errors=True))
+    for name in ("checkout", "home", "of_programs"):
+        (scratch / name).mkdir()
+    for path in CHECKOUT.iterdir():
+        if path.name not in ("runs", ".git"):
+            (scratch / "checkout" / path.name).symlink_to(path)
+    for name in USERS_FOLDERS:
+        os.environ.pop(name, None)
+    os.environ |= {
+        SCRATCH: str(scratch),
+        "PYTHONUSERBASE": site.getuserbase(),  # Packages may be installed there.
+        "HOME": str(scratch / "home"),
+        "XDG_CACHE_HOME": str(scratch / "of_programs"),
+        "XDG_CONFIG_HOME": str(scratch / "of_programs"),
+        "XDG_DATA_HOME": str(scratch / "of_programs"),
+        "IPYTHONDIR": str(scratch / "of_programs"),
+        "MPLCONFIGDIR": str(PROGRAMS / "matplotlib"),  # Its list of fonts takes seconds to make.
+    }
+
+
+if SCRATCH not in os.environ:
+    make_folders()
+ROOT = Path(os.environ[SCRATCH]) / "checkout"
+HOME = Path(os.environ[SCRATCH]) / "home"
+
+
+def contents(folder: Path) -> dict[str, int]:
+    """All that lies in a folder, with the time of its last change; links are not followed."""
+    return {
+        os.path.join(parent, name): os.lstat(os.path.join(parent, name)).st_mtime_ns
+        for parent, folders, files in os.walk(folder)
+        for name in [*folders, *files]
+    }
+
+
+def what_tests_must_not_touch() -> dict[str, int]:
+    """The real checkout's names and runs, their counterparts in the copy, and HOME."""
+    names = {str(path): 0 for folder in (CHECKOUT, ROOT) for path in folder.iterdir()}
+    return names | contents(CHECKOUT / "runs") | contents(ROOT / "runs") | contents(HOME)
 
 
 # For the start of a process that is to be interrupted: begun in a shell's background, it is deaf.
@@ -28,13 +87,18 @@ HEAR_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_ha
 
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory):
-    """Keeps tests away from the user's caches and data sets; compiled programs are kept."""
-    programs = Path(tempfile.gettempdir()) / "all-mlp-test-programs"
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(programs)
+    """Keeps tests away from the user's folders; compiled programs are kept."""
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-    jax.config.update("jax_compilation_cache_dir", str(programs))
+    jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    before = what_tests_must_not_touch()
+    os.chdir(ROOT)
+    yield
+    after = what_tests_must_not_touch()
+    changed = sorted(path for path in before | after if before.get(path) != after.get(path))
+    assert not changed, f"tests have changed what is not theirs: {', '.join(changed)}"
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +110,7 @@ def data_dir(tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data for development, or a skip."""
-    folder = Path(os.environ.get("MLP_TEST_DATA", ROOT.parent / "shared" / "data"))
+    folder = Path(os.environ.get("MLP_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
     if not folder.exists():
         pytest.skip(f"no real data at {folder}; name its folder with MLP_TEST_DATA")
     return folder

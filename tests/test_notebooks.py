@@ -27,8 +27,9 @@ def test_there_are_notebooks_and_they_are_kept_without_outputs():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=names_of)
-def test_a_notebook_runs_and_draws(path, tmp_path, monkeypatch):
+def test_a_notebook_runs_and_draws(path, tmp_path, monkeypatch, data_dir):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("TFDS_DATA_DIR", data_dir)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # Offline, whatever the machine is.
     notebook = nbformat.read(path, as_version=4)

@@ -10,7 +10,8 @@ from mlp_core.cloud_tpu.tpu import READY, Tpu, Wanted
 from mlp_core.cloud_tpu.workers import NONE, RUNNING, Workers
 from mlp_core.errors import UserError
 
-PREEMPTED = "exit 75"  # What launch/main.py ends with when it has saved for a later start.
+# What launch/main.py ends with for a later start; by the signal in its first moments only.
+PREEMPTED = ("exit 75", "signal 15")
 FINISHED = "exit 0"
 STRAGGLING = 20 * MINUTE  # How long some workers may go on when one has ended.
 SOON, SOON_TOO_OFTEN = 15 * MINUTE, 5  # A start that ends so soon, on a TPU that stays, is no use.
@@ -152,7 +153,7 @@ def _may_go_on(states: list[str]) -> bool:
 
     Where one worker was preempted, the others may end in whatever way.
     """
-    return PREEMPTED in states or NONE in states
+    return any(state in (*PREEMPTED, NONE) for state in states)
 
 
 def _told(states: list[str]) -> str:

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tqdm import tqdm
 
+from mlp_core import preemption
 from mlp_core.console import say
 from mlp_core.datasets.tfds_directory import INFO_FILE, open_directory
 from mlp_core.datasets.tfrecord import read_records
@@ -115,8 +116,9 @@ def _convert_into(folder: Path, builder: tfds.core.DatasetBuilder) -> None:
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part", dir=folder.parent))
     part.chmod(folder.parent.stat().st_mode & 0o777)  # As open to others as its surroundings.
     try:
-        _copy_metadata(part, builder)
-        _copy_examples(open_directory(part), builder)
+        with preemption.removed_at_end(part):
+            _copy_metadata(part, builder)
+            _copy_examples(open_directory(part), builder)
         if folder.exists():  # Of another data set of this name and version, or of older data.
             shutil.rmtree(folder)
         part.rename(folder)

@@ -51,7 +51,12 @@ def build(name: str, data_dir: str | None) -> None:
     say(f"Prepares {name} in {root}, with TensorFlow")
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", CODE, name, root]
-    with subprocess.Popen(command, env=os.environ | quiet, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command,
+        env=os.environ | quiet,
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C would have it print a traceback.
+    ) as process:
         try:
             status = process.wait(LONGEST)
         except subprocess.TimeoutExpired:

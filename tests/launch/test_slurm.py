@@ -30,7 +30,9 @@ def start(tmp_path):
     return start
 
 
-@pytest.mark.parametrize(("status", "requeued"), [(0, False), (2, False), (75, True)])
+@pytest.mark.parametrize(
+    ("status", "requeued"), [(0, False), (2, False), (75, True), (143, True), (137, False)]
+)
 def test_only_what_was_preempted_is_started_again(start, tmp_path, status, requeued):
     job = start(f"printf '%s\\n' \"$@\" >given; exit {status}")
     assert job.wait(timeout=20) == (0 if requeued else status)

@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from mlp_core import own_process, preemption
 from mlp_core.errors import Preempted, UserError
 from mlp_core.own_process import run_in_own_process
 from mlp_core.preemption import SaveRequest
@@ -87,27 +90,95 @@ def save_when_asked(path):
             time.sleep(0.02)
 
 
-@pytest.mark.parametrize("function, told", [(save_when_asked, "step "), (wait, "the same command")])
-def test_sigterm_is_passed_on_and_told(function, told, tmp_path):
-    code = (
-        "import sys\n"
-        "from mlp_core import preemption\n"
-        "from mlp_core.errors import Preempted\n"
-        "from mlp_core.own_process import run_in_own_process\n"
-        f"from tests.mlp_core.test_own_process import {function.__name__} as function\n"
-        "preemption.listen()\n"
-        "try:\n"
-        f"    run_in_own_process(function, {str(tmp_path / 'started')!r})\n"
-        "except Preempted as end:\n"
-        "    print(end)\n"
-    )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+CALLER = (
+    "import sys\n"
+    "from mlp_core import preemption\n"
+    "from mlp_core.errors import Preempted\n"
+    "from mlp_core.own_process import run_in_own_process\n"
+    "from tests.mlp_core.test_own_process import {function} as function\n"
+    "preemption.listen()\n"
+    "try:\n"
+    "    run_in_own_process(function, {started!r})\n"
+    "except Preempted as end:\n"
+    "    print(end)\n"
+)
+
+
+def start_caller(function, started):
+    return subprocess.Popen(
+        [sys.executable, "-c", CALLER.format(function=function.__name__, started=str(started))],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+        start_new_session=True,
+    )
+
+
+def assert_told(parent, told):
+    out, errors = parent.communicate(timeout=50)
+    assert parent.returncode == 0 and out.startswith(told) and out.count("\n") == 1, (out, errors)
+    assert not errors
+
+
+def send(process, number, to_all):
+    """Sends a signal; a terminal, or Slurm, sends it to all processes of the command."""
+    (os.killpg if to_all else os.kill)(process.pid, number)
+
+
+@pytest.mark.parametrize(
+    "number, to_all",
+    [
+        (signal.SIGTERM, False),
+        (signal.SIGTERM, True),
+        (signal.SIGHUP, False),
+        (signal.SIGHUP, True),
+    ],
+)
+@pytest.mark.parametrize("function, told", [(save_when_asked, "step "), (wait, "the same command")])
+def test_a_signal_is_passed_on_and_told(function, told, number, to_all, tmp_path):
+    parent = start_caller(function, tmp_path / "started")
     deadline = time.time() + 60
     while not (tmp_path / "started").exists() and time.time() < deadline:
         time.sleep(0.05)
-    parent.terminate()
-    out, errors = parent.communicate(timeout=50)
-    assert parent.returncode == 0 and out.startswith(told) and not errors, (out, errors)
+    send(parent, number, to_all)
+    assert_told(parent, told)
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the caller", "to all"])
+def test_a_signal_while_the_process_starts_is_not_lost(to_all, tmp_path):
+    parent = start_caller(wait, tmp_path / "started")
+    while not spawned(parent):
+        assert parent.poll() is None
+        time.sleep(0.001)
+    time.sleep(0.02)  # Until the caller waits; the process imports for much longer.
+    send(parent, signal.SIGTERM, to_all)
+    assert_told(parent, "the same command goes on")
+    assert not (tmp_path / "started").exists()
+
+
+def spawned(parent):
+    children = psutil.Process(parent.pid).children()
+    return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+
+
+def test_a_signal_that_comes_too_late_for_the_process_ends_its_caller():
+    asked = threading.Event()
+
+    def asks_late(receive):
+        answer = receive()
+        preemption._action()
+        asked.set()
+        return answer
+
+    with pytest.raises(Preempted, match="the same command goes on"):
+        run_with_late_signal(asks_late)
+    assert asked.is_set()
+
+
+def run_with_late_signal(asks_late):
+    """Runs a function whose answer arrives just before a signal does."""
+    plain = own_process.Connection.recv
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_process.Connection, "recv", lambda self: asks_late(lambda: plain(self)))
+        return run_in_own_process(answer, 3)

@@ -25,7 +25,7 @@ def test_the_table_has_a_row_a_member_and_marks_the_best():
 
 def test_a_value_does_not_end_its_cell():
     outcome = Outcome({"augment.policy": "a|b\nc"}, 0.5)
-    assert table([outcome], "validation/top1").splitlines()[2] == "| a/b c | 50.00 % | **best** |"
+    assert table([outcome], "validation/top1").splitlines()[2] == r"| a\|b c | 50.00 % | **best** |"
 
 
 SEEDS = [Outcome({"seed": seed}, score) for seed, score in [(0, 0.8), (1, 0.9), (2, 0.85)]]

@@ -221,7 +221,8 @@ def test_workers_end_with_the_process_that_started_them(how, tmp_path):
     assert errors.count("Traceback") == (1 if how == "interrupt" else 0), errors
 
 
-def test_workers_go_on_after_a_sigterm_to_all_processes_until_the_run_has_saved(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_workers_go_on_after_a_signal_to_all_processes_until_the_run_has_saved(tmp_path, number):
     code = (
         "import pathlib, time\n"
         "from mlp_core import preemption\n"
@@ -243,6 +244,6 @@ def test_workers_go_on_after_a_sigterm_to_all_processes_until_the_run_has_saved(
         cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_until(lambda: (tmp_path / "begun").exists() or parent.poll() is not None)
-    os.killpg(parent.pid, signal.SIGTERM)
+    os.killpg(parent.pid, number)
     _, errors = parent.communicate(timeout=50)
     assert parent.returncode == 0, errors

@@ -8,6 +8,7 @@ import pytest
 
 from tests.mlp_vision.made_photos import write_folder
 from tests.several_hosts.processes import ends_of, free_address, start, start_pair, start_workers
+from tests.several_hosts.worker import make_run
 
 DIGITS = ["launch/main.py", "--config=configs/mixer_digits.py:smoke"]
 
@@ -51,6 +52,48 @@ def test_sigterm_to_one_host_has_all_save_the_same_step_and_end(tmp_path):
     assert [end.status for end in ends] == [75, 75], ends
     saved = [re.search(r"ended by SIGTERM; step (\d+) is saved", end.err)[1] for end in ends]
     assert saved[0] == saved[1] and (tmp_path / "checkpoints" / saved[0]).is_dir()
+
+
+LONG = {"train.duration": "400 steps", "checkpoint.every": "4 steps"}
+SAVING = ("the first step", "an evaluation", "a save")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["restoring", "compilation", *SAVING])
+def test_a_resumed_run_ends_by_a_signal_wherever_it_strikes(tmp_path, place):
+    run = {"workdir": str(tmp_path), "changes": LONG}
+    make_run(**run, stops_at=10)
+    number = signal.SIGHUP if place == "a save" else signal.SIGTERM
+    host = 0 if place == "the first step" else 1
+    ends = ends_of(
+        start_workers(2, 4, run | {"signalled_in": place, "number": number, "host": host})
+    )
+    assert place == "restoring" or "Start: goes on from step 8" in ends[0].out
+    assert_ended_by(number, ends, host)
+    assert_saved_alike(ends, tmp_path / "checkpoints", may_save_nothing=place not in SAVING)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["compilation", "the first step", "a save"])
+def test_a_new_run_ends_by_a_signal_wherever_it_strikes(tmp_path, place):
+    run = {"workdir": str(tmp_path), "changes": LONG, "signalled_in": place, "host": 1}
+    ends = ends_of(start_workers(2, 4, run))
+    assert_ended_by(signal.SIGTERM, ends, host=1)
+    assert_saved_alike(ends, tmp_path / "checkpoints", may_save_nothing=place == "compilation")
+
+
+def assert_ended_by(number, ends, host):
+    assert [end.status for end in ends] == [75, 75], ends
+    assert f"ended by {signal.Signals(number).name}" in ends[host].err
+    assert not any("Traceback" in end.err for end in ends), ends
+
+
+def assert_saved_alike(ends, checkpoints, may_save_nothing):
+    saved = {step for end in ends for step in re.findall(r"step (\d+) is saved", end.err)}
+    assert len(saved) == 1 or (may_save_nothing and not saved), ends
+    for step in saved:
+        assert all(f"step {step} is saved" in end.err for end in ends)
+        assert (checkpoints / step).is_dir()
 
 
 @pytest.mark.slow

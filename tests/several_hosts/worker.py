@@ -77,10 +77,41 @@ class Fails(StopsAt):
             if self.way == "sigterm":
                 if self.left == -1:
                     os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(0.05)  # JAX takes about half a second to settle a step.
+                time.sleep(0.05)  # The hosts take a second to agree on a step.
                 return self.source.gather(indices, draws)
             error = UserError if self.way == "disk" else RuntimeError
             raise error("/data: the disk is broken.") from None
+
+
+class Slow(Recorded):
+    """The same, with a pause before each batch."""
+
+    def gather(self, indices, draws):
+        time.sleep(0.05)
+        return super().gather(indices, draws)
+
+
+def signal_in(place: str, number: int) -> None:
+    """Has the process send itself a signal when it comes to a place of the training loop."""
+    from mlp_core import train_loop
+    from mlp_core.checkpoint import Checkpoints
+    from mlp_core.run_log import RunLog
+
+    owner, name = {
+        "restoring": (train_loop, "initial_state"),
+        "compilation": (train_loop, "wait_for_all"),  # At its end.
+        "the first step": (RunLog, "add"),
+        "an evaluation": (train_loop, "evaluate_splits"),
+        "a save": (Checkpoints, "save"),
+    }[place]
+    function, sent = getattr(owner, name), []
+
+    def signalled(*args, **kwargs):
+        if not sent:
+            sent.append(os.kill(os.getpid(), number))
+        return function(*args, **kwargs)
+
+    setattr(owner, name, signalled)
 
 
 def make_run(
@@ -90,10 +121,13 @@ def make_run(
     fails_at: int | None = None,
     way: str = "disk",
     host: int = 0,
+    signalled_in: str = "",
+    number: int = signal.SIGTERM,
 ) -> tuple[dict[int, int], list[int]]:
     """Trains; returns the examples read, by place, and those that were evaluated.
 
-    After `stops_at` batches it is interrupted; after `fails_at` one host fails, in some way.
+    After `stops_at` batches it is interrupted; after `fails_at` one host fails, in some way. In the
+    place `signalled_in` one host is sent the signal `number`.
     """
     from mlp_core.train_loop import train
 
@@ -104,6 +138,10 @@ def make_run(
     else:
         recorded = StopsAtPlace(source, stops_at * config.train.global_batch_size)
     source = recorded
+    if signalled_in:
+        source = recorded = Slow(source.source)
+        if hosts.store() is None or hosts.store().index == host:
+            signal_in(signalled_in, number)
     if fails_at is not None and hosts.store().index == host:
         source = Fails(recorded, fails_at, way)
     task = TwoLayers(train_source=source, eval_sources={"test": evaluated})

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -86,7 +87,12 @@ def test_what_is_written_down_of_each_generation_is_what_its_compiler_says():
     names = [SMALLEST.get(chip.generation, f"{chip.generation}:2x2") for chip in CHIPS]
     run = subprocess.run(
         [sys.executable, "-c", MEASURE, *names],
-        env={"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin"},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "JAX_PLATFORMS": "cpu",
+            "PATH": "/usr/bin:/bin",
+            "HOME": os.environ["HOME"],
+        },
         capture_output=True,
         text=True,
         check=True,

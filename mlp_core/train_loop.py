@@ -143,7 +143,6 @@ def _loop(
         config.data.num_workers,
         rows_of_this_host(batch_size, mesh),
     )
-    train_step = CompiledAtFirst(programs.train_step, "the training step")
     eval_step = CompiledAtFirst(programs.eval_step, "the evaluation step")
     results: dict[str, float] = {}
     log = RunLog(files, plan, batch_size, first_step, checkpoints.unreported(first_step))
@@ -152,9 +151,11 @@ def _loop(
             waits_for("the first batch")
             batch = put_batch(next(batches), mesh)
             waits_for("the compilation of the training step")
-            compiled = train_step.compile(state, batch)
+            train_step = CompiledAtFirst(programs.train_step, "the training step").compile(
+                state, batch
+            )
             if jax.default_backend() == "cpu":
-                keep_freed_blocks(compiled.memory_analysis().temp_size_in_bytes)
+                keep_freed_blocks(train_step.memory_analysis().temp_size_in_bytes)
             # Some backends wait for no more than 30 s for another host to begin.
             wait_for_all("compilation of the training step")
         for step in range(first_step, plan.total + 1):

@@ -3,6 +3,7 @@
 import re
 
 import jax
+import numpy as np
 import pytest
 
 from mlp_core import progress, run_log
@@ -40,12 +41,12 @@ def compiled_in(clock, seconds):
     """An evaluation step that takes its time to compile."""
 
     class Slow:
-        def lower(self):
+        def lower(self, batch):
             return self
 
         def compile(self):
             clock.wait(seconds)
-            return lambda: None
+            return lambda batch: None
 
     return CompiledAtFirst(Slow(), "the evaluation step", clock)
 
@@ -81,7 +82,7 @@ def run(device, log, plan, steps, evaluation_step, step_seconds, evaluation_seco
         if step % plan.evaluate_every == 0:
             log.flush()
             with log.stopwatch.evaluating(evaluation_step):
-                evaluation_step()
+                evaluation_step({})
                 device.clock.wait(evaluation_seconds)
             log.write_evaluation(step, {"test/loss": 1.0})
         # The first one warms up.
@@ -160,3 +161,10 @@ def test_what_is_due_is_counted_as_it_comes(step, every, times):
     plan = Plan(total=12, warmup=0, evaluate_every=0, save_every=0, report_every=0)
     assert plan.times_due(step, every) == times
     assert sum(plan.is_due(later, every) for later in range(step + 1, 13)) == times
+
+
+def test_splits_whose_batches_differ_are_compiled_one_by_one(capsys):
+    step = CompiledAtFirst(jax.jit(lambda batch: batch["x"].sum()), "the evaluation step")
+    plain, labelled = {"x": np.ones(3)}, {"x": np.ones(3), "real": np.ones((3, 2))}
+    assert [step(batch) for batch in (plain, labelled, plain, {"x": np.ones(4)})] == [3, 3, 3, 4]
+    assert capsys.readouterr().out.count("Compiling the evaluation step") == 3

@@ -32,9 +32,6 @@ NOT_OF_THE_RUN = (
     *(f"train/{name}" for name in ("grad_accum_steps", "scan_layers", "remat", "stall_limit")),
 )
 
-# Fields that may hold a path, of which any spelling is the same.
-WEIGHT_FIELDS = ("init/weights", "init/mirror", "bert/weights")
-
 TFDS_NAME = re.compile(r"\w+(/\w+)?(:[\d.*]+)?")
 
 # Fields that say where the data lie and what is taken of them. Where a run has a record of its data
@@ -43,6 +40,9 @@ DATA_FIELDS = (
     *(f"data/{name}" for name in ("name", "data_dir", "made_files_dir", "train_split")),
     *("data/eval_splits/", "tokenizer/path"),
 )
+
+# Fields that may hold a path, of which any spelling is the same.
+PATH_FIELDS = (*DATA_FIELDS, "init/weights", "init/mirror", "bert/weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,7 +312,7 @@ def _compared(*configs: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """
     return tuple(
         {
-            name: _absolute(value) if name in WEIGHT_FIELDS else value
+            name: _absolute(value) if name.startswith(PATH_FIELDS) else value
             for name, value in _without(flatten(values), NOT_OF_THE_RUN).items()
             if value not in (None, [])
         }

@@ -87,4 +87,11 @@ def _held_out(field: str, dataset: Splits) -> str:
 
 
 def _counted(dataset: Splits) -> str:
-    return ", ".join(f"{name} ({dataset.num_examples(name):,})" for name in dataset.splits)
+    return ", ".join(f"{name} ({_count(dataset, name)})" for name in dataset.splits)
+
+
+def _count(dataset: Splits, name: str) -> str:
+    try:
+        return f"{dataset.num_examples(name):,}"
+    except UserError:  # Such as another folder beside those of the splits.
+        return "unreadable"

@@ -5,6 +5,7 @@
 
 Or DATA/CLASS/..., without splits, if no folder is named like a split and pictures lie directly in
 the class folders. All of it is the split `train`, of which parts such as train[:90%] can be read.
+In other names of splits, what is no letter, digit or _ becomes a _: DATA/test-2 is `test_2`.
 
 Files without the suffix of a picture and hidden ones are skipped; folders below a class, linked
 ones included, are searched too. See `picture_files`, and `mlp_core.classes` for the order of
@@ -15,6 +16,7 @@ import copy
 import dataclasses
 import hashlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,6 +51,7 @@ SPLIT_NAMES = {
 }
 SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
 DIGESTED_BYTES = 1 << 16  # Of a sampled file.
+NAME_OF_SPLIT = re.compile(r"\w+")  # Other characters select parts of splits.
 NAMED = 5  # Folders that a message lists at most.
 
 
@@ -253,7 +256,10 @@ def _folders_of_splits(root: Path) -> dict[str, str]:
     names = subfolders(root)
     if _are_classes(root, names):
         return {"train": ""}
-    folders = {as_text(name): name for name in names}
+    # Exact names first: no other folder takes their place.
+    folders = {name: name for name in names if NAME_OF_SPLIT.fullmatch(name)}
+    for name in names:
+        folders.setdefault(re.sub(r"\W", "_", as_text(name)), name)
     for name in VALIDATION_NAMES:
         if name in folders:
             folders.setdefault("validation", name)

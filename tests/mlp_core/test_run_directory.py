@@ -63,20 +63,21 @@ def test_a_run_is_the_same_however_many_workers_read_its_data(tmp_path):
         check_run_directory(tmp_path, ConfigDict(CONFIG.to_dict() | {"data": {"name": "x"}}))
 
 
-def test_a_run_is_the_same_however_the_path_of_its_weights_is_spelled(tmp_path, monkeypatch):
+@pytest.mark.parametrize("section, field", [("init", "weights"), ("data", "name")])
+def test_a_run_is_the_same_however_its_paths_are_spelled(tmp_path, monkeypatch, section, field):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "weights").mkdir()
+    (tmp_path / "folder").mkdir()
 
-    def config(weights):
-        return ConfigDict({"init": {"weights": weights}})
+    def config(path):
+        return ConfigDict({section: {field: path}})
 
     run = tmp_path / "run"
     (run / "checkpoints" / "5").mkdir(parents=True)
-    save_config(run, config("weights"))
-    for spelling in ("weights/", "./weights", f"{tmp_path}/weights", "run/../weights"):
+    save_config(run, config("folder"))
+    for spelling in ("folder/", "./folder", f"{tmp_path}/folder", "run/../folder"):
         check_run_directory(run, config(spelling))
     for other in ("run", "imagenet1k/Mixer-B_16"):
-        with pytest.raises(UserError, match="config.init.weights"):
+        with pytest.raises(UserError, match=f"config.{section}.{field}"):
             check_run_directory(run, config(other))
 
 

@@ -106,6 +106,17 @@ def test_class_folders_without_splits_are_one_split_whose_parts_mix_the_classes(
         check_split("config.data.eval_splits.test", dataset, "test")
 
 
+def test_splits_with_odd_names_are_read_and_counted(tmp_path):
+    for name in ("train/a/1.jpg", "train/b/2.jpg", "test-2/a/3.jpg", "test[x]/b/4.jpg", "notes/5"):
+        touch(tmp_path / name)
+    dataset = open_image_dataset(str(tmp_path), None)
+    assert names(dataset, "test_2") == ["test-2/a/3.jpg"]
+    assert names(dataset, "test_x_") == ["test[x]/b/4.jpg"]
+    there = r"it has notes \(unreadable\), train \(2\), test_2 \(1\), test_x_ \(1\)\."
+    with pytest.raises(UserError, match=there):
+        check_split("split", dataset, "test-2")
+
+
 @pytest.mark.parametrize("split", ["Train", "training", "val", "Test", "dev"])
 def test_folders_called_as_splits_are_no_classes(tmp_path, split):
     for name in (split, "more"):

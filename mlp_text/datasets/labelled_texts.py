@@ -20,6 +20,7 @@ EMPTY_LIMIT = 0.01  # More empty texts than that are a mistake in the data.
 UNLABELLED = {
     *("", "-", "-1", "hidden", "?", "none", "null", "nan", "-nan", "nat", "na", "n/a"),
     *("<na>", "#na", "#n/a", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+    *("\\n", "(null)", "[null]"),
 }
 WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
 

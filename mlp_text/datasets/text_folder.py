@@ -221,10 +221,12 @@ def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
 
 
 def _label(file: Path, line: int, row: dict[str, Any]) -> str:
-    label = next((row[name] for name in LABELS if name in row), NO_LABEL)
+    label = next((row[name] for name in LABELS if name in row), None)
     if isinstance(label, float) and (label.is_integer() or math.isnan(label)):
         label = str(label)  # As pandas writes a column of integers in which one is missing.
-    if not isinstance(label, str | int | None):
+    if label is None:
+        return ""
+    if not isinstance(label, str | int):
         raise UserError(f"{file}: line {line} has {label!r} for a label; give a name or integer.")
     return plain_label(str(label))
 

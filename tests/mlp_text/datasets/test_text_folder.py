@@ -121,6 +121,8 @@ UNLABELLED = [
         "",
         " ",
         "nan",
+        "\\N",
+        "(null)",
         "NaN",
         " NaN",
         "NAN",
@@ -158,6 +160,13 @@ def test_in_json_too(tmp_path, label):
     dataset = open_text_dataset(write(tmp_path, train_jsonl="\n".join(rows)), None)
     assert dataset.class_names == ["0", "1"]
     with pytest.raises(UserError, match="1 of 3 examples have no label .*the first is line 3"):
+        dataset.load("train")
+
+
+def test_a_row_without_a_label_is_reported_as_empty(tmp_path):
+    rows = '{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n{"text": "c"}\n'
+    dataset = open_text_dataset(write(tmp_path, train_jsonl=rows), None)
+    with pytest.raises(UserError, match="line 3 has '' for a label"):
         dataset.load("train")
 
 

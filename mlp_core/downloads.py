@@ -84,15 +84,18 @@ def https_url(url: str) -> str:
 def place_in(folder: Path, url: str) -> Path:
     """Where in `folder` the file of an address is kept, by its server, path and query.
 
-    Passwords and tokens are left out.
+    Passwords and tokens are left out. Files of each query have a directory of their own, so that
+    what lies beside one revision of a model is not taken for another's.
 
     Raises:
         DownloadError: the address would lead out of the folder.
     """
-    place = Path(without_secrets(url).split("://", 1)[1])
-    if place.is_absolute() or ".." in unquote(str(place)).split("/") or not place.parts:
+    address = without_secrets(url).split("://", 1)[1]
+    path, mark, query = address.partition("?")
+    place = Path(path)
+    if place.is_absolute() or ".." in unquote(address).split("/") or not place.parts:
         raise DownloadError(f"{url}: no address of a file.")
-    return folder / place
+    return folder / place.parent / f"{mark}{query}" / place.name
 
 
 def fetch(file: RemoteFile, destination: Path) -> Path:

@@ -120,6 +120,8 @@ def _folder_in_hub_cache(
 def fetch_weight_file(url: str, optional: Sequence[str] = (), first_of: Sequence[str] = ()) -> Path:
     """Fetches a weight file, and files that lie beside it; see `fetch_from_hub`.
 
+    The others are asked for with the query of `url`, which may name a revision or hold a token.
+
     Raises:
         DownloadError: the address cannot be fetched, or the server does not say whether it has one
           of the other files.
@@ -132,9 +134,12 @@ def fetch_weight_file(url: str, optional: Sequence[str] = (), first_of: Sequence
     except UserError:
         path.unlink()  # So that it is fetched again when the server is mended.
         raise
-    _fetch_others(
-        lambda name: _fetch_beside(urljoin(url, name), path.with_name(name)), optional, first_of
-    )
+    base, mark, query = url.partition("?")
+
+    def fetch_other(name: str) -> Path:
+        return _fetch_beside(f"{urljoin(base, name)}{mark}{query}", path.with_name(name))
+
+    _fetch_others(fetch_other, optional, first_of)
     return path
 
 

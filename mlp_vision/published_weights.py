@@ -68,7 +68,7 @@ def locate_weights(source: str, mirror: str | None = None) -> Path:
     if source.startswith(HUGGING_FACE):  # Without its configuration the defaults hold.
         return fetch_from_hub(source, [WEIGHTS_FILE], optional=[CONFIG_FILE]) / WEIGHTS_FILE
     if "://" in source:
-        is_timms = source.endswith(f"/{WEIGHTS_FILE}")
+        is_timms = source.partition("?")[0].endswith(f"/{WEIGHTS_FILE}")
         return fetch_weight_file(source, optional=[CONFIG_FILE] if is_timms else [])
     if path := path_on_this_machine(source):
         return path

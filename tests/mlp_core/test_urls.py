@@ -66,7 +66,7 @@ def test_no_path_holds_a_password_or_token(tmp_path, url):
 
 def test_a_path_keeps_what_tells_files_apart(tmp_path):
     url = f"https://user:{SECRET}@a.org/x.npz?token={SECRET}&e=1&sig={SECRET}"
-    assert place_in(tmp_path, url) == tmp_path / "a.org" / "x.npz?e=1"
+    assert place_in(tmp_path, url) == tmp_path / "a.org" / "?e=1" / "x.npz"
     assert place_in(tmp_path, f"https://a.org/x.npz?sig={SECRET}") == tmp_path / "a.org" / "x.npz"
 
 

@@ -86,6 +86,23 @@ def test_a_weight_file_is_fetched_with_what_lies_beside_it(mirror, tmp_path, mon
     assert {p.name for p in path.parent.iterdir()} == {"model.safetensors", "vocab.txt"}
 
 
+def test_revisions_named_by_a_query_have_their_own_files_beside_them(mirror, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address, folder = mirror
+    write_weight_file(folder / "model.safetensors", {"a": np.ones(2, np.float32)})
+    asked, fetched = [], downloads.fetch
+    monkeypatch.setattr(
+        weight_sources, "fetch", lambda file, place: asked.append(file.url) or fetched(file, place)
+    )
+    for revision in ("1", "2"):
+        (folder / "config.json").write_text(revision)
+        url = f"{address}/model.safetensors?token=word&rev={revision}"
+        path = fetch_weight_file(url, ["config.json"])
+        assert path.name == "model.safetensors"
+        assert path.with_name("config.json").read_text() == revision
+        assert asked[-1] == f"{address}/config.json?token=word&rev={revision}"
+
+
 def test_a_file_beside_weights_is_absent_only_if_the_server_says_so(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address, folder = mirror

@@ -13,6 +13,7 @@ import pytest
 import mlp_vision
 from mlp_core.errors import UserError
 from mlp_core.weight_files import open_weight_file, write_weight_file
+from mlp_vision.published_weights import locate_weights
 from mlp_vision.spec_file import metadata_of
 from mlp_vision.weight_layouts import to_timm
 from mlp_vision.weights import open_weights
@@ -83,6 +84,16 @@ def test_the_configuration_beside_timm_weights_sets_their_preprocessing(tmp_path
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": config}))
     with pytest.raises(UserError, match=r"config.json: .*ranges of their own"):
         open_weights(tmp_path)
+
+
+def test_a_query_does_not_hide_the_configuration_beside_timm_weights(mirror, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address, folder = mirror
+    write_weight_file(folder / "model.safetensors", to_timm("MixerBlock", tiny_arrays()))
+    config = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear", "crop_pct": 0.875}
+    (folder / "config.json").write_text(json.dumps({"pretrained_cfg": config}))
+    spec = open_weights(locate_weights(f"{address}/model.safetensors?download=true")).spec
+    assert spec.value_range == (0.0, 1.0)
 
 
 def test_what_an_exported_file_says_of_its_model_holds(tmp_path):

@@ -164,8 +164,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
         # A config file that cannot be loaded fails when it is first looked at.
-        if "config" in flags.FLAGS and flags.FLAGS["config"].present:
-            check_config(flags.FLAGS["config"].value, where="--config")
+        if "config" in flags.FLAGS and (config := flags.FLAGS["config"]).present:
+            check_config(config.value, where=f"--config={config.config_filename}")
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # A config file runs code of any kind.

@@ -37,6 +37,11 @@ def check_config(config: Any, where: str) -> None:
     Raises:
         UserError: begins with `where`.
     """
+    try:
+        hasattr(config, "items")
+    except OSError as error:  # ml_collections raises it on first use if the file cannot be read.
+        reason = str(error.__cause__).splitlines()[-1].strip()
+        raise UserError(f"{where}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"{where}: get_config returns {type(config).__name__}, not a ConfigDict.")
     groups = [config]

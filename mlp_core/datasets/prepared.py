@@ -150,6 +150,8 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
             "If TFDS has it, prepare it once with TensorFlow, and with the flags of this run:\n"
             '  pip install -e ".[prepare]" && python launch/prepare.py --config=...'
         )
+    if data_dir is None:  # TFDS would make a folder called "~" where there is no home directory.
+        data_dir = str(user_path(tfds.core.constants.DATA_DIR, "config.data.data_dir is not set; "))
     builder = own_builders[name](data_dir=data_dir, file_format="array_record")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()

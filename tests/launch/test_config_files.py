@@ -42,13 +42,21 @@ def test_a_file_that_gives_no_config_is_refused_in_a_sentence(tmp_path, text, me
     assert message in sentence and str(file) in sentence and len(sentence.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["missing.py", ".", "", "loop.py"])
-def test_what_is_no_file_is_refused_in_a_sentence(tmp_path, monkeypatch, name):
+NO_FILES = {
+    "missing.py": "No such file or directory",
+    ".": "Is a directory",
+    "": "empty",
+    "loop.py": "symbolic links",
+}
+
+
+@pytest.mark.parametrize("name, reason", NO_FILES.items())
+def test_what_is_no_file_is_refused_with_the_reason(tmp_path, monkeypatch, name, reason):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop.py").symlink_to("loop.py")
     with pytest.raises(UserError) as refused:
         load(name)
-    assert len(str(refused.value).splitlines()) == 1
+    assert reason in str(refused.value) and len(str(refused.value).splitlines()) == 1
 
 
 def test_an_exit_on_the_command_line_names_the_flag():

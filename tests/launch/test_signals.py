@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import HEAR_CTRL_C, ROOT
 
-LIMIT = 60  # Seconds.
+LIMIT = 120  # Seconds; ends what hangs. Saving takes a minute where much else runs.
 # Each program says "ready" where it is to be signalled.
 START = """
 import atexit, hashlib, os, sys, time
@@ -287,6 +287,6 @@ def test_a_run_ended_at_any_moment_resumes(tmp_path, data_dir, numbers, status):
         ]
         assert len(told) == 1, errors
     assert status == 130 or "is saved" in told[0]
-    end = subprocess.run(command, **options, timeout=4 * LIMIT)
+    end = subprocess.run(command, **options, timeout=2 * LIMIT)
     assert end.returncode == 0 and "Traceback" not in end.stderr, end.stderr
     assert status == 130 or "Start: goes on from step" in end.stdout

@@ -4,6 +4,7 @@ import pwd
 from pathlib import Path
 
 import pytest
+import tensorflow_datasets as tfds
 
 from mlp_core.datasets.prepared import open_prepared
 from mlp_core.errors import UserError
@@ -60,3 +61,11 @@ def test_no_other_module_expands_paths():
     files = [p for package in ("launch", "mlp_*") for p in ROOT.glob(f"{package}/**/*.py")]
     expanding = [file.name for file in files if ".expanduser()" in file.read_text()]
     assert expanding == ["user_paths.py"]
+
+
+def test_without_a_home_directory_no_data_set_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", "~no_such_user/tensorflow_datasets")
+    with pytest.raises(UserError, match="data_dir is not set; .* no home directory"):
+        open_prepared("digits", None, {"digits": Digits})
+    assert not list(tmp_path.iterdir())

@@ -62,7 +62,7 @@ def run_command(
         print_error(traceback.format_exc() if _wants_traceback() else f"error: {error}")
         hosts.leave(error.status if isinstance(error, LostHostError) else MISTAKE, str(error))
     except KeyboardInterrupt:
-        print_error(f"interrupted{when_interrupted}")
+        preemption.report_interruption()
         hosts.leave(preemption.INTERRUPTED, f"interrupted{when_interrupted}")
     except Preempted as end:
         told = f"ended by {preemption.received()}; {end}"

@@ -63,6 +63,7 @@ _received = "SIGTERM"  # The last signal of those that let a run save.
 _listening = False
 _unwinds = False  # Whether Ctrl-C raises KeyboardInterrupt.
 _when_interrupted = ""
+_interruption_is_reported = threading.Lock()
 _ctrl_cs = 0
 _final_status: int | None = None
 _unfinished: set[Path] = set()
@@ -265,9 +266,15 @@ def _end_if_ctrl_c_was_lost(unraisable) -> None:
     sys.__unraisablehook__(unraisable)
 
 
+def report_interruption() -> None:
+    """Says that Ctrl-C ends the command, once, whichever thread comes first."""
+    if _interruption_is_reported.acquire(blocking=False):  # Never released.
+        _write_to_stderr(f"interrupted{_when_interrupted}")
+
+
 def _end_by_ctrl_c() -> None:
     if _final_status is None:
-        _write_to_stderr(f"interrupted{_when_interrupted}")
+        report_interruption()
         _remove_unfinished()
     os._exit(INTERRUPTED if _final_status is None else _final_status)
 

@@ -69,11 +69,12 @@ class DataRecord:
             field: SplitRecord(examples=len(source), digest=source.digest())
             for field, source in sources.items()
         }
-        return cls(
-            splits=splits,
-            class_names=tuple(class_names),
-            tokenizer=tokenizer and digest_of([tokenizer.encode()]),
-        )
+        record = cls(splits=splits, class_names=tuple(class_names))
+        return record.with_tokenizer(tokenizer) if tokenizer else record
+
+    def with_tokenizer(self, text: str) -> "DataRecord":
+        """The same record with a tokenizer, given as its JSON text."""
+        return dataclasses.replace(self, tokenizer=digest_of([text.encode()]))
 
     @classmethod
     def from_json(cls, text: str) -> "DataRecord":

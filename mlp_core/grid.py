@@ -90,7 +90,7 @@ def _in_name(value: Any) -> str:
     """A value without what need not be replaced: "10_steps" and "1e30" for 10 steps and 1e+30."""
     if isinstance(value, float):
         return str(value).replace("e+", "e")
-    text = without_secrets(str(value))
+    text = without_secrets(str(value)) if "://" in str(value) else str(value)
     return text.replace(" ", "_") if _DURATION.fullmatch(text) else text
 
 

@@ -54,7 +54,8 @@ def run_task(
         UserError: another run is at work in `workdir` or lies there; or see `train_loop.train`.
     """
     with locked(workdir), full_disk_told(workdir):
-        check_run_directory(workdir, config)  # Again: a run that has just ended may lie there.
+        # Again, since a run that has just ended may lie there; the data were compared before.
+        check_run_directory(workdir, config, allow_changed_data=True)
         save_config(workdir, config)
         note_environment(workdir)
         for name, text in files.items():

@@ -87,11 +87,14 @@ def has_checkpoint(workdir: Path) -> bool:
     return bool(saved_steps(workdir))
 
 
-def check_run_directory(workdir: Path, config: ConfigDict) -> None:
+def check_run_directory(
+    workdir: Path, config: ConfigDict, allow_changed_data: bool = False
+) -> None:
     """Creates `workdir` if need be and checks that it is writable and of this experiment.
 
     A run that has saved no checkpoint yet may be replaced. Whether the data are the same is left to
-    `data_record.check_same_data`, which knows them wherever they lie.
+    `data_record.check_same_data`, which knows them wherever they lie; for a run without a record,
+    the fields that name them must be the same, unless `allow_changed_data`.
 
     Raises:
         UserError: it cannot be written, or holds a run with another configuration.
@@ -100,7 +103,7 @@ def check_run_directory(workdir: Path, config: ConfigDict) -> None:
     checkpoints = RunFiles.of(workdir).checkpoints
     if checkpoints.exists() and not checkpoints.is_dir():
         raise UserError(f"{checkpoints}: this is no folder; name another --workdir.")
-    differences = differences_but_in_data(workdir, config)
+    differences = differences_but_in_data(workdir, config, allow_changed_data)
     if differences:
         raise UserError(
             f"--workdir={workdir}: a run with another configuration lies there; name another "
@@ -138,12 +141,18 @@ def differences_to_run(workdir: Path, config: ConfigDict) -> list[str]:
     return _lines(*_compared(read_config(workdir), _as_json(config)))
 
 
-def differences_but_in_data(workdir: Path, config: ConfigDict) -> list[str]:
-    """As `differences_to_run`, without the fields that the run's record of its data settles."""
+def differences_but_in_data(
+    workdir: Path, config: ConfigDict, allow_changed_data: bool = False
+) -> list[str]:
+    """As `differences_to_run`, without the fields that the run's record of its data settles.
+
+    With `allow_changed_data`, without them also where there is no record.
+    """
     if not has_checkpoint(workdir):
         return []
     there, now = _compared(read_config(workdir), _as_json(config))
-    if RunFiles.of(workdir).data.exists() and not _name_other_data_sets(there, now):
+    has_record = RunFiles.of(workdir).data.exists() and not _name_other_data_sets(there, now)
+    if has_record or allow_changed_data:
         there, now = (_without(values, DATA_FIELDS) for values in (there, now))
     return _lines(there, now)
 

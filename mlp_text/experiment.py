@@ -83,7 +83,7 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
     settings = parse_config(TextConfig, config)
-    check_run_directory(workdir, config)
+    check_run_directory(workdir, config, allow_changed_data)
     saved = read_spec(RunFiles.of(workdir).model) if has_checkpoint(workdir) else None
     source = None if saved else source_of_weights(settings)
     known = check_before_fetching(settings, source, saved)
@@ -103,9 +103,9 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
     task = data.task(spec, build_model(settings, spec), tokenizer, start)
     plan = Plan.of(settings, len(task.train_source))
     make_schedule(settings.schedule, plan.total, plan.warmup)
+    record = DataRecord.of(task, spec.class_names, tokenizer.to_json())
     named = _named_tokenizer(settings) or tokenizer
-    record = DataRecord.of(task, spec.class_names, named.to_json())
-    check_same_data(workdir, record, config, allow_changed_data)
+    check_same_data(workdir, record.with_tokenizer(named.to_json()), config, allow_changed_data)
     if saved and not allow_changed_data:
         _check_training_text(workdir, data)
     settings = with_rate_of_bert(settings, spec)

@@ -66,7 +66,7 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
         UserError: something in the configuration, the data or the weights is wrong or missing.
     """
     settings = parse_config(ImageClassificationConfig, config)
-    check_run_directory(workdir, config)
+    check_run_directory(workdir, config, allow_changed_data)
     resumes, init = has_checkpoint(workdir), settings.init
     saved, start = read_spec(RunFiles.of(workdir).model) if resumes else None, None
     if init.weights and not resumes:

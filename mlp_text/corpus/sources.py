@@ -58,7 +58,7 @@ def tfds_names(text: str) -> list[str]:
 
 def _parts(text: str) -> list[str]:
     """What is joined by "+", unless that belongs to the name of a file or folder."""
-    if user_path(text).exists():
+    if os.path.exists(user_path(text)):  # False for what is too long for a name.
         return [text]
     return [part.strip() for part in text.split("+")]
 

@@ -142,6 +142,7 @@ def test_many_in_a_row_end_like_one():
 def test_a_second_ctrl_c_ends_what_is_deaf_to_the_first():
     process = start("run(blocked)")
     wait_until_ready(process)
+    time.sleep(0.5)  # Until it is in the C function that it calls next.
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None

@@ -243,7 +243,7 @@ def test_addresses_that_lead_out_of_the_cache_are_refused(tmp_path, address):
 
 
 def test_a_file_is_kept_by_its_server_and_path(tmp_path):
-    assert place_in(tmp_path, "https://a.org/b..c/d.npz?e=1") == tmp_path / "a.org/b..c/d.npz?e=1"
+    assert place_in(tmp_path, "https://a.org/b..c/d.npz?e=1") == tmp_path / "a.org/b..c/?e=1/d.npz"
 
 
 def test_a_server_that_sends_a_trickle_for_ever_is_given_up(tmp_path, monkeypatch):

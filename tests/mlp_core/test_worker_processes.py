@@ -49,6 +49,9 @@ class Numbers:
         drawn = np.zeros(len(indices)) if draws is None else draws
         return {"index": indices, "picture": np.stack([drawn] * 4, 1).astype(np.uint8)}
 
+    def digest(self):
+        return "50 numbers"
+
     def findings(self):
         found, self.found = self.found, []
         return found

@@ -199,6 +199,14 @@ def test_a_run_of_an_earlier_version_resumes_without_a_record_and_then_has_one(f
     assert record.read_text() == RunFiles.of(finished / "run").data.read_text()
 
 
+def test_moved_images_of_a_run_of_an_earlier_version_are_taken_where_that_is_allowed(images, run):
+    RunFiles.of(run).data.unlink()
+    with pytest.raises(UserError, match="config.data.name: .* there, "):
+        experiment.train(config_for(images), run)
+    experiment.train(config_for(images), run, allow_changed_data=True)
+    experiment.train(config_for(images), run)
+
+
 def test_a_damaged_record_ends_in_a_sentence(images, run):
     RunFiles.of(run).data.write_text("{")
     with pytest.raises(UserError, match="data.json: this record of the run's data is damaged"):

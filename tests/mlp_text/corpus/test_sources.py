@@ -169,7 +169,7 @@ def test_what_a_tfds_data_set_lacks_is_told(tfds_folder):
         ("", "an empty name"),
         ("{folder}/a.pdf", "text is read from .json, .json.gz"),
         ("pydoc:train+pydoc:train", "names pydoc:train twice"),
-        ("~nobody-is-called-so/a.txt", "no file is called so"),
+        ("~nobody-is-called-so/a.txt", "there is no home directory ~nobody-is-called-so"),
         ("+".join(["pydoc:train"] * 40), "names pydoc:train twice"),
     ],
 )

@@ -137,10 +137,15 @@ def test_a_name_that_nothing_is_known_by_is_told_with_what_would_help(tmp_path):
         open_text_dataset("glue/rte", str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["./reveiws", "data/my reviews", "~nobody-is-called-so/reviews"])
+@pytest.mark.parametrize("name", ["./reveiws", "data/my reviews"])
 def test_a_path_of_nothing_is_told(name, tmp_path):
     with pytest.raises(MissingError, match=f"'{name}' is not prepared .* no folder is called so"):
         open_text_dataset(name, str(tmp_path))
+
+
+def test_a_path_in_the_home_of_nobody_is_told(tmp_path):
+    with pytest.raises(UserError, match="there is no home directory ~nobody-is-called-so"):
+        open_text_dataset("~nobody-is-called-so/reviews", str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["synthetic_text", "synthetic_text/pair"])

@@ -20,7 +20,7 @@ def test_the_table_has_a_row_a_member_and_marks_the_best():
     assert lines[0] == f"| {RATE} | validation/top1 | remark |"
     assert lines[3] == "| 0.01 | 70.00 % | **best** |"
     assert lines[4] == "| 0.06 | 70.00 % |  |"
-    assert lines[5] == "| 1.0 |  | step 3: the loss is nan / inf |"
+    assert lines[5] == r"| 1.0 |  | step 3: the loss is nan \| inf |"
 
 
 def test_a_value_does_not_end_its_cell():

@@ -1,9 +1,9 @@
 """How long training stands still for a checkpoint, of Mixer-B/16 with AdamW: 680 MiB of state.
 
-`stall` is the time in `Checkpoints.save`, before which the last step was waited for: checksums,
-and the copy that writing goes on from while training does. `save` is from its begin until all is on
-disk. Parameters are random, and a save begins when the one before has ended. The disk is that of
-the folder for temporary files.
+`stall` is the time in `Checkpoints.save`, before which the last step was waited for: the copy that
+is written while training continues. `save` lasts until everything is on disk. The parameters are
+random, and a save begins when the one before has ended. The disk is that of the folder for
+temporary files.
 
     python benchmarks/checkpoint_stall.py
 """

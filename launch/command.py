@@ -1,5 +1,6 @@
 """What all commands share: flags, the program cache, and one sentence for a user's mistake."""
 
+import atexit
 import os
 import sys
 import traceback
@@ -25,6 +26,9 @@ DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
 FAILED = 1  # Exit status of a fault of the program.
 MISTAKE = 2  # Where the user has something to mend.
 BROKEN_PIPE = 141  # What a shell reports for SIGPIPE.
+
+# Registered before all other exit handlers of a command, and so called after them.
+atexit.register(preemption.keep_exit_status)
 
 
 def run_command(
@@ -65,11 +69,11 @@ def run_command(
         preemption.report_interruption()
         hosts.leave(preemption.INTERRUPTED, f"interrupted{when_interrupted}")
     except Preempted as end:
-        told = f"ended by {preemption.received()}; {end}"
-        print_error(told)
+        sentence = f"ended by {preemption.received()}; {end}"
+        print_error(sentence)
         if hosts.are_several():  # All save and end.
             _end_together()
-        hosts.leave(preemption.STATUS, told)
+        hosts.leave(preemption.STATUS, sentence)
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
         hosts.leave(BROKEN_PIPE, "its output is not read any more")
     except Exception as error:

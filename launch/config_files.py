@@ -78,8 +78,8 @@ def what_is_wrong(error: BaseException, files: Sequence[str], where: str) -> str
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if "Traceback" in text or isinstance(error, OSError):  # The last line names the cause.
         return f"{where}: {lines[-1]}"
-    told = " ".join(lines) or type(error).__name__
-    return told if isinstance(error, flags.Error) else f"{where}: {told}"
+    reason = " ".join(lines) or type(error).__name__
+    return reason if isinstance(error, flags.Error) else f"{where}: {reason}"
 
 
 def _line_in_config_file(error: BaseException, files: Sequence[str]) -> str:

@@ -6,12 +6,14 @@ checksums, and the newest whole checkpoint is used instead.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from orbax.checkpoint import v1 as ocp
@@ -50,7 +52,9 @@ class Checkpoints:
         self._config = config
         self._best_metric = best_metric
         self._checkpointer: ocp.training.Checkpointer | None = None
-        self._save: tuple[int, Any] | None = None  # The last one, unless it is known how it went.
+        # The last save, unless it is known how it went: its step, and Orbax's part of it.
+        self._save: tuple[int, Future[Any]] | None = None
+        self._thread = ThreadPoolExecutor(1, "save")
         self._has_failed = False
         self._is_read_back = False  # Whether the first save of this process has been.
         self._unreadable_step: int | None = None
@@ -74,7 +78,7 @@ class Checkpoints:
     @property
     def latest_step(self) -> int | None:
         """The step of the newest checkpoint, which may be one that is being saved."""
-        steps = {checkpoint.step for checkpoint in self._checkpointer.checkpoints}
+        steps = {checkpoint.step for checkpoint in self._kept()}
         return max(steps - {self._unreadable_step}, default=None)
 
     def best_step(self) -> int | None:
@@ -85,13 +89,13 @@ class Checkpoints:
         if not self._config.keep_best:
             return None
         self.wait()
-        scored = [c for c in self._checkpointer.checkpoints if c.metrics]
+        scored = [c for c in self._kept() if c.metrics]
         best = max(scored, key=lambda c: (c.metrics[self._best_metric], c.step), default=None)
         return None if best is None else best.step
 
     def would_be_best(self, metrics: dict[str, float]) -> bool:
         """Whether a checkpoint with these metrics would be better than all that are kept."""
-        kept = [c.metrics[self._best_metric] for c in self._checkpointer.checkpoints if c.metrics]
+        kept = (c.metrics[self._best_metric] for c in self._kept() if c.metrics)
         best = max(kept, default=-math.inf)
         return self._config.keep_best > 0 and metrics[self._best_metric] > best
 
@@ -110,7 +114,7 @@ class Checkpoints:
         metrics: dict[str, float] | None,
         unreported: dict[str, Any],
     ) -> None:
-        """Starts to save `state`.
+        """Starts to save `state`, which may be donated as soon as this returns.
 
         Args:
           step: its step.
@@ -121,16 +125,38 @@ class Checkpoints:
         Raises:
             UserError: the disk is full, say; now or at the save before.
         """
-        waits_for(f"the step before {self.path(step)}, and the sums of its arrays")
-        custom = custom_metadata(state_sums(state), unreported, metrics)
         self.wait()
-        waits_for(f"{self.path(step)} to be begun")
-        # Orbax makes some 100,000 objects here, while training waits.
+        waits_for(f"the step before {self.path(step)}")
+        if jax.default_backend() == "cpu" and jax.process_count() == 1:
+            # A copy in memory is quick. Sums and Orbax's preparations can then wait for the thread.
+            copy = jax.block_until_ready(_copy(state))
+            begun = self._thread.submit(self._begin, step, copy, metrics, unreported)
+        else:
+            waits_for(f"{self.path(step)} to be begun")
+            begun = Future()
+            begun.set_result(self._begin(step, state, metrics, unreported))
+        self._save = step, begun
+
+    def _begin(
+        self,
+        step: int,
+        state: TrainState,
+        metrics: dict[str, float] | None,
+        unreported: dict[str, Any],
+    ) -> Any:
+        """Computes the sums and returns Orbax's handle of the save, when it has its own copy."""
+        custom = custom_metadata(state_sums(state), unreported, metrics)
+        # Orbax makes some 100,000 objects here.
         with self._failure_told(), collection_paused():
-            save = self._checkpointer.save_async(
+            return self._checkpointer.save_async(
                 step, state, metrics=metrics, custom_metadata=custom
             )
-        self._save = step, save
+
+    def _kept(self) -> Sequence[Any]:
+        """Orbax's list of checkpoints, including one that is being saved."""
+        if self._save is not None:
+            wait([self._save[1]])
+        return self._checkpointer.checkpoints
 
     def check(self) -> None:
         """Waits for nothing.
@@ -138,6 +164,8 @@ class Checkpoints:
         Raises:
             UserError: the last save has failed.
         """
+        if self._save is None or not self._save[1].done():
+            return
         if not self._checkpointer.is_saving_in_progress():
             self.wait()
 
@@ -149,10 +177,10 @@ class Checkpoints:
         """
         if self._save is None:
             return
-        (step, save), self._save = self._save, None
+        (step, begun), self._save = self._save, None
         waits_for(f"the writing of a checkpoint to {self.directory}")
         with self._failure_told():
-            save.result()  # Which also ends a thread that Orbax has for each save.
+            begun.result().result()  # Which also ends a thread that Orbax has for each save.
             self._checkpointer.wait()
         if not self._is_read_back and jax.process_index() == 0:
             self._read_back(step)
@@ -175,6 +203,7 @@ class Checkpoints:
         Raises:
             UserError: the last save has failed, and it has not been told yet.
         """
+        self._thread.shutdown()
         if self._checkpointer is not None and not self._has_failed:
             self.wait()
             with self._failure_told():
@@ -219,6 +248,11 @@ class Checkpoints:
             raise UserError(
                 f"{self.directory}: checkpoints cannot be saved there ({reason_of(error)})."
             ) from error
+
+
+@jax.jit
+def _copy(state: TrainState) -> TrainState:
+    return jax.tree.map(jnp.copy, state)
 
 
 class SavedParams:

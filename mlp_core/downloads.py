@@ -18,7 +18,7 @@ from mlp_core.console import say
 from mlp_core.download_parts import Part, Version, locked_part
 from mlp_core.errors import MissingError
 from mlp_core.timed_calls import TimedCalls
-from mlp_core.urls import masked, without_secrets
+from mlp_core.urls import without_secrets
 
 ATTEMPTS = 4  # In a row that bring less than
 MUCH_BYTES = 1 << 20
@@ -167,7 +167,7 @@ def _download_with_retries(url: str, part: Part, file: RemoteFile) -> str | None
             failures = 1 if progress >= MUCH_BYTES else failures + 1
             if failures == ATTEMPTS or not (progress > 0 or isinstance(error, requests.Timeout)):
                 raise
-            say(f"{masked(url)}: {_reason(error)}; {part.size:,} bytes arrived. Trying again.")
+            say(f"{url}: {_reason(error)}; {part.size:,} bytes arrived. Trying again.")
             time.sleep(2 ** (failures - 1))
 
 

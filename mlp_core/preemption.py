@@ -62,6 +62,7 @@ _exit: Callable[[int, str], object] = _exit_alone
 _received = "SIGTERM"  # The last signal of those that let a run save.
 _listening = False
 _unwinds = False  # Whether Ctrl-C raises KeyboardInterrupt.
+_has_unwound = False  # Whether it has.
 _when_interrupted = ""
 _interruption_is_reported = threading.Lock()
 _ctrl_cs = 0
@@ -113,6 +114,15 @@ def done(status: int) -> None:
     if _listening:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def keep_exit_status() -> None:
+    """The last exit handler of a command: Ctrl-C is ignored while Python shuts down.
+
+    Python restores the system's own handler there, which would replace the exit status.
+    """
+    if _listening:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -247,16 +257,20 @@ def _wait(signals: int) -> None:
                 _action()
         elif number[0] == signal.SIGINT:
             _ctrl_cs += 1
-            if _ctrl_cs > 1 or not _unwinds:
+            # The main thread may have raised KeyboardInterrupt, and left the context, before this.
+            if _ctrl_cs > 1 or not (_unwinds or _has_unwound):
                 _end_by_ctrl_c()
 
 
 def _raise_if_it_unwinds(*_) -> None:
     """Handles Ctrl-C in the main thread."""
-    global _unwinds
-    if _unwinds:
-        _unwinds = False
-        raise KeyboardInterrupt
+    global _has_unwound
+    if _has_unwound:
+        return
+    if not _unwinds:
+        _end_by_ctrl_c()
+    _has_unwound = True
+    raise KeyboardInterrupt
 
 
 def _end_if_ctrl_c_was_lost(unraisable) -> None:

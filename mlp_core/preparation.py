@@ -18,7 +18,6 @@ from mlp_core.datasets.prepared import Builders, find_prepared, open_prepared
 from mlp_core.downloads import place_in
 from mlp_core.errors import UserError
 from mlp_core.output_files import whole_output
-from mlp_core.urls import masked
 from mlp_core.user_paths import user_path
 from mlp_core.weight_sources import HUGGING_FACE, WEIGHTS_FILE
 
@@ -121,7 +120,7 @@ def prepare_weights(
             _copy_weights(path, place, beside)
             path, done = place, "fetched and copied" if done == "fetched" else "copied"
     where = f", {size_in_words(path)}" if path.is_file() else f" in {path}"
-    say(f"Weights {masked(source)}: {done}{where}")
+    say(f"Weights {source}: {done}{where}")
     return path
 
 

@@ -17,12 +17,12 @@ import numpy as np
 from mlp_core.errors import UserError
 from mlp_core.precision import check_finite_outputs, compute_dtype
 from mlp_core.task import Params
-from mlp_text.datasets.tables import tab_separated
+from mlp_text.datasets.tables import LONGEST_LINE, tab_separated
 from mlp_text.model_spec import TextModelSpec
 from mlp_text.tokenizer import LONGEST_TEXT, Tokenizer
 
 BATCH = 64  # Texts at a time.
-LONGEST_LINE = 1 << 26  # Bytes; as in tables.
+LONGEST_SKIPPED_LINE = 1 << 30  # Bytes; a device such as /dev/zero has no end of line.
 NOT_UTF8 = "not UTF-8"
 
 
@@ -165,7 +165,7 @@ def _rows_of(file: Path, size: int) -> Iterator[tuple[list[str], str]]:
         with file.open("rb") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), b"")):
                 if not line.endswith(b"\n") and lines.peek(1):
-                    _skip_line(lines)
+                    _skip_line(lines, f"{file}: line {number + 1}")
                     yield [""] * size, f"longer than {LONGEST_LINE >> 20} MiB"
                     continue
                 line = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
@@ -174,10 +174,17 @@ def _rows_of(file: Path, size: int) -> Iterator[tuple[list[str], str]]:
         raise UserError(f"{file}: cannot be read ({error.strerror}).") from error
 
 
-def _skip_line(file: IO[bytes]) -> None:
-    """Reads on to the end of a line."""
-    while (line := file.readline(LONGEST_LINE)) and not line.endswith(b"\n"):
-        pass
+def _skip_line(file: IO[bytes], where: str) -> None:
+    """Reads to the end of a line that messages call `where`.
+
+    Raises:
+        UserError: it does not end.
+    """
+    for _ in range(0, LONGEST_SKIPPED_LINE, LONGEST_LINE):
+        line = file.readline(LONGEST_LINE)
+        if not line or line.endswith(b"\n"):
+            return
+    raise UserError(f"{where} does not end within {LONGEST_SKIPPED_LINE >> 30} GiB; name a text.")
 
 
 def _row_of(line: bytes, size: int) -> tuple[list[str], str]:

@@ -19,7 +19,6 @@ from mlp_core.preparation import (
     say_flags,
     size_in_words,
 )
-from mlp_core.urls import masked
 from mlp_core.weight_sources import CONFIG_FILE
 from mlp_vision.config import ImageClassificationConfig, ImageDataConfig, InitConfig
 from mlp_vision.datasets.image_dataset import (
@@ -96,7 +95,7 @@ def _prepare_real_labels(source: str | None, directory: Path | None) -> list[str
         return []
     path = locate_real_labels(source, directory and directory / "labels")
     open_real_labels(str(path))
-    say(f"ReaL's labels {masked(source)}: {size_in_words(path)}")
+    say(f"ReaL's labels {source}: {size_in_words(path)}")
     is_moved = directory is not None and path.is_relative_to(directory)
     return [f"--config.data.real_labels={path}"] if is_moved else []
 

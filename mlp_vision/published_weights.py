@@ -10,7 +10,6 @@ from pathlib import Path
 from mlp_core.console import say
 from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
 from mlp_core.errors import UserError
-from mlp_core.urls import masked
 from mlp_core.user_paths import user_path
 from mlp_core.weight_sources import (
     CONFIG_FILE,
@@ -110,7 +109,7 @@ def _locate_published(name: str, mirror: str | None) -> Path:
     destination = cache_dir() / "weights" / file_name
     listed = PUBLISHED[name].mebibytes
     if not destination.exists():
-        say(f"Fetches {name}, {listed:.0f} MiB, from {masked(url)}")
+        say(f"Fetches {name}, {listed:.0f} MiB, from {url}")
     try:
         path = fetch(RemoteFile(url), destination)
     except DownloadError as error:

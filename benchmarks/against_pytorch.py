@@ -1,16 +1,19 @@
 """Images or sequences a second beside PyTorch, on the CPU or GPU that is here.
 
 Forward: the logits of a batch. Training: gradient of the cross entropy and a step of SGD with
-momentum. The batch is random and stays on the device. PyTorch's models are timm's and, of text,
-`torch_gmlp.py`; `eager` is as they are, `compiled` by `torch.compile`. `plain` is ours without the
-options of `mlp_core.compiler_options`. Parameters are float32; in bfloat16 ours computes with
-bfloat16 activations, and PyTorch under `torch.autocast`.
+momentum, or, of the small models in `bare_model.py`, of AdamW. The batch is random and stays on the
+device. PyTorch's models are timm's and, of text, `torch_gmlp.py`; `eager` is as they are,
+`compiled` by `torch.compile`. `plain` is ours without the options of `mlp_core.compiler_options`.
+Parameters are float32; in bfloat16 ours computes with bfloat16 activations, and PyTorch under
+`torch.autocast`.
 
 Each is a process of its own; they take turns, and ratios are of neighbours in time. `share` is what
 our matrix products have of the rate that one product of large square matrices has in turns with
 them.
 
     python benchmarks/against_pytorch.py --models mixer_b16 --dtypes float32
+    python benchmarks/against_pytorch.py --models mixer_small mixer_coursework gmlp_cifar \\
+        gmlp_text_small amlp_text_small --dtypes float32 --steps training --batch_size 64
     python benchmarks/against_pytorch.py --torch_python=other/bin/python  # Where PyTorch is.
 """
 
@@ -30,6 +33,8 @@ PEERS = (PLAIN, *TORCH)
 TIMM = {"mixer_s32": "mixer_s32_224", "mixer_b16": "mixer_b16_224", "mixer_l16": "mixer_l16_224",
         "gmlp_s16": "gmlp_s16_224"}  # fmt: skip
 TEXT = ("gmlp_l18", "gmlp_l36")
+SMALL_IMAGES = ("mixer_small", "mixer_coursework", "gmlp_cifar")
+SMALL_TEXT = ("gmlp_text_small", "amlp_text_small")
 STEPS, DTYPES = ("forward", "training"), ("float32", "bfloat16")
 WARM_UP_CALLS = 2
 PRODUCT_SIZES = {"cpu": 2048, "gpu": 8192}
@@ -61,7 +66,7 @@ def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small numbers: shows that it runs")
     parser.add_argument("--models", nargs="+", default=["mixer_b16", "gmlp_s16", "gmlp_l36"],
-                        choices=[*TIMM, *TEXT])  # fmt: skip
+                        choices=[*TIMM, *TEXT, *SMALL_IMAGES, *SMALL_TEXT])  # fmt: skip
     parser.add_argument("--steps", nargs="+", default=STEPS, choices=STEPS)
     parser.add_argument("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)
     parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
@@ -126,7 +131,17 @@ def _ours(model: str, step: str, dtype: str, options: argparse.Namespace) -> tup
     """A call, what waits for its result, and how many examples of how many FLOPs it has."""
     import jax
     import jax.numpy as jnp
-    from bare_model import FORWARD, abstract_batch, abstract_state, made, model_and_example, program
+    from bare_model import (
+        ADAMW,
+        FORWARD,
+        SGD,
+        SMALL_MODELS,
+        abstract_batch,
+        abstract_state,
+        made,
+        model_and_example,
+        program,
+    )
 
     from mlp_core.compiler_options import compiler_options
     from mlp_core.host_memory import keep_freed_blocks, keep_freed_memory
@@ -136,9 +151,10 @@ def _ours(model: str, step: str, dtype: str, options: argparse.Namespace) -> tup
     keep_freed_memory()  # As the command does.
     module, example = model_and_example(model, jnp.dtype(dtype))
     batch = abstract_batch(example, options.batch_size)
-    state = abstract_state(module, step, batch["inputs"])
+    optimizer = ADAMW if model in SMALL_MODELS else SGD
+    state = abstract_state(module, step, batch["inputs"], optimizer)
     compiling = {} if options.road == PLAIN else compiler_options(make_mesh())
-    traced = program(module, step, compiling).trace(state, batch)
+    traced = program(module, step, compiling, optimizer).trace(state, batch)
     compiled = traced.lower().compile()
     if jax.default_backend() == "cpu":
         keep_freed_blocks(compiled.memory_analysis().temp_size_in_bytes)
@@ -180,7 +196,10 @@ def _torch(model: str, step: str, dtype: str, options: argparse.Namespace) -> tu
     module, inputs = _torch_module_and_inputs(model, options.batch_size)
     module, inputs = module.to(device), inputs.to(device)
     labels = torch.zeros(options.batch_size, dtype=torch.long, device=device)
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+    if model in (*SMALL_IMAGES, *SMALL_TEXT):
+        optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3, weight_decay=0.1)
+    else:
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
     forward = torch.compile(module) if options.road == COMPILED else module
     module.train(step == "training")
     autocast = torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
@@ -206,11 +225,15 @@ def _torch(model: str, step: str, dtype: str, options: argparse.Namespace) -> tu
 def _torch_module_and_inputs(model: str, batch_size: int) -> Sequence[Any]:
     import torch
 
-    if model in TEXT:
+    if model in (*TEXT, *SMALL_TEXT):
         from torch_gmlp import text_gmlp
 
-        module, length = text_gmlp(depth=int(model.removeprefix("gmlp_l")))
+        module, length = text_gmlp(model)
         return module, torch.zeros(batch_size, length, dtype=torch.long)
+    if model in SMALL_IMAGES:
+        from torch_small_images import small_image_model
+
+        return small_image_model(model), torch.randn(batch_size, 3, 32, 32)
     import timm
 
     return timm.create_model(TIMM[model]), torch.randn(batch_size, 3, 224, 224)

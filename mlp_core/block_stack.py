@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mlp_core.mlp_block import depth_rate
+from mlp_core.platform_forms import materialized
 from mlp_core.stacked_blocks import stack_name
 
 Remat = Literal["none", "blocks", "dots"]
@@ -53,7 +54,7 @@ def block_stack(
 
     def apply(module: nn.Module, x, drop_path_rate, *inputs):
         rate = {} if drop_path_rate is None else {"drop_path_rate": drop_path_rate}
-        return module(x, *inputs, train=train, **rate)
+        return module(materialized(x), *inputs, train=train, **rate)
 
     if remat != "none":  # A loop's body is not merged with its backward pass anyway.
         apply = nn.remat(apply, policy=_KEPT[remat], prevent_cse=not scan_layers)

@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+# Keeps barriers until operations are fused; see `platform_forms.materialized`.
+_OF_CPUS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 # YNNPACK, to which XLA in JAX 0.10 to 0.12 leaves matrix products on CPUs, takes 1.2 to 1.3 times
 # as long on Intel's for those of these models as the library that XLA had before, and on AMD's
 # somewhat less; see benchmarks/README.md.
@@ -16,19 +18,28 @@ _CPU_INFO = Path("/proc/cpuinfo")  # Of Linux; other systems have XLA's defaults
 
 def compiler_options(mesh: Mesh) -> Mapping[str, str]:
     """What `jax.jit` takes as `compiler_options` for the devices of `mesh`; may be nothing."""
-    is_cpu = mesh.devices.flat[0].platform == "cpu"
-    return _OF_INTEL if is_cpu and _is_intel() and _xla_knows_those_of_intel() else {}
+    if mesh.devices.flat[0].platform != "cpu":
+        return {}
+    options = [_OF_CPUS, _OF_INTEL] if _is_intel() else [_OF_CPUS]
+    return {
+        name: value for option in options if _is_known(option) for name, value in option.items()
+    }
 
 
 def _is_intel() -> bool:
     return _CPU_INFO.is_file() and "GenuineIntel" in _CPU_INFO.read_text()
 
 
+def _is_known(option: Mapping[str, str]) -> bool:
+    """Whether XLA compiles a barrier under an option."""
+    return _compiles(tuple(option.items()))
+
+
 @functools.cache
-def _xla_knows_those_of_intel() -> bool:
+def _compiles(items: tuple[tuple[str, str], ...]) -> bool:
     try:
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            jax.jit(lambda: 0, compiler_options=_OF_INTEL).lower().compile()
+            jax.jit(jax.lax.optimization_barrier, compiler_options=dict(items)).lower(0).compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

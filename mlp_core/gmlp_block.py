@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlp_core.dense import Dense, SplitDense
 from mlp_core.mlp_block import GELU_FORMS, StochasticDepth
 from mlp_core.spatial_gating import SpatialGatingUnit
-from mlp_core.split_dense import SplitDense
 from mlp_core.tiny_attention import TinyAttention
 
 # See `sharding`; the two layers are split by the channels between them.
@@ -79,6 +79,6 @@ class GmlpBlock(nn.Module):
             self.dtype,
             name="gating",
         )(bypass, gate, attention, mask)  # [B, S, G]
-        y = nn.Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z)  # [B, S, C]
+        y = Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z)  # [B, S, C]
         y = nn.Dropout(self.dropout_rate, deterministic=not train)(y)
         return x + StochasticDepth(self.drop_path_rescaled)(y, drop_path_rate, train=train)

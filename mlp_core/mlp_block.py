@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlp_core.dense import Dense
+
 GELU_FORMS = {
     "tanh": functools.partial(nn.gelu, approximate=True),
     "erf": functools.partial(nn.gelu, approximate=False),
@@ -33,12 +35,12 @@ class MlpBlock(nn.Module):
         """Maps [..., N] to [..., N]."""
         width = x.shape[-1]
         drop = nn.Dropout(self.dropout_rate, deterministic=not train)
-        x = nn.Dense(self.hidden_dim, dtype=self.dtype)(x)  # [..., hidden_dim]
+        x = Dense(self.hidden_dim, dtype=self.dtype)(x)  # [..., hidden_dim]
         x = drop(GELU_FORMS[self.gelu](x))
         if self.hidden_in_memory and not train:
             # Else the TPU's compiler computes GELU anew for every tile of the next product.
             x = jax.lax.optimization_barrier(x)
-        return drop(nn.Dense(width, dtype=self.dtype)(x))  # [..., N]
+        return drop(Dense(width, dtype=self.dtype)(x))  # [..., N]
 
 
 class StochasticDepth(nn.Module):

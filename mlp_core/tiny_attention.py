@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlp_core.dense import Dense
+
 
 class TinyAttention(nn.Module):
     """Attention with one head, from the normalised input of a block to the width of its gate."""
@@ -23,7 +25,7 @@ class TinyAttention(nn.Module):
         self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False
     ) -> jax.Array:
         """Maps [B, S, C] to [B, S, O]; tokens where `mask` [B, S] is zero are not looked at."""
-        qkv = nn.Dense(3 * self.head_dim, dtype=self.dtype, name="qkv")(x)
+        qkv = Dense(3 * self.head_dim, dtype=self.dtype, name="qkv")(x)
         query, key, value = jnp.split(qkv, 3, axis=-1)  # [B, S, A] each.
         scores = jnp.einsum(
             "bia,bja->bij", query, key, preferred_element_type=jnp.float32
@@ -34,4 +36,4 @@ class TinyAttention(nn.Module):
         self.sow("intermediates", "weights", weights)  # For whoever asks to see them.
         weights = nn.Dropout(self.dropout_rate, deterministic=not train)(weights)
         mixed = jnp.einsum("bij,bja->bia", weights, value)
-        return nn.Dense(self.out_dim, dtype=self.dtype, name="out")(mixed)
+        return Dense(self.out_dim, dtype=self.dtype, name="out")(mixed)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mlp_core.block_stack import Remat, block_stack
+from mlp_core.dense import Dense
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import GELU_FORMS
 
@@ -167,7 +168,7 @@ class BertBlock(nn.Module):
         return jnp.einsum("bhij,bjhd->bihd", weights, value).reshape(x.shape)
 
     def _dense(self, width: int, name: str) -> nn.Dense:
-        return nn.Dense(width, dtype=self.dtype, kernel_init=bert_init, name=name)
+        return Dense(width, dtype=self.dtype, kernel_init=bert_init, name=name)
 
     def _norm(self, name: str) -> nn.LayerNorm:
         return nn.LayerNorm(self.layer_norm_epsilon, dtype=self.dtype, name=name)

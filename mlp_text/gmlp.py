@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mlp_core.block_stack import Remat, block_stack
+from mlp_core.dense import Dense
 from mlp_core.gmlp_block import GmlpBlock
 from mlp_text.bert import BertEncoder
 
@@ -89,7 +90,7 @@ class GmlpEncoder(nn.Module):
                 input_ids, attention_mask, token_type_ids, train=train, all_states=True
             )
             x = BERT_FEATURES[self.bert_features](states)  # [B, S, channels of the BERT, or 4 x]
-            x = nn.Dense(self.hidden_dim, dtype=self.dtype, name="project_features")(x)
+            x = Dense(self.hidden_dim, dtype=self.dtype, name="project_features")(x)
         if self.segments:
             segments = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
             x += self._embedding(2, "token_type_embeddings")(segments)

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlp_core.dense import Dense
 from mlp_core.mlp_block import GELU_FORMS
 
 head_init = nn.initializers.normal(0.02)  # As BERT has it.
@@ -25,7 +26,7 @@ class MaskedLmHead(nn.Module):
     def __call__(self, states: jax.Array, table: jax.Array) -> jax.Array:
         """Maps states [..., C], with the word embeddings [V, C], to logits [..., V], float32."""
         words, channels = table.shape
-        x = nn.Dense(channels, dtype=self.dtype, kernel_init=head_init, name="transform")(states)
+        x = Dense(channels, dtype=self.dtype, kernel_init=head_init, name="transform")(states)
         x = GELU_FORMS[self.gelu](x)
         x = nn.LayerNorm(self.layer_norm_epsilon, dtype=self.dtype, name="norm")(x)
         bias = self.param("bias", nn.initializers.zeros, (words,))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from mlp_core.block_stack import Remat
 from mlp_core.mlp_block import MlpBlock, StochasticDepth
+from mlp_core.platform_forms import materialized
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
 from mlp_vision.token_blocks import through_blocks
@@ -64,7 +65,7 @@ class MixerBlock(nn.Module):
         y = y.swapaxes(1, 2)  # [B, C, S]
         y = mlp(self.tokens_mlp_dim, "token_mixing")(y, train=train)
         y = y.swapaxes(1, 2)  # [B, S, C]
-        x = x + branch(y)
+        x = materialized(x + branch(y))
         y = norm("LayerNorm_1")(x)
         y = mlp(self.channels_mlp_dim, "channel_mixing", hidden_in_memory=True)(y, train=train)
         return x + branch(y)

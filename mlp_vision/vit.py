@@ -18,6 +18,7 @@ from mlp_core.block_stack import Remat
 from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_core.mlp_block import MlpBlock, StochasticDepth
+from mlp_core.platform_forms import materialized
 from mlp_vision.heads import linear_head
 from mlp_vision.model_spec import ModelSpec, Shapes
 from mlp_vision.patch_model_spec import PatchModelSpec
@@ -72,7 +73,7 @@ class VitBlock(nn.Module):
 
         attention = nn.MultiHeadAttention(self.num_heads, dtype=self.dtype, name="attention")
         y = attention(norm("LayerNorm_0")(x), deterministic=True)
-        x = x + branch(nn.Dropout(self.dropout_rate, deterministic=not train)(y))
+        x = materialized(x + branch(nn.Dropout(self.dropout_rate, deterministic=not train)(y)))
         mlp = MlpBlock(self.mlp_dim, self.gelu, self.dropout_rate, self.dtype, name="mlp")
         return x + branch(mlp(norm("LayerNorm_1")(x), train=train))
 

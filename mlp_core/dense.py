@@ -1,13 +1,18 @@
-"""A dense layer that gives its result in parts.
+"""Dense layers, by the product that suits the platform.
 
-Shapes: B batch, S tokens, C channels in, E out.
+Shapes: C channels in, E out.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from mlp_core.platform_forms import dot_general
+
+Dense = functools.partial(nn.Dense, dot_general=dot_general)
 
 
 class SplitDense(nn.Module):
@@ -29,4 +34,8 @@ class SplitDense(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         kernels, biases = (jnp.split(p, self.num_parts, axis=-1) for p in (kernel, bias))
-        return [x @ kernel + bias[None, None] for kernel, bias in zip(kernels, biases, strict=True)]
+        last_with_first = (((x.ndim - 1,), (0,)), ((), ()))
+        return [
+            dot_general(x, kernel, last_with_first) + bias[None, None]
+            for kernel, bias in zip(kernels, biases, strict=True)
+        ]

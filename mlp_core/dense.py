@@ -1,18 +1,28 @@
-"""Dense layers, by the product that suits the platform.
+"""Dense layers, in the form that suits the platform.
 
 Shapes: C channels in, E out.
 """
 
-import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.platform_forms import dot_general
+from mlp_core.platform_forms import affine
 
-Dense = functools.partial(nn.Dense, dot_general=dot_general)
+
+class Dense(nn.Module):
+    """Parameters and results of `nn.Dense`."""
+
+    features: int
+    dtype: Any = jnp.float32
+    kernel_init: nn.initializers.Initializer = nn.linear.default_kernel_init
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [..., C] to [..., E]."""
+        return affine(*_weights(self, x))
 
 
 class SplitDense(nn.Module):
@@ -25,17 +35,18 @@ class SplitDense(nn.Module):
     features: int
     num_parts: int
     dtype: Any = jnp.float32
+    kernel_init: nn.initializers.Initializer = nn.linear.default_kernel_init
 
     @nn.compact
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """Maps [B, S, C] to `num_parts` times [B, S, E / num_parts]; E must be divisible."""
-        shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.linear.default_kernel_init, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        kernels, biases = (jnp.split(p, self.num_parts, axis=-1) for p in (kernel, bias))
-        last_with_first = (((x.ndim - 1,), (0,)), ((), ()))
-        return [
-            dot_general(x, kernel, last_with_first) + bias[None, None]
-            for kernel, bias in zip(kernels, biases, strict=True)
-        ]
+        """Maps [..., C] to `num_parts` times [..., E / num_parts]; E must be divisible."""
+        x, *weights = _weights(self, x)
+        parts = (jnp.split(weight, self.num_parts, axis=-1) for weight in weights)
+        return [affine(x, kernel, bias) for kernel, bias in zip(*parts, strict=True)]
+
+
+def _weights(layer: Dense | SplitDense, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The input, kernel [C, E] and bias [E] of a layer, in the type of its arithmetic."""
+    kernel = layer.param("kernel", layer.kernel_init, (x.shape[-1], layer.features))
+    bias = layer.param("bias", nn.initializers.zeros, (layer.features,))
+    return nn.dtypes.promote_dtype(x, kernel, bias, dtype=layer.dtype)

@@ -167,7 +167,7 @@ class BertBlock(nn.Module):
         weights = drop(jax.nn.softmax(scores).astype(self.dtype))
         return jnp.einsum("bhij,bjhd->bihd", weights, value).reshape(x.shape)
 
-    def _dense(self, width: int, name: str) -> nn.Dense:
+    def _dense(self, width: int, name: str) -> Dense:
         return Dense(width, dtype=self.dtype, kernel_init=bert_init, name=name)
 
     def _norm(self, name: str) -> nn.LayerNorm:

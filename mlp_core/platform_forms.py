@@ -4,6 +4,7 @@ The platform is the one that a program is compiled for, which need not be this m
 """
 
 import jax
+import jax.numpy as jnp
 
 
 @jax.custom_jvp
@@ -15,7 +16,7 @@ def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     slowly, and an MLP takes two to four times as long. On TPUs the reshaped arrays would have other
     tiles, and be copied.
     """
-    return x @ kernel + jax.numpy.expand_dims(bias, range(x.ndim - 1))
+    return _affine(x, kernel, bias)
 
 
 @affine.defjvp
@@ -24,13 +25,17 @@ def _affine_jvp(
 ) -> tuple[jax.Array, jax.Array]:
     (x, kernel, bias), (x_tangent, *tangents_of_weights) = primals, tangents
     by_weights = jax.lax.platform_dependent(
-        x, *tangents_of_weights, cpu=_affine_of_rows, default=affine
+        x, *tangents_of_weights, cpu=_affine_of_rows, default=_affine
     )
-    return affine(x, kernel, bias), x_tangent @ kernel + by_weights
+    return _affine(x, kernel, bias), x_tangent @ kernel + by_weights
+
+
+def _affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    return x @ kernel + jnp.expand_dims(bias, range(x.ndim - 1))
 
 
 def _affine_of_rows(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    y = affine(x.reshape(-1, x.shape[-1]), kernel, bias)
+    y = _affine(x.reshape(-1, x.shape[-1]), kernel, bias)
     # Else XLA moves the reshaping of the gradient behind the sum for the bias.
     return jax.lax.optimization_barrier(y).reshape(*x.shape[:-1], -1)
 

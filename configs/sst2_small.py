@@ -3,7 +3,7 @@
 Recipe: configs/small_text.py; the family is named behind the colon. To start from a masked-LM run
 of configs/mlm_small.py: --config.init.weights=RUN.
 Expected: gmlp 81.0 % of the dev set, the median of seeds 0 to 2 (81.0 to 81.2); after masked-LM
-training 81.4 % (80.9 to 81.8; measured before averages began with a smaller decay).
+training 81.8 % (80.9 to 82.0).
 Cost: six minutes of a CPU core.
 
     python launch/main.py --config=configs/sst2_small.py

@@ -5,10 +5,10 @@ from tests.mlp_core.report.tiny_runs import train_runs
 
 
 @pytest.fixture(scope="session")
-def runs_folder(tmp_path_factory):
+def runs_folder(tmp_path_factory, data_dir):
     """A folder of runs that were really trained, one of them damaged and one unfinished."""
     root = tmp_path_factory.mktemp("runs")
-    train_runs(root)
+    train_runs(root, data_dir)
     return root
 
 

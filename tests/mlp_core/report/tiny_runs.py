@@ -1,5 +1,7 @@
 """Runs of a few steps, and a table that such runs fill."""
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from configs import mixer_digits
@@ -25,7 +27,7 @@ def recipe_config() -> ConfigDict:
     return config
 
 
-def train_runs(root) -> None:
+def train_runs(root: Path, data_dir: str) -> None:
     """Two seeds of the recipe, one of them in a sweep's folder, and a run that departs from it."""
     changes = {
         "seed_0": {},
@@ -34,6 +36,7 @@ def train_runs(root) -> None:
     }
     for name, changed in changes.items():
         config = recipe_config()
+        config.data.data_dir = data_dir
         config.update_from_flattened_dict(changed)
         experiment.train(config, root / name)
     (root / "damaged").mkdir()

@@ -146,7 +146,7 @@ def test_ctrl_c_leaves_all_running_and_says_what_it_costs(cloud):
     status, out, _ = cloud.run("run")
     assert status == 0 and len(cloud.calls("create")) == 1
     assert "training begins" in out and "training ends with 0" in out  # All of the log again.
-    assert len(list(cloud.folder.glob("begun*"))) == 1
+    assert len(list(cloud.folder.glob("begun_worker0*"))) == 1
 
 
 def test_sigterm_says_what_goes_on_costing(cloud):
@@ -172,7 +172,7 @@ def test_a_run_goes_on_after_a_preemption_with_the_code_it_began_with(cloud):
     cloud.plan("preempt 75", "end 0")
     assert cloud.run("run")[0] == 0 and len(cloud.calls("scp")) == 2
     archive = cloud.folder / "runs/first/code.tar.gz"
-    assert archive.stat().st_mtime < (cloud.folder / "begun0").stat().st_mtime
+    assert archive.stat().st_mtime < (cloud.folder / "begun_worker0_0").stat().st_mtime
 
 
 def test_training_that_fails_is_not_repeated_and_the_tpu_stays(cloud):

@@ -19,7 +19,7 @@ from mlp_text.models import MODELS as TEXT_MODELS
 from mlp_vision.models import create_model
 
 IMAGE_SIZE, NUM_CLASSES, VOCAB_SIZE = 224, 1000, 32_000
-SMALL_IMAGE_SIZE, SMALL_NUM_CLASSES, SMALL_VOCAB_SIZE = 32, 10, 8192
+SMALL_IMAGE_SIZE, SMALL_NUM_CLASSES = 32, 10
 SMALL_IMAGE_MODELS = {  # Architecture and sizes.
     "mixer_small": (
         "mixer",
@@ -31,8 +31,11 @@ SMALL_IMAGE_MODELS = {  # Architecture and sizes.
     ),
     "gmlp_cifar": ("gmlp", dict(patch_size=4, hidden_dim=256, num_blocks=8, ffn_dim=1024)),
 }
-SMALL_TEXT_SIZES = dict(hidden_dim=128, num_blocks=2, ffn_dim=512, max_length=48)
-SMALL_TEXT_MODELS = {"gmlp_text_small": "gmlp", "amlp_text_small": "amlp"}
+_SMALL_TEXT = dict(vocab_size=8192, hidden_dim=128, num_blocks=2, ffn_dim=512, max_length=48)
+SMALL_TEXT_MODELS = {
+    f"{family}_text_small": (TEXT_MODELS[family][0], TEXT_MODELS[family][1] | _SMALL_TEXT)
+    for family in ("gmlp", "amlp")
+}
 SMALL_MODELS = (*SMALL_IMAGE_MODELS, *SMALL_TEXT_MODELS)
 FORWARD, TRAINING = "forward", "training"
 STEPS = (FORWARD, TRAINING)
@@ -47,13 +50,10 @@ def model_and_example(name: str, dtype: Any) -> tuple[nn.Module, jax.ShapeDtypeS
         architecture, sizes = SMALL_IMAGE_MODELS[name]
         picture = jax.ShapeDtypeStruct((SMALL_IMAGE_SIZE, SMALL_IMAGE_SIZE, 3), jnp.float32)
         return create_model(architecture, SMALL_NUM_CLASSES, dtype=dtype, **sizes), picture
-    if name in TEXT_MODELS or name in SMALL_TEXT_MODELS:
-        encoder, sizes = TEXT_MODELS[SMALL_TEXT_MODELS.get(name, name)]
-        sizes, vocab_size = dict(sizes), VOCAB_SIZE
-        if name in SMALL_TEXT_MODELS:
-            sizes |= SMALL_TEXT_SIZES
-            vocab_size = SMALL_VOCAB_SIZE
-        sized = encoder(vocab_size=vocab_size, **sizes)
+    text_models = TEXT_MODELS | SMALL_TEXT_MODELS
+    if name in text_models:
+        encoder, sizes = text_models[name]
+        sized = encoder(**{"vocab_size": VOCAB_SIZE, **sizes})
         spec = TextModelSpec(encoder=sized, head="classification", num_classes=2)
         return spec.create_model(dtype), jax.ShapeDtypeStruct((spec.max_length,), jnp.int32)
     picture = jax.ShapeDtypeStruct((IMAGE_SIZE, IMAGE_SIZE, 3), jnp.float32)

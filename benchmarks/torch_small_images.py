@@ -6,19 +6,18 @@ import timm.layers
 from timm.models.mlp_mixer import MlpMixer, SpatialGatingBlock
 from torch import nn
 
-_gmlp = partial(
-    MlpMixer,
-    num_blocks=8,
-    embed_dim=256,
-    mlp_ratio=4.0,
-    block_layer=SpatialGatingBlock,
-    mlp_layer=timm.layers.GatedMlp,
-)
 # The ratios are the widths of token mixing and channel mixing over the channels.
 MODELS = {
     "mixer_small": partial(MlpMixer, num_blocks=8, embed_dim=128, mlp_ratio=(0.5, 4.0)),
     "mixer_coursework": partial(MlpMixer, num_blocks=8, embed_dim=256, mlp_ratio=(1.0, 4.0)),
-    "gmlp_cifar": _gmlp,
+    "gmlp_cifar": partial(
+        MlpMixer,
+        num_blocks=8,
+        embed_dim=256,
+        mlp_ratio=4.0,
+        block_layer=SpatialGatingBlock,
+        mlp_layer=timm.layers.GatedMlp,
+    ),
 }
 
 

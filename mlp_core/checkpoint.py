@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,13 @@ SMALLEST_PART = 2**20
 _preservation = ocp.training.preservation_policies
 
 
+class _Save(NamedTuple):
+    """A save that is under way."""
+
+    step: int
+    begun: Future[Any]  # Of Orbax's handle, which it gives when it has its own copy of the state.
+
+
 class Checkpoints:
     """The checkpoints of one run: the latest few and the best few. `load_newest` comes first."""
 
@@ -52,8 +59,7 @@ class Checkpoints:
         self._config = config
         self._best_metric = best_metric
         self._checkpointer: ocp.training.Checkpointer | None = None
-        # The last save, unless it is known how it went: its step, and Orbax's part of it.
-        self._save: tuple[int, Future[Any]] | None = None
+        self._save: _Save | None = None  # The last one, unless it is known how it went.
         self._thread = ThreadPoolExecutor(1, "save")
         self._has_failed = False
         self._is_read_back = False  # Whether the first save of this process has been.
@@ -135,7 +141,7 @@ class Checkpoints:
             waits_for(f"{self.path(step)} to be begun")
             begun = Future()
             begun.set_result(self._begin(step, state, metrics, unreported))
-        self._save = step, begun
+        self._save = _Save(step, begun)
 
     def _begin(
         self,
@@ -155,7 +161,7 @@ class Checkpoints:
     def _kept(self) -> Sequence[Any]:
         """Orbax's list of checkpoints, including one that is being saved."""
         if self._save is not None:
-            wait([self._save[1]])
+            wait([self._save.begun])
         return self._checkpointer.checkpoints
 
     def check(self) -> None:
@@ -164,9 +170,8 @@ class Checkpoints:
         Raises:
             UserError: the last save has failed.
         """
-        if self._save is None or not self._save[1].done():
-            return
-        if not self._checkpointer.is_saving_in_progress():
+        is_begun = self._save is not None and self._save.begun.done()
+        if is_begun and not self._checkpointer.is_saving_in_progress():
             self.wait()
 
     def wait(self) -> None:
@@ -177,13 +182,13 @@ class Checkpoints:
         """
         if self._save is None:
             return
-        (step, begun), self._save = self._save, None
+        save, self._save = self._save, None
         waits_for(f"the writing of a checkpoint to {self.directory}")
         with self._failure_told():
-            begun.result().result()  # Which also ends a thread that Orbax has for each save.
+            save.begun.result().result()  # Which also ends a thread that Orbax has for each save.
             self._checkpointer.wait()
         if not self._is_read_back and jax.process_index() == 0:
-            self._read_back(step)
+            self._read_back(save.step)
         self._is_read_back = True
 
     def _read_back(self, step: int) -> None:

@@ -20,26 +20,21 @@ def compiler_options(mesh: Mesh) -> Mapping[str, str]:
     """What `jax.jit` takes as `compiler_options` for the devices of `mesh`; may be nothing."""
     if mesh.devices.flat[0].platform != "cpu":
         return {}
-    options = [_OF_CPUS, _OF_INTEL] if _is_intel() else [_OF_CPUS]
-    return {
-        name: value for option in options if _is_known(option) for name, value in option.items()
-    }
+    options = _OF_CPUS | (_OF_INTEL if _is_intel() else {})
+    return {name: value for name, value in options.items() if _is_known(name, value)}
 
 
 def _is_intel() -> bool:
     return _CPU_INFO.is_file() and "GenuineIntel" in _CPU_INFO.read_text()
 
 
-def _is_known(option: Mapping[str, str]) -> bool:
-    """Whether XLA compiles a barrier under an option."""
-    return _compiles(tuple(option.items()))
-
-
 @functools.cache
-def _compiles(items: tuple[tuple[str, str], ...]) -> bool:
+def _is_known(option: str, value: str) -> bool:
+    """Whether XLA compiles a barrier under an option."""
+    options = {option: value}
     try:
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            jax.jit(jax.lax.optimization_barrier, compiler_options=dict(items)).lower(0).compile()
+            jax.jit(jax.lax.optimization_barrier, compiler_options=options).lower(0).compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

@@ -4,12 +4,14 @@ What a file says, and how long it is, is up to whoever made it: nothing is read 
 """
 
 import json
+import math
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 SMALL_FILE_BYTES = 64 << 20  # More than any configuration or list of names has.
+SKIPPED_AT_ONCE = 1 << 26  # Bytes.
 
 
 def read_bytes(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
@@ -52,6 +54,19 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def skip_line(file: IO[bytes], most_bytes: float = math.inf) -> None:
+    """Reads to the end of a line.
+
+    Raises:
+        ValueError: more than `most_bytes` bring no end; a device such as /dev/zero has none.
+    """
+    skipped = 0
+    while (part := file.readline(SKIPPED_AT_ONCE)) and not part.endswith(b"\n"):
+        skipped += len(part)
+        if skipped >= most_bytes:
+            raise ValueError(f"does not end within {most_bytes / 2**30:g} GiB")
 
 
 def bounded_lines(file: IO[bytes], most_bytes: int) -> Iterator[bytes]:

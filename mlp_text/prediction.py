@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,14 @@ import numpy as np
 
 from mlp_core.errors import UserError
 from mlp_core.precision import check_finite_outputs, compute_dtype
+from mlp_core.small_files import skip_line
 from mlp_core.task import Params
 from mlp_text.datasets.tables import LONGEST_LINE, tab_separated
 from mlp_text.model_spec import TextModelSpec
 from mlp_text.tokenizer import LONGEST_TEXT, Tokenizer
 
 BATCH = 64  # Texts at a time.
-LONGEST_SKIPPED_LINE = 1 << 30  # Bytes; a device such as /dev/zero has no end of line.
+LONGEST_SKIPPED_LINE = 1 << 30  # Bytes.
 NOT_UTF8 = "not UTF-8"
 
 
@@ -165,26 +166,18 @@ def _rows_of(file: Path, size: int) -> Iterator[tuple[list[str], str]]:
         with file.open("rb") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), b"")):
                 if not line.endswith(b"\n") and lines.peek(1):
-                    _skip_line(lines, f"{file}: line {number + 1}")
+                    try:
+                        skip_line(lines, LONGEST_SKIPPED_LINE)
+                    except ValueError as error:
+                        raise UserError(
+                            f"{file}: line {number + 1} {error}; name a text."
+                        ) from error
                     yield [""] * size, f"longer than {LONGEST_LINE >> 20} MiB"
                     continue
                 line = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
                 yield _row_of(line, size)
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}).") from error
-
-
-def _skip_line(file: IO[bytes], where: str) -> None:
-    """Reads to the end of a line that messages call `where`.
-
-    Raises:
-        UserError: it does not end.
-    """
-    for _ in range(0, LONGEST_SKIPPED_LINE, LONGEST_LINE):
-        line = file.readline(LONGEST_LINE)
-        if not line or line.endswith(b"\n"):
-            return
-    raise UserError(f"{where} does not end within {LONGEST_SKIPPED_LINE >> 30} GiB; name a text.")
 
 
 def _row_of(line: bytes, size: int) -> tuple[list[str], str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from mlp_core.errors import UserError
+from mlp_core.small_files import skip_line
 from mlp_text.corpus.shard import Entry, Shard
 
 JSON_SUFFIXES = (".json", ".jsonl")
@@ -118,7 +119,7 @@ class JsonLinesFile(TextFile):
                 if not line:
                     return
                 if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                    _skip_line(file)
+                    skip_line(file)
                     yield Entry(number, "", f"longer than {LONGEST_LINE >> 20} MiB", raw.tell())
                 elif not line.isspace():
                     text, fault = _json_text(line)
@@ -174,12 +175,6 @@ def _json_text(line: bytes) -> tuple[str, str]:
     except UnicodeEncodeError:  # JSON can spell halves of characters.
         return "", "half a character"
     return text, ""
-
-
-def _skip_line(file: IO[bytes]) -> None:
-    """Reads on to the end of a line."""
-    while (line := file.readline(LONGEST_LINE)) and not line.endswith(b"\n"):
-        pass
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

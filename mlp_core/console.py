@@ -6,6 +6,7 @@ characters, whatever the encoding of the terminal.
 """
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from io import TextIOWrapper
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -44,8 +46,29 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            if stream.isatty():
+                stream.flush = functools.partial(_until_closed, stream, stream.flush)
+                stream.write = functools.partial(_until_closed, stream, stream.write)
             stream.write = functools.partial(_write_escaped, stream.write)
     os.environ.setdefault("NO_COLOR", "1")  # Colours would be printed as escapes, too.
+
+
+def _until_closed(stream: TextIOWrapper, call: Callable[..., Any], *args: Any) -> Any:
+    """Calls `write` or `flush` of a terminal; once that is closed, output to it is dropped.
+
+    The error may come before SIGHUP, which lets a run save, and would end the run instead.
+    """
+    try:
+        return call(*args)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        _drop_output(stream)
+        return call(*args)
+
+
+def _drop_output(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write_escaped(write: Callable[[str], int], text: str) -> int:
@@ -63,7 +86,7 @@ def drop_unwritten() -> None:
         try:
             stream.flush()
         except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            _drop_output(stream)
 
 
 def escaped(text: str, kept: str = "\n\t") -> str:

@@ -84,13 +84,13 @@ def end_with_parent() -> None:
 def _work(sender: Connection, function: Callable, args: tuple) -> None:
     """What the process does."""
     try:
-        prepare_streams()
-        preemption.listen()
-        end_with_parent()
-        keep_freed_memory()
-        collect_seldom()
-        enable_compilation_cache()
         with preemption.instead(preemption.end_silently):  # The caller tells it.
+            prepare_streams()
+            preemption.listen()
+            end_with_parent()
+            keep_freed_memory()
+            collect_seldom()
+            enable_compilation_cache()
             answer = DONE, function(*args)
     except Preempted as end:
         answer = PREEMPTED, str(end)

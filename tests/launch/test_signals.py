@@ -241,6 +241,37 @@ def test_a_run_whose_terminal_is_closed_saves(tmp_path, reader):
     assert saved.read_text() == "saved"
 
 
+def test_what_is_printed_to_a_closed_terminal_is_dropped(tmp_path):
+    done = tmp_path / "done"
+    program = f"""
+def main():
+    print("ready", flush=True)
+    while os.isatty(1):
+        time.sleep(0.01)
+    for stream in (sys.stdout, sys.stderr):
+        print("a line", file=stream, flush=True)
+        stream.write("no end of line")
+        stream.flush()
+    Path({str(done)!r}).touch()
+run(main)
+"""
+    ours, theirs = pty.openpty()
+
+    def has_terminal_and_hears_no_hangup():
+        has_terminal(theirs)()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start(
+        program, stdout=theirs, stderr=theirs, preexec_fn=has_terminal_and_hears_no_hangup
+    )
+    os.close(theirs)
+    while b"ready" not in os.read(ours, 1000):
+        pass
+    os.close(ours)
+    assert process.wait(timeout=LIMIT) == 0
+    assert done.exists()
+
+
 RUN = (
     *("--config=configs/mixer_digits.py", "--config.train.duration=60 steps"),
     *("--config.train.global_batch_size=32", "--config.schedule.warmup=5 steps"),

@@ -8,7 +8,6 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from mlp_core import own_process, preemption
@@ -53,6 +52,12 @@ def wait(path):
     time.sleep(60)
 
 
+def wait_until_it_exists(path):
+    deadline = time.time() + 60
+    while not path.exists() and time.time() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
 def test_the_process_ends_with_its_parent(how, tmp_path):
     code = (
@@ -67,9 +72,7 @@ def test_the_process_ends_with_its_parent(how, tmp_path):
         text=True,
         start_new_session=True,
     )
-    deadline = time.time() + 60
-    while not (tmp_path / "started").exists() and time.time() < deadline:
-        time.sleep(0.05)
+    wait_until_it_exists(tmp_path / "started")
     if how == signal.SIGINT:
         os.killpg(parent.pid, how)  # Ctrl-C goes to all processes of a terminal.
     else:
@@ -94,17 +97,17 @@ CALLER = (
     "import sys\n"
     "from mlp_core import preemption\n"
     "from mlp_core.errors import Preempted\n"
-    "from mlp_core.own_process import run_in_own_process\n"
-    "from tests.mlp_core.test_own_process import {function} as function\n"
+    "from tests.mlp_core import test_own_process as tests\n"
     "preemption.listen()\n"
     "try:\n"
-    "    run_in_own_process(function, {started!r})\n"
+    "    tests.{function}({started!r})\n"
     "except Preempted as end:\n"
     "    print(end)\n"
 )
 
 
 def start_caller(function, started):
+    """Starts a process that calls a function of this module with a path."""
     return subprocess.Popen(
         [sys.executable, "-c", CALLER.format(function=function.__name__, started=str(started))],
         cwd=ROOT,
@@ -113,6 +116,14 @@ def start_caller(function, started):
         text=True,
         start_new_session=True,
     )
+
+
+def run_what_saves(path):
+    run_in_own_process(save_when_asked, path)
+
+
+def run_what_waits(path):
+    run_in_own_process(wait, path)
 
 
 def assert_told(parent, told):
@@ -135,31 +146,36 @@ def send(process, number, to_all):
         (signal.SIGHUP, True),
     ],
 )
-@pytest.mark.parametrize("function, told", [(save_when_asked, "step "), (wait, "the same command")])
+@pytest.mark.parametrize(
+    "function, told", [(run_what_saves, "step "), (run_what_waits, "the same command")]
+)
 def test_a_signal_is_passed_on_and_told(function, told, number, to_all, tmp_path):
     parent = start_caller(function, tmp_path / "started")
-    deadline = time.time() + 60
-    while not (tmp_path / "started").exists() and time.time() < deadline:
-        time.sleep(0.05)
+    wait_until_it_exists(tmp_path / "started")
     send(parent, number, to_all)
     assert_told(parent, told)
 
 
+class WaitsWhereItArrives:
+    """An argument that keeps the process starting: reading it there means to wait."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return wait, (self.path,)
+
+
+def run_what_starts_slowly(path):
+    run_in_own_process(answer, WaitsWhereItArrives(path))
+
+
 @pytest.mark.parametrize("to_all", [False, True], ids=["to the caller", "to all"])
 def test_a_signal_while_the_process_starts_is_not_lost(to_all, tmp_path):
-    parent = start_caller(wait, tmp_path / "started")
-    while not spawned(parent):
-        assert parent.poll() is None
-        time.sleep(0.001)
-    time.sleep(0.02)  # Until the caller waits; the process imports for much longer.
+    parent = start_caller(run_what_starts_slowly, tmp_path / "starting")
+    wait_until_it_exists(tmp_path / "starting")
     send(parent, signal.SIGTERM, to_all)
     assert_told(parent, "the same command goes on")
-    assert not (tmp_path / "started").exists()
-
-
-def spawned(parent):
-    children = psutil.Process(parent.pid).children()
-    return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
 
 
 def test_a_signal_that_comes_too_late_for_the_process_ends_its_caller():

@@ -8,7 +8,7 @@ import jax
 from configs import common
 from mlp_core.config import parse_config
 from mlp_core.input_pipeline import train_batches
-from mlp_core.mesh import make_mesh, put_batch
+from mlp_core.mesh import make_mesh, put_batch, put_whole
 from mlp_core.plan import Plan
 from mlp_core.programs import make_programs
 from mlp_vision.classification import ImageClassification
@@ -62,11 +62,12 @@ class BareStep:
         programs = make_programs(task, config, plan, mesh)
         self._steps = plan.total
         self._state = programs.create_random(jax.random.key(config.seed))
+        self._numbers = put_whole(programs.numbers, mesh)
         batches = train_batches(
             task.train_source, config.train.global_batch_size, config.seed, 0, 1
         )
         self._batch = put_batch(next(batches), mesh)
-        self._step = programs.train_step.lower(self._state, self._batch).compile()
+        self._step = programs.train_step.lower(self._state, self._numbers, self._batch).compile()
 
     def mean_seconds(self) -> float:
         """Mean step time over as many steps as a run has, after a few to warm up; donated state."""
@@ -77,5 +78,5 @@ class BareStep:
 
     def _run(self, steps: int) -> None:
         for _ in range(steps):
-            self._state, _ = self._step(self._state, self._batch)
+            self._state, _ = self._step(self._state, self._numbers, self._batch)
         jax.block_until_ready(self._state)

@@ -86,7 +86,10 @@ def _measure(depth: int, scanned: bool, options: argparse.Namespace) -> dict[str
     ids = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=batch_sharding(mesh))
     return {
         "step": _seconds_to_compile(
-            programs.train_step, programs.abstract_state, {"input_ids": ids}
+            programs.train_step,
+            programs.abstract_state,
+            programs.numbers,
+            {"input_ids": ids},
         ),
         "initial": _seconds_to_compile(programs.create_random, jax.random.key(0)),
     }

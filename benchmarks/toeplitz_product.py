@@ -122,7 +122,7 @@ def _cycles(step: str, tokens: int, options: argparse.Namespace) -> dict[str, An
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here),
             _shapes(road, tokens, options.channels),
         )
-        cost = compile_step(_program(road, step), weights, batch, 1)
+        cost = compile_step(_program(road, step), (weights, batch), 1)
         told[road] = round(cost.seconds(chip) * chip.clock / 1e3, 1)
     return told
 

@@ -103,7 +103,7 @@ def _compile(
     batch = abstract_batch(example, batch_size)
     state = abstract_state(module, step, batch["inputs"])
     limit = chip.hbm_bytes if chip else None
-    return compile_step(program(module, step, {}), placed(state), placed(batch), 1, limit)
+    return compile_step(program(module, step, {}), (placed(state), placed(batch)), 1, limit)
 
 
 def _millions(cost: StepCost, chip: Chip | None) -> float | None:

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from mlp_core import preemption
 from mlp_core.errors import UserError
 from mlp_core.urls import masked
 
@@ -46,22 +47,26 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-            if stream.isatty():
-                stream.flush = functools.partial(_until_closed, stream, stream.flush)
-                stream.write = functools.partial(_until_closed, stream, stream.write)
+            drops = functools.partial(_until_hung_up, stream, stream.isatty())
+            stream.flush = functools.partial(drops, stream.flush)
+            stream.write = functools.partial(drops, stream.write)
             stream.write = functools.partial(_write_escaped, stream.write)
     os.environ.setdefault("NO_COLOR", "1")  # Colours would be printed as escapes, too.
 
 
-def _until_closed(stream: TextIOWrapper, call: Callable[..., Any], *args: Any) -> Any:
-    """Calls `write` or `flush` of a terminal; once that is closed, output to it is dropped.
+def _until_hung_up(
+    stream: TextIOWrapper, is_terminal: bool, call: Callable[..., Any], *args: Any
+) -> Any:
+    """Calls `write` or `flush`; once a terminal is closed, output to it or its `tee` is dropped.
 
-    The error may come before SIGHUP, which lets a run save, and would end the run instead.
+    The error would end a run that SIGHUP lets save. A terminal's may come before SIGHUP does.
     """
     try:
         return call(*args)
     except OSError as error:
-        if error.errno != errno.EIO:
+        terminal_closed = is_terminal and error.errno == errno.EIO
+        tee_ended = error.errno == errno.EPIPE and preemption.received() == "SIGHUP"
+        if not (terminal_closed or tee_ended):
             raise
         _drop_output(stream)
         return call(*args)

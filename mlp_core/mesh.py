@@ -5,6 +5,7 @@ and may share the parameters of each layer, see `sharding`.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -46,6 +47,11 @@ def rows_of_this_host(global_batch_size: int, mesh: Mesh) -> np.ndarray:
     """Indices of the rows of a global batch that this host's devices hold, ascending."""
     rows = np.arange(global_batch_size).reshape(mesh.shape[DATA], -1)
     return rows[_parts_of_this_host(mesh)].reshape(-1)
+
+
+def put_whole(tree: Any, mesh: Mesh) -> Any:
+    """Moves a copy of arrays, the same on all hosts, to each device."""
+    return jax.device_put(tree, replicated(mesh))
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

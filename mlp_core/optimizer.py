@@ -12,13 +12,11 @@ from mlp_core.errors import UserError
 from mlp_core.name_patterns import check_matches
 from mlp_core.parameters import parameter_names
 from mlp_core.rate_factors import leave_frozen, scale_by_rate_factors
+from mlp_core.step_numbers import Number
 
 
-def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> optax.Schedule:
-    """Learning rate by step: linear warm-up from zero, then the decay over what remains.
-
-    As in the published code, the rate of step 0 is zero when there is a warm-up. By "steps" it
-    falls to a tenth after each of the shares `decay_at` of the whole run.
+def check_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> None:
+    """Refuses a schedule that does not fit a run of so many steps.
 
     Raises:
         UserError: the warm-up is longer than the run, or the shares are not those of "steps".
@@ -38,7 +36,16 @@ def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -
             f"config.schedule.decay_at: config.schedule.name={config.name} has no use for "
             f"{config.decay_at}; set it to ()."
         )
-    peak, final = config.peak_learning_rate, config.final_learning_rate
+
+
+def make_schedule(
+    config: ScheduleConfig, total_steps: int, warmup_steps: int, peak: Number, final: Number
+) -> optax.Schedule:
+    """Learning rate by step: linear warm-up from zero to `peak`, then the decay to `final`.
+
+    As in the published code, the rate of step 0 is zero when there is a warm-up. By "steps" it
+    falls to a tenth after each of the shares `decay_at` of the whole run. The rates may be traced.
+    """
     decay_steps = max(total_steps - warmup_steps, 1)
     decay = {
         "cosine": lambda: optax.cosine_decay_schedule(peak, decay_steps, alpha=final / peak),
@@ -54,7 +61,7 @@ def make_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -
 
 
 def _in_steps(
-    peak: float, decay_at: Sequence[float], total_steps: int, warmup_steps: int
+    peak: Number, decay_at: Sequence[float], total_steps: int, warmup_steps: int
 ) -> optax.Schedule:
     """A tenth after each of the shares of the run; steps are those since the warm-up."""
     falls = np.array([round(share * total_steps) for share in decay_at])
@@ -62,13 +69,14 @@ def _in_steps(
 
 
 def make_optimizer(
-    config: OptimizerConfig, schedule: optax.Schedule
+    config: OptimizerConfig, schedule: optax.Schedule, weight_decay: Number
 ) -> optax.GradientTransformation:
     """Clip by global norm, then SGD with momentum or Adam, decoupled weight decay, learning rate.
 
     Weight decay touches the parameters whose whole name matches `weight_decay_pattern`, and is
-    multiplied by the learning rate, as in the paper and in `optax.adamw`. Parameters that
-    `rate_factors` freezes have no state, and no part in the norm.
+    multiplied by the learning rate, as in the paper and in `optax.adamw`. It is `weight_decay`,
+    which may be traced, where that of the config is not zero. Parameters that `rate_factors`
+    freezes have no state, and no part in the norm.
     """
 
     def decays(params):
@@ -85,7 +93,7 @@ def make_optimizer(
     if config.clip_global_norm > 0:
         parts.insert(0, optax.clip_by_global_norm(config.clip_global_norm))
     if config.weight_decay > 0:
-        parts.append(optax.add_decayed_weights(config.weight_decay, mask=decays))
+        parts.append(optax.add_decayed_weights(weight_decay, mask=decays))
     learning_rate = optax.scale_by_learning_rate(schedule)
     if not config.rate_factors:
         return optax.chain(*parts, learning_rate)

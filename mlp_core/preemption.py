@@ -8,7 +8,6 @@ second Ctrl-C exits at once.
 
 import fcntl
 import os
-import select
 import shutil
 import signal
 import sys
@@ -90,7 +89,7 @@ def listen() -> None:
     # Only signals with a handler in Python wake the thread.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, _note)
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, _raise_if_it_unwinds)
 
@@ -247,19 +246,23 @@ def _pipe() -> list[int]:
 
 def _wait(signals: int) -> None:
     """Acts on signals as they come, in a thread."""
-    global _ctrl_cs, _received
+    global _ctrl_cs
     while number := os.read(signals, 1):
         if number[0] in (signal.SIGTERM, signal.SIGHUP):
             if _final_status is None:
-                _received = signal.Signals(number[0]).name
-                if number[0] == signal.SIGHUP:
-                    threading.Thread(target=_drop_output_without_reader, daemon=True).start()
+                _note(number[0])
                 _action()
         elif number[0] == signal.SIGINT:
             _ctrl_cs += 1
             # The main thread may have raised KeyboardInterrupt, and left the context, before this.
             if _ctrl_cs > 1 or not (_unwinds or _has_unwound):
                 _end_by_ctrl_c()
+
+
+def _note(number: int, *_) -> None:
+    """Remembers a signal: in the main thread too, where it is known before the next output."""
+    global _received
+    _received = signal.Signals(number).name
 
 
 def _raise_if_it_unwinds(*_) -> None:
@@ -291,23 +294,6 @@ def _end_by_ctrl_c() -> None:
         report_interruption()
         _remove_unfinished()
     os._exit(INTERRUPTED if _final_status is None else _final_status)
-
-
-def _drop_output_without_reader() -> None:
-    """Discards output to a closed terminal or `tee`: a write would raise an error before the save.
-
-    Runs in a thread after SIGHUP.
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    streams = {1, 2}
-    poller = select.poll()
-    for stream in streams:
-        poller.register(stream, 0)  # Only errors and hang-ups.
-    while streams:
-        for stream, _ in poller.poll():
-            poller.unregister(stream)
-            os.dup2(nowhere, stream)
-            streams.remove(stream)
 
 
 def _write_to_stderr(sentence: str) -> None:

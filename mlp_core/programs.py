@@ -9,18 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import optax
 from jax.sharding import Mesh
 
 from mlp_core.compiler_options import compiler_options
 from mlp_core.config import RunConfig
 from mlp_core.mesh import replicated
-from mlp_core.optimizer import make_optimizer, make_schedule
+from mlp_core.optimizer import check_schedule, make_optimizer, make_schedule
 from mlp_core.parameter_checks import check_parameters
 from mlp_core.parameters import flatten
 from mlp_core.plan import Plan
 from mlp_core.sharding import state_shardings
-from mlp_core.task import Task
-from mlp_core.train_step import TrainState, make_train_step
+from mlp_core.step_numbers import StepNumbers
+from mlp_core.task import Batch, Task
+from mlp_core.train_step import Scalars, TrainState, make_train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,9 @@ class Programs:
     abstract_state: TrainState  # Shapes, types and shardings.
     create_random: Callable[[jax.Array], TrainState]  # From a random key.
     create: Callable[[Any], TrainState]  # From parameters.
-    train_step: Any  # (state, batch) -> (state, scalars); the state that it is given is used up.
+    # (state, numbers, batch) -> (state, scalars); the state that it is given is used up.
+    train_step: Any
+    numbers: StepNumbers
     eval_step: Any  # (parameters, batch) -> metrics
 
 
@@ -43,8 +47,28 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
     Raises:
         UserError: the schedule does not fit the run, or as `check_parameters`.
     """
-    schedule = make_schedule(config.schedule, plan.total, plan.warmup)
-    optimizer = make_optimizer(config.optimizer, schedule)
+    check_schedule(config.schedule, plan.total, plan.warmup)
+
+    def update_rule(numbers: StepNumbers) -> tuple[optax.GradientTransformation, optax.Schedule]:
+        rates = numbers.peak_learning_rate, numbers.final_learning_rate
+        schedule = make_schedule(config.schedule, plan.total, plan.warmup, *rates)
+        return make_optimizer(config.optimizer, schedule, numbers.weight_decay), schedule
+
+    def train_step(
+        state: TrainState, numbers: StepNumbers, batch: Batch
+    ) -> tuple[TrainState, Scalars]:
+        step = make_train_step(
+            task,
+            *update_rule(numbers),
+            key=jax.random.wrap_key_data(numbers.key),
+            grad_accum_steps=config.train.grad_accum_steps,
+            ema_decay=numbers.ema_decay,
+            rate_factors=config.optimizer.rate_factors,
+        )
+        return step(state, batch)
+
+    numbers = StepNumbers.of(config)
+    optimizer, _ = update_rule(numbers)
 
     def create(params) -> TrainState:
         return TrainState.create(params, optimizer, ema=config.train.ema_decay > 0)
@@ -56,15 +80,6 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
     placement = check_parameters(config, flatten(abstract.params), task.tensor_parallel, mesh)
     shardings = state_shardings(abstract, abstract.params, placement)
     whole, options = replicated(mesh), compiler_options(mesh)
-    train_step = make_train_step(
-        task,
-        optimizer,
-        schedule,
-        seed=config.seed,
-        grad_accum_steps=config.train.grad_accum_steps,
-        ema_decay=config.train.ema_decay,
-        rate_factors=config.optimizer.rate_factors,
-    )
     return Programs(
         mesh=mesh,
         abstract_state=jax.tree.map(
@@ -80,5 +95,6 @@ def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Prog
             out_shardings=(shardings, whole),
             compiler_options=options,
         ),
+        numbers=numbers,
         eval_step=jax.jit(task.evaluate, out_shardings=whole, compiler_options=options),
     )

@@ -23,7 +23,7 @@ from mlp_core.full_disk import full_disk_told
 from mlp_core.host_memory import keep_freed_blocks
 from mlp_core.initial_state import initial_state
 from mlp_core.input_pipeline import train_batches
-from mlp_core.mesh import check_batch_size, make_mesh, put_batch, rows_of_this_host
+from mlp_core.mesh import check_batch_size, make_mesh, put_batch, put_whole, rows_of_this_host
 from mlp_core.output_files import write_whole
 from mlp_core.parameter_table import parameter_summary, parameter_table
 from mlp_core.plan import Plan
@@ -150,9 +150,10 @@ def _loop(
         with log.stopwatch.pause():
             waits_for("the first batch")
             batch = put_batch(next(batches), mesh)
+            numbers = put_whole(programs.numbers, mesh)
             waits_for("the compilation of the training step")
             train_step = CompiledAtFirst(programs.train_step, "the training step").compile(
-                state, batch
+                state, numbers, batch
             )
             if jax.default_backend() == "cpu":
                 keep_freed_blocks(train_step.memory_analysis().temp_size_in_bytes)
@@ -190,7 +191,7 @@ def _loop(
                     batch = put_batch(next(batches), mesh)
             waits_for(f"step {step + 1:,}")
             with trace.step(step):
-                state, scalars = train_step(state, batch)
+                state, scalars = train_step(state, numbers, batch)
             trace.after(step, state)
             log.add(step + 1, scalars)
     return results

@@ -45,25 +45,25 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     *,
-    seed: int,
+    key: jax.Array,
     grad_accum_steps: int,
-    ema_decay: float,
+    ema_decay: float | jax.Array,
     rate_factors: Sequence[RateFactor] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Scalars]]:
     """Builds `train_step(state, batch) -> (state, scalars)`, pure, to be jitted by the caller.
 
-    All randomness is folded in from the step number. With `grad_accum_steps` k the batch is
-    augmented whole, and its gradient is the mean over k micro-batches of equal size: that of the
-    whole batch, unless dropout or stochastic depth draws other masks for each. Parameters that
-    `rate_factors` freezes have the gradient zero. A positive `ema_decay` d averages the parameters:
-    update number t, from 0, has the decay min(d, (1 + t) / (10 + t)).
+    All randomness is folded into the random `key` from the step number. With `grad_accum_steps` k
+    the batch is augmented whole, and its gradient is the mean over k micro-batches of equal size:
+    that of the whole batch, unless dropout or stochastic depth draws other masks for each.
+    Parameters that `rate_factors` freezes have the gradient zero. Where the state has an average of
+    the parameters, update number t, from 0, has the decay min(`ema_decay`, (1 + t) / (10 + t)).
     """
 
     def loss(params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
         return task.loss(stop_frozen_gradients(rate_factors, params), batch, rng)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
-        augment_rng, model_rng = step_rngs(seed, state.step)
+        augment_rng, model_rng = step_rngs(key, state.step)
         with jax.named_scope("augmentation"):
             batch = task.augment(batch, augment_rng)
         scalars, grads = _mean_gradient(loss, state.params, batch, model_rng, grad_accum_steps)
@@ -71,7 +71,7 @@ def make_train_step(
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
         ema_params = state.ema_params
-        if ema_decay > 0:
+        if ema_params is not None:
             with jax.named_scope("average"):
                 ema_params = _updated_average(ema_params, params, ema_decay, state.step)
         with jax.named_scope("logged_norms"):
@@ -85,7 +85,7 @@ def make_train_step(
     return train_step
 
 
-def _updated_average(average, params, ema_decay: float, step: jax.Array):
+def _updated_average(average, params, ema_decay: float | jax.Array, step: jax.Array):
     """The average after update number `step`, which made `params`.
 
     The decay min(ema_decay, (1 + step) / (10 + step)) of TensorFlow's `ExponentialMovingAverage`
@@ -97,9 +97,12 @@ def _updated_average(average, params, ema_decay: float, step: jax.Array):
     return jax.tree.map(lambda old, new: old + share * (new - old), average, params)
 
 
-def step_rngs(seed: int, step: jax.Array | int) -> tuple[jax.Array, jax.Array]:
-    """All randomness of a step on the device: the keys of augmentation and of the model."""
-    augment_rng, model_rng = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
+def step_rngs(key: jax.Array, step: jax.Array | int) -> tuple[jax.Array, jax.Array]:
+    """All randomness of a step on the device: the keys of augmentation and of the model.
+
+    `key` is that of the run's seed.
+    """
+    augment_rng, model_rng = jax.random.split(jax.random.fold_in(key, step))
     return augment_rng, model_rng
 
 

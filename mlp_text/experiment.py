@@ -17,7 +17,7 @@ from mlp_core.data_record import (
     check_same_data_on_all_hosts,
 )
 from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.optimizer import make_schedule
+from mlp_core.optimizer import check_schedule
 from mlp_core.parameter_checks import check_parameters
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
@@ -102,7 +102,7 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
 
     task = data.task(spec, build_model(settings, spec), tokenizer, start)
     plan = Plan.of(settings, len(task.train_source))
-    make_schedule(settings.schedule, plan.total, plan.warmup)
+    check_schedule(settings.schedule, plan.total, plan.warmup)
     record = DataRecord.of(task, spec.class_names, tokenizer.to_json())
     named = _named_tokenizer(settings) or tokenizer
     check_same_data(workdir, record.with_tokenizer(named.to_json()), config, allow_changed_data)

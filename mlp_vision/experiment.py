@@ -15,7 +15,7 @@ from mlp_core.console import say
 from mlp_core.data_record import DataRecord, check_same_data, check_same_data_on_all_hosts
 from mlp_core.datasets.splits import check_splits
 from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.optimizer import make_schedule
+from mlp_core.optimizer import check_schedule
 from mlp_core.parameter_checks import check_parameters
 from mlp_core.plan import Plan
 from mlp_core.precision import compute_dtype
@@ -77,7 +77,7 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
     if real_labels:
         real_labels = real_labels.checked(dataset, settings.data.eval_splits.values())
     plan = Plan.of(settings, dataset.num_examples(settings.data.train_split))
-    make_schedule(settings.schedule, plan.total, plan.warmup)
+    check_schedule(settings.schedule, plan.total, plan.warmup)
     weights = open_weights(weights_path) if weights_path else None
     if saved:
         dataset = _in_order_of_run(workdir, saved, dataset, allow_changed_data)

@@ -128,7 +128,7 @@ def _training_views(
             task.train_source, settings.train.global_batch_size, settings.seed, step, step + 1
         )
     )
-    augmented = jax.jit(task.augment)(batch, step_rngs(settings.seed, step)[0])
+    augmented = jax.jit(task.augment)(batch, step_rngs(jax.random.key(settings.seed), step)[0])
     low, high = spec.value_range
     views = np.asarray(augmented["image"][:count], np.float32)
     shares = class_shares(augmented["label"][:count], spec.num_classes)

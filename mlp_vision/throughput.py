@@ -7,7 +7,7 @@ so that neither disk nor host has a part in it.
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mlp_core.mesh import make_mesh
+from mlp_core.mesh import make_mesh, put_whole
 from mlp_core.parameters import count
 from mlp_core.planning.planned_run import Examples, PlannedRun
 from mlp_core.planning.step_cost import StepCost, compile_program, is_want_of_memory
@@ -93,7 +93,7 @@ def _forward(run: PlannedRun, programs: Programs, mesh: Mesh) -> StepThroughput:
         batch = _made_batch(shapes, run.task.spec.num_classes)
         return lambda: program(values, batch)
 
-    return _measured(programs.eval_step, params, shapes, mesh, start)
+    return _measured(programs.eval_step, (params, shapes), mesh, start)
 
 
 def _training(run: PlannedRun, programs: Programs, mesh: Mesh) -> StepThroughput:
@@ -102,29 +102,32 @@ def _training(run: PlannedRun, programs: Programs, mesh: Mesh) -> StepThroughput
 
     def start(program) -> Callable[[], Any]:
         state = programs.create_random(jax.random.key(0))
+        numbers = put_whole(programs.numbers, mesh)
         batch = _made_batch(shapes, run.task.spec.num_classes)
 
         def call():
             nonlocal state
-            state, scalars = program(state, batch)  # The state that it is given is used up.
+            state, scalars = program(
+                state, numbers, batch
+            )  # The state that it is given is used up.
             return scalars
 
         return call
 
-    return _measured(programs.train_step, programs.abstract_state, shapes, mesh, start)
+    arguments = (programs.abstract_state, programs.numbers, shapes)
+    return _measured(programs.train_step, arguments, mesh, start)
 
 
 def _measured(
     step: Any,
-    state: Any,
-    batch: Examples,
+    arguments: Sequence[Any],
     mesh: Mesh,
     start: Callable[[jax.stages.Compiled], Callable[[], Any]],
 ) -> StepThroughput:
-    """Compiles a step of shapes; `start` makes a call of the program and of values for them."""
-    images = batch["image"].shape[0] // mesh.size
+    """Compiles a step, see `compile_program`; `start` makes a call of it on values of its own."""
+    images = arguments[-1]["image"].shape[0] // mesh.size
     limit = memory_limit(mesh.devices.flat[0])
-    cost, program = compile_program(step, state, batch, mesh.size, limit)
+    cost, program = compile_program(step, arguments, mesh.size, limit)
     if program is None:
         return StepThroughput(images, cost, None, None)
     flops = (program.cost_analysis() or {}).get("flops")

@@ -68,8 +68,8 @@ class Planner:
         programs = make_programs(run.task, run.settings, run.plan(), mesh)
         state = programs.abstract_state
         of_steps = {
-            TRAIN: (programs.train_step, state, run.train_batch(mesh)),
-            EVALUATION: (programs.eval_step, state.eval_params, run.eval_batch(mesh)),
+            TRAIN: (programs.train_step, (state, programs.numbers, run.train_batch(mesh))),
+            EVALUATION: (programs.eval_step, (state.eval_params, run.eval_batch(mesh))),
         }
         costs = {
             name: compile_step(*of_steps[name], mesh.size, self.memory_limit, self.chip)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -70,20 +70,18 @@ class StepCost:
 
 def compile_step(
     step: Any,
-    state: Any,
-    batch: Mapping[str, Any],
+    arguments: Sequence[Any],
     num_devices: int,
     memory_limit: float | None = None,
     chip: Chip | None = None,
 ) -> StepCost:
     """What a jitted step costs the devices of its arguments' shardings; see `compile_program`."""
-    return compile_program(step, state, batch, num_devices, memory_limit, chip)[0]
+    return compile_program(step, arguments, num_devices, memory_limit, chip)[0]
 
 
 def compile_program(
     step: Any,
-    state: Any,
-    batch: Mapping[str, Any],
+    arguments: Sequence[Any],
     num_devices: int,
     memory_limit: float | None = None,
     chip: Chip | None = None,
@@ -91,9 +89,9 @@ def compile_program(
     """Compiles a jitted step for the devices of its arguments' shardings.
 
     Args:
-      step: from `jax.jit`, a function of `state` and `batch`.
-      state: shapes with shardings: a `TrainState`, or parameters.
-      batch: likewise.
+      step: from `jax.jit`.
+      arguments: of `step`; the first, a `TrainState` or parameters, and the last, the batch, are
+        shapes with shardings.
       num_devices: of the mesh.
       memory_limit: bytes of a device, for those whose compiler does not look at it.
       chip: the devices, if they are TPUs; without it sending takes no time.
@@ -103,9 +101,9 @@ def compile_program(
     Raises:
         UserError: it cannot be compiled, for another reason than want of memory.
     """
-    traced = step.trace(state, batch)
+    traced = step.trace(*arguments)
     flops = matmul_flops(traced.jaxpr) / num_devices
-    memory = _state_memory(state) | {"batch": _bytes_here(batch)}
+    memory = _state_memory(arguments[0]) | {"batch": _bytes_here(arguments[-1])}
     started = time.perf_counter()
     try:
         compiled = traced.lower().compile()

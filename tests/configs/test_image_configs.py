@@ -8,7 +8,7 @@ from configs.vtab_tasks import TASKS
 from mlp_core.config import parse_config
 from mlp_core.datasets.splits import parts_of
 from mlp_core.grid import at_point, parse_grid
-from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
+from mlp_core.optimizer import check_schedule, check_weight_decay, make_optimizer, make_schedule
 from mlp_core.plan import Plan
 from mlp_vision import experiment
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig, LossConfig
@@ -49,8 +49,9 @@ def test_config_builds_model_schedule_and_optimizer(path):
     model = spec.create_model(**({"scan_layers": True} if scans else {}))
     params = expected_params(model, settings.data.image_size)
     plan = Plan.of(settings, NUM_EXAMPLES.get(settings.data.name, 50_000))
-    schedule = make_schedule(settings.schedule, plan.total, plan.warmup)
-    jax.eval_shape(make_optimizer(settings.optimizer, schedule).init, params)
+    check_schedule(settings.schedule, plan.total, plan.warmup)
+    optimizer = make_optimizer(settings.optimizer, lambda step: 0.1, weight_decay=0.1)
+    jax.eval_shape(optimizer.init, params)
     check_weight_decay(settings.optimizer, params)
     assert plan.evaluate_every > 0 and plan.save_every > 0 and plan.report_every > 0
 
@@ -128,7 +129,8 @@ def test_hyperrule_is_that_of_big_transfer(data, image_size, crop_from, mixup, s
     assert (settings.model.name, plan.total) == ("resnet_152x4", steps)
     views = (settings.data.image_size, settings.augment.crop_from, settings.augment.mixup_alpha)
     assert views == (image_size, crop_from, mixup)
-    rate = make_schedule(settings.schedule, plan.total, plan.warmup)
+    rate = make_schedule(settings.schedule, plan.total, plan.warmup, peak=0.003, final=0.0)
+    assert settings.schedule.peak_learning_rate == 0.003
     for i, step in enumerate(falls):
         assert float(rate(step)) == pytest.approx(0.003 / 10**i)
         assert float(rate(step + 1)) == pytest.approx(0.003 / 10 ** (i + 1))

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from mlp_core.config import parse_config
-from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
+from mlp_core.optimizer import check_schedule, check_weight_decay, make_optimizer
 from mlp_core.plan import Plan
 from mlp_text import experiment
 from mlp_text.config import TextConfig
@@ -65,8 +65,9 @@ def test_config_builds_model_schedule_and_optimizer(path):
     settings = parse_config(TextConfig, load(path))
     params = shapes_of(settings)
     plan = Plan.of(settings, 50_000)
-    schedule = make_schedule(settings.schedule, plan.total, plan.warmup)
-    jax.eval_shape(make_optimizer(settings.optimizer, schedule).init, params)
+    check_schedule(settings.schedule, plan.total, plan.warmup)
+    optimizer = make_optimizer(settings.optimizer, lambda step: 0.1, weight_decay=0.1)
+    jax.eval_shape(optimizer.init, params)
     check_weight_decay(settings.optimizer, params)
     assert plan.evaluate_every > 0 and plan.save_every > 0 and plan.report_every > 0
 

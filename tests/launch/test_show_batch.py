@@ -43,7 +43,12 @@ def test_what_is_drawn_is_what_the_training_step_sees(data_dir, policy):
     task = build_task(settings, dataset, spec)
     task = Witness(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
     step = make_train_step(
-        task, optax.sgd(0.1), lambda step: 0.1, seed=settings.seed, grad_accum_steps=1, ema_decay=0
+        task,
+        optax.sgd(0.1),
+        lambda step: 0.1,
+        key=jax.random.key(settings.seed),
+        grad_accum_steps=1,
+        ema_decay=0,
     )
     state = TrainState.create(task.init_params(jax.random.key(0)), optax.sgd(0.1), ema=False)
     state = state.replace(step=jax.numpy.asarray(STEP))

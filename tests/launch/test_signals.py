@@ -201,7 +201,6 @@ def main():
     with preemption.SaveRequest() as request:
         for step in range(10**6):
             if request.has_come(step):
-                time.sleep(1)
                 print("saves", flush=True)
                 print("saves", file=sys.stderr, flush=True)
                 Path(SAVED).write_text("saved")
@@ -235,8 +234,8 @@ def test_a_run_whose_terminal_is_closed_saves(tmp_path, reader):
         os.close(theirs)
         while b"ready" not in os.read(ours, 1000):
             pass
-        process.send_signal(signal.SIGHUP)
         os.close(ours)
+        process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=LIMIT) == 75
     assert saved.read_text() == "saved"
 

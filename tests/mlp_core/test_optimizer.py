@@ -6,7 +6,7 @@ import pytest
 
 from mlp_core.config import Duration, OptimizerConfig, ScheduleConfig
 from mlp_core.errors import UserError
-from mlp_core.optimizer import check_weight_decay, make_optimizer, make_schedule
+from mlp_core.optimizer import check_schedule, check_weight_decay, make_optimizer, make_schedule
 
 PARAMS = {"Dense_0": {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([3.0])}}
 GRADS = {"Dense_0": {"kernel": jnp.array([0.3, 0.1]), "bias": jnp.array([-0.2])}}
@@ -20,7 +20,9 @@ def schedule(name, total=10, warmup=4, **fields):
         warmup=Duration(amount=warmup, unit="steps"),
         decay_at=fields.get("decay_at", ()),
     )
-    return make_schedule(config, total, warmup)
+    check_schedule(config, total, warmup)
+    rates = config.peak_learning_rate, config.final_learning_rate
+    return make_schedule(config, total, warmup, *rates)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,8 @@ def settings(**fields):
 
 def updates(steps=2, **fields):
     """Parameters after some steps with the same gradient at learning rate 0.1."""
-    optimizer = make_optimizer(settings(**fields), optax.constant_schedule(0.1))
+    config = settings(**fields)
+    optimizer = make_optimizer(config, optax.constant_schedule(0.1), config.weight_decay)
     params, state = PARAMS, optimizer.init(PARAMS)
     for _ in range(steps):
         change, state = optimizer.update(GRADS, state, params)
@@ -120,6 +123,7 @@ def test_adamw_is_optax_adamw():
     ours = make_optimizer(
         settings(name="adamw", weight_decay=0.5, weight_decay_pattern=".*"),
         optax.constant_schedule(0.1),
+        weight_decay=0.5,
     )
     expected, _ = optimizer.update(GRADS, optimizer.init(PARAMS), PARAMS)
     got, _ = ours.update(GRADS, ours.init(PARAMS), PARAMS)

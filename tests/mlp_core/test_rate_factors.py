@@ -49,12 +49,12 @@ def settings(*rate_factors, **changes) -> RunConfig:
 def after_steps(config, steps=3):
     """The parameters before and after, and the last scalars."""
     task, schedule = ThreeLayers(noise=0.0), optax.constant_schedule(0.1)
-    optimizer = make_optimizer(config.optimizer, schedule)
+    optimizer = make_optimizer(config.optimizer, schedule, config.optimizer.weight_decay)
     step = make_train_step(
         task,
         optimizer,
         schedule,
-        seed=0,
+        key=jax.random.key(0),
         grad_accum_steps=config.train.grad_accum_steps,
         ema_decay=config.train.ema_decay,
         rate_factors=config.optimizer.rate_factors,
@@ -101,7 +101,7 @@ def first_update(*rate_factors, **changes):
     """What the first step of SGD adds to parameters of 1 with gradients of 2, at rate 0.1."""
     changes |= {"optimizer.name": "sgd", "optimizer.clip_global_norm": 0.0}
     config = settings(*rate_factors, **changes).optimizer
-    optimizer = make_optimizer(config, optax.constant_schedule(0.1))
+    optimizer = make_optimizer(config, optax.constant_schedule(0.1), config.weight_decay)
     params = jax.tree.map(jnp.ones_like, ThreeLayers().init_params(jax.random.key(0)))
     gradients = jax.tree.map(lambda leaf: 2 * leaf, params)
     updates, _ = optimizer.update(gradients, optimizer.init(params), params)
@@ -135,7 +135,7 @@ def test_the_norm_that_is_clipped_and_told_is_that_of_what_is_trained():
 
 def test_the_optimizer_itself_clips_by_the_trained_gradient():
     config = settings("a=0", **{"optimizer.name": "sgd", "optimizer.clip_global_norm": 1.0})
-    optimizer = make_optimizer(config.optimizer, optax.constant_schedule(1.0))
+    optimizer = make_optimizer(config.optimizer, optax.constant_schedule(1.0), weight_decay=0.0)
     params = {"a": jnp.ones(1), "b": jnp.ones(1)}
     updates, _ = optimizer.update(
         {"a": jnp.full(1, 100.0), "b": jnp.full(1, 0.5)}, optimizer.init(params), params
@@ -155,7 +155,7 @@ def test_without_factors_the_state_is_that_of_runs_before_there_were_any(name):
         optax.scale_by_learning_rate(schedule),
     )
     params = ThreeLayers().init_params(jax.random.key(0))
-    now = make_optimizer(config, schedule).init(params)
+    now = make_optimizer(config, schedule, config.weight_decay).init(params)
     assert jax.tree.structure(now) == jax.tree.structure(former.init(params))
 
 

@@ -150,7 +150,7 @@ def test_momentum_and_average_lie_as_their_parameter_does_before_and_after_a_ste
                     "rules": {(WIDTH, HIDDEN // 8)},
                 }[layout]
             )
-        state, _ = programs.train_step(state, batch)
+        state, _ = programs.train_step(state, programs.numbers, batch)
 
 
 @pytest.fixture(scope="module")

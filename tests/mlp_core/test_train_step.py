@@ -59,7 +59,7 @@ def train(task, steps=3, *, devices=1, grad_accum_steps=1, ema_decay=0.0, batch_
         task,
         optimizer,
         schedule,
-        seed=3,
+        key=jax.random.key(3),
         grad_accum_steps=grad_accum_steps,
         ema_decay=ema_decay,
     )
@@ -165,7 +165,12 @@ def test_a_resumed_average_that_still_holds_initial_parameters_recovers():
     optimizer = optax.sgd(0.1)
     step = jax.jit(
         make_train_step(
-            task, optimizer, lambda step: 0.1, seed=0, grad_accum_steps=1, ema_decay=0.999
+            task,
+            optimizer,
+            lambda step: 0.1,
+            key=jax.random.key(0),
+            grad_accum_steps=1,
+            ema_decay=0.999,
         )
     )
     state = TrainState.create(task.init_params(jax.random.key(0)), optimizer, ema=True)

@@ -3,9 +3,10 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -20,7 +21,16 @@ T = TypeVar("T")
 
 PATIENCE = 120  # Seconds that a process has to save and end when it is asked to.
 KILLED_EARLY = (-signal.SIGTERM, -signal.SIGHUP)
+# On Linux, processes are forked from one that has imported what they need and opens no device.
+# Elsewhere, system libraries may not work in a forked process.
+METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 DONE, FAILED, PREEMPTED = "done", "failed", "preempted"  # How a function ends.
+
+
+def import_once(modules: Iterable[str]) -> None:
+    """Has modules imported once for all processes, unless a process was started before."""
+    if METHOD == "forkserver":
+        multiprocessing.set_forkserver_preload(list(modules))
 
 
 def run_in_own_process(function: Callable[..., T], *args) -> T:
@@ -34,7 +44,7 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
         UserError: the function raised an error, or the process ended without an answer.
         Preempted: SIGTERM or SIGHUP has ended it.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(METHOD)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(sender, function, args))
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Inherited.

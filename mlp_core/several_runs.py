@@ -17,7 +17,7 @@ from mlp_core.console import print_line
 from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.grid import Point, at_point, earlier_folder_name, fields_of, folder_name
 from mlp_core.output_files import write_whole
-from mlp_core.own_process import run_in_own_process
+from mlp_core.own_process import import_once, run_in_own_process
 from mlp_core.run_directory import RunFiles, read_results
 from mlp_core.small_files import read_json
 from mlp_core.urls import masked_values
@@ -106,6 +106,7 @@ def prepare_runs(to_prepare: Sequence[tuple[str, Callable, Run]]) -> None:
         UserError: names the run that cannot be, or tells all that is missing at once.
     """
     if to_prepare:
+        import_once({prepare.__module__ for _, prepare, _ in to_prepare})
         run_in_own_process(_prepare, to_prepare)
 
 

@@ -93,6 +93,17 @@ def _is_tfds_name(name: str) -> bool:
     return True
 
 
+def _with_version(name: str, data_dir: str) -> str:
+    """`name` with the newest version there is, if nothing but versions lies in its folder.
+
+    Without one, TFDS imports all its builders, to ask that of `name` for a default configuration.
+    """
+    folder = Path(data_dir, name)
+    versions = tfds.core.utils.version.list_all_versions(folder) if folder.is_dir() else []
+    only_versions = sum(path.is_dir() for path in folder.glob("[!.]*")) == len(versions)
+    return f"{name}:{versions[-1]}" if versions and only_versions else name
+
+
 def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
     """A data set as TFDS prepared it on this machine, or None.
 
@@ -111,7 +122,8 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
         else:
             # What `builder_from_files` begins with, which then reads the folder unseen.
             with error_utils.reraise_with_context(tfds.core.DatasetNotFoundError):
-                folder = read_only_builder._find_builder_dir(name, data_dir=data_dir)
+                versioned = _with_version(name, data_dir or tfds.core.constants.DATA_DIR)
+                folder = read_only_builder._find_builder_dir(versioned, data_dir=data_dir)
             if folder is None:
                 return None
         builder = open_directory(Path(folder))

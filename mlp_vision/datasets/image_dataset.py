@@ -42,6 +42,8 @@ OWN_BUILDERS = {
 }
 MEMORY_LIMIT_BYTES = 8 << 30
 DECODE_BLOCK = 1000  # Examples read and decoded at a time.
+# Threads decode smaller pictures more slowly than one: they wait for each other's Python.
+PIXELS_FOR_THREADS = 64 * 64
 
 
 class ImageDataset(Splits, Protocol):
@@ -152,7 +154,7 @@ class TfdsDataset(LabelledDataset):
                 labels[i] = self.label.of(record)
 
         starts = range(0, len(records), DECODE_BLOCK)
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(None if height * width > PIXELS_FOR_THREADS else 1) as pool:
             list(
                 tqdm(
                     pool.map(read, starts),

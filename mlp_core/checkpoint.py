@@ -34,7 +34,7 @@ from mlp_core.parameters import flatten
 from mlp_core.saved_state import load_newest
 from mlp_core.stacked_blocks import unstack_blocks
 from mlp_core.stored_arrays import check_finite
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 from mlp_core.watchdog import waits_for
 
 # Bytes of a copy's part, where copies of an array are written in parts by those who have them.

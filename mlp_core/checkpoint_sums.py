@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 
 WEIGHTED = "weighted_sums"  # How the sums were computed; their name in a checkpoint's metadata.
 PLAIN = "bit_sums"  # Of older checkpoints: all words have weight one.

@@ -6,7 +6,7 @@ import warnings
 import jax
 
 from mlp_core.console import print_error
-from mlp_core.downloads import cache_dir
+from mlp_core.user_paths import cache_dir
 
 # JAX warns so of each program.
 JAX_WARNING = re.compile(

@@ -23,6 +23,7 @@ frozen_settings = dataclass(
     frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 )
 
+MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits on the device.
 MOST_BLOCKS = 1000  # Deeper than any model, and still named and checked in seconds.
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NumBlocks = Annotated[int, Field(gt=0, le=MOST_BLOCKS)]

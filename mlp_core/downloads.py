@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 import re
 import time
 from base64 import b64encode
@@ -52,11 +51,6 @@ class DownloadError(MissingError):
 
 class AbsentFileError(DownloadError):
     """The server answers that it has no such file."""
-
-
-def cache_dir() -> Path:
-    """Where this project keeps downloads and compiled programs: `$XDG_CACHE_HOME/all-mlp`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "all-mlp"
 
 
 def https_url(url: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlp_core import preemption
 from mlp_core.urls import masked
+
+TRY_AGAIN = 75  # Exit status after SIGTERM or SIGHUP; EX_TEMPFAIL of sysexits.h.
 
 
 class UserError(ValueError):
@@ -42,7 +43,7 @@ class Preempted(Exception):
 class LostHostError(UserError):
     """Another host of the run has failed, or is gone."""
 
-    def __init__(self, text: str, status: int = preemption.STATUS):
+    def __init__(self, text: str, status: int = TRY_AGAIN):
         """`status` is what to exit with; by default as after SIGTERM: the same command goes on."""
         super().__init__(text)
         self.status = status

@@ -9,7 +9,7 @@ from mlp_core.parameters import digest
 from mlp_core.programs import Programs
 from mlp_core.stacked_blocks import in_layout_of
 from mlp_core.task import Task
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 
 
 def initial_state(

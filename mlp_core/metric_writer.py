@@ -10,8 +10,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from mlp_core.config import MOST_STEPS
 from mlp_core.output_files import write_whole
-from mlp_core.plan import MOST_STEPS
 from mlp_core.small_files import parse_json
 
 

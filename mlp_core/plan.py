@@ -2,10 +2,8 @@
 
 import dataclasses
 
-from mlp_core.config import RunConfig
+from mlp_core.config import MOST_STEPS, RunConfig
 from mlp_core.errors import UserError
-
-MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits on the device.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-STATUS = 75  # Exit status after SIGTERM or SIGHUP; EX_TEMPFAIL: try again later.
+from mlp_core.errors import TRY_AGAIN
+
+STATUS = TRY_AGAIN  # Exit status after SIGTERM or SIGHUP.
 INTERRUPTED = 130  # Exit status after Ctrl-C, as shells report it.
 LOOK_EVERY = 1.0  # Seconds between two looks for a signal to another host.
 WAIT_FOR_OTHERS = 0.05  # Seconds between two looks for the steps of the other hosts.

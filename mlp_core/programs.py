@@ -22,7 +22,8 @@ from mlp_core.plan import Plan
 from mlp_core.sharding import state_shardings
 from mlp_core.step_numbers import StepNumbers
 from mlp_core.task import Batch, Task
-from mlp_core.train_step import Scalars, TrainState, make_train_step
+from mlp_core.train_state import TrainState
+from mlp_core.train_step import Scalars, make_train_step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mlp_core.collectives import of_first_host, on_all_hosts
 from mlp_core.console import say
 from mlp_core.errors import UserError
 from mlp_core.stacked_blocks import has_stacks, in_layout_of
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 
 MOST_TOLD = 5
 

@@ -34,7 +34,7 @@ from mlp_core.run_directory import RunFiles
 from mlp_core.run_log import RunLog
 from mlp_core.step_trace import StepTrace
 from mlp_core.task import Task
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 from mlp_core.watchdog import limited, waits_for
 
 

@@ -1,9 +1,8 @@
-"""The jitted training step and the state that it carries."""
+"""The jitted training step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,33 +10,9 @@ import optax
 from mlp_core.config import RateFactor
 from mlp_core.rate_factors import stop_frozen_gradients
 from mlp_core.task import Batch, Task
+from mlp_core.train_state import TrainState
 
 Scalars = dict[str, jax.Array]
-
-
-@flax.struct.dataclass
-class TrainState:
-    """All that a run must save: what comes next follows from it, the seed and the config."""
-
-    step: jax.Array
-    params: Any
-    opt_state: optax.OptState
-    ema_params: Any  # None where no average is kept.
-
-    @classmethod
-    def create(cls, params, optimizer: optax.GradientTransformation, ema: bool) -> "TrainState":
-        """The state before the first step."""
-        return cls(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state=optimizer.init(params),
-            ema_params=jax.tree.map(jnp.copy, params) if ema else None,
-        )
-
-    @property
-    def eval_params(self):
-        """The parameters to evaluate and to publish: the average where one is kept."""
-        return self.params if self.ema_params is None else self.ema_params
 
 
 def make_train_step(

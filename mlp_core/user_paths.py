@@ -47,3 +47,8 @@ def check_utf8(path: Path, where: str = "") -> None:
             f"{where}{path}: only names in UTF-8 can hold checkpoints and records; name another "
             "directory."
         ) from error
+
+
+def cache_dir() -> Path:
+    """Where this project keeps downloads and compiled programs: `$XDG_CACHE_HOME/all-mlp`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "all-mlp"

@@ -9,13 +9,12 @@ from mlp_core.downloads import (
     AbsentFileError,
     DownloadError,
     RemoteFile,
-    cache_dir,
     fetch,
     https_url,
     place_in,
 )
 from mlp_core.errors import UserError
-from mlp_core.user_paths import user_path
+from mlp_core.user_paths import cache_dir, user_path
 from mlp_core.weight_files import open_weight_file
 
 HUGGING_FACE = "hf://"

@@ -5,8 +5,9 @@ logits, in the public bucket of BiT, which has the same classes.
 """
 
 from mlp_core.console import say
-from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
+from mlp_core.downloads import DownloadError, RemoteFile, fetch
 from mlp_core.small_files import SMALL_FILE_BYTES, read_bytes
+from mlp_core.user_paths import cache_dir
 from mlp_vision.model_spec import ModelSpec
 
 BASE_URL = "https://storage.googleapis.com/bit_models"

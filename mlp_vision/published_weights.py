@@ -8,9 +8,9 @@ import dataclasses
 from pathlib import Path
 
 from mlp_core.console import say
-from mlp_core.downloads import DownloadError, RemoteFile, cache_dir, fetch
+from mlp_core.downloads import DownloadError, RemoteFile, fetch
 from mlp_core.errors import UserError
-from mlp_core.user_paths import user_path
+from mlp_core.user_paths import cache_dir, user_path
 from mlp_core.weight_sources import (
     CONFIG_FILE,
     HUGGING_FACE,

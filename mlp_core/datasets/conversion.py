@@ -19,10 +19,10 @@ from mlp_core import preemption
 from mlp_core.console import say
 from mlp_core.datasets.tfds_directory import INFO_FILE, open_directory
 from mlp_core.datasets.tfrecord import read_records
-from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
 from mlp_core.file_lock import one_at_a_time
 from mlp_core.small_files import read_json
+from mlp_core.user_paths import cache_dir
 
 ONE_BY_ONE = "group_size:1"  # Each example is found and unpacked by itself.
 BYTES_PER_EXAMPLE = 128  # Of array_record's own, above 1/64 of the whole; measured: 70 to 360.

@@ -14,7 +14,7 @@ from mlp_core.planning.chips import GIB, Chip
 from mlp_core.planning.hlo_cost import ProgramCost, program_cost
 from mlp_core.planning.hlo_text import parse_program
 from mlp_core.planning.matmul_flops import matmul_flops
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 
 _TOO_MUCH = "RESOURCE_EXHAUSTED"
 _WANTED = re.compile(r"required for [\w ]+ \(([\d.]+)([KMGT])\)|Used ([\d.]+)([KMGT]) of")

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from mlp_core.checkpoint import Checkpoints
 from mlp_core.collectives import of_first_host, on_all_hosts
 from mlp_core.config import CheckpointConfig
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 from tests.conftest import ROOT
 
 

@@ -25,7 +25,7 @@ from mlp_core.checkpoint_sums import (
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.train_loop import train
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 from tests.mlp_core.quadratic import Quadratic
 from tests.mlp_core.test_train_loop import final_kernel, settings
 

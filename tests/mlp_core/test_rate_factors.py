@@ -13,7 +13,8 @@ from mlp_core.optimizer import make_optimizer
 from mlp_core.parameters import flatten
 from mlp_core.rate_factors import check_rate_factors
 from mlp_core.train_loop import train
-from mlp_core.train_step import TrainState, make_train_step
+from mlp_core.train_state import TrainState
+from mlp_core.train_step import make_train_step
 from tests.mlp_core.quadratic import Quadratic
 from tests.mlp_core.test_train_loop import Interrupt, StopsAt, final_state
 

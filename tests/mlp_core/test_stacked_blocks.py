@@ -19,7 +19,7 @@ from mlp_core.stacked_blocks import (
     stack_blocks,
     unstack_blocks,
 )
-from mlp_core.train_step import TrainState
+from mlp_core.train_state import TrainState
 
 
 def params():

@@ -10,7 +10,8 @@ from configs import common
 from mlp_core.array_source import ArraySource
 from mlp_core.config import parse_config
 from mlp_core.mesh import batch_sharding, replicated
-from mlp_core.train_step import TrainState, make_train_step
+from mlp_core.train_state import TrainState
+from mlp_core.train_step import make_train_step
 from mlp_vision.classification import ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.wanted_model import wanted_spec

@@ -18,8 +18,8 @@ from mlp_core.datasets import conversion
 from mlp_core.datasets.conversion import convert, find_converted
 from mlp_core.datasets.prepared import find_prepared, open_prepared
 from mlp_core.datasets.tfrecord import TfrecordSource
-from mlp_core.downloads import cache_dir
 from mlp_core.errors import UserError
+from mlp_core.user_paths import cache_dir
 from tests.conftest import ROOT
 
 TINY = ROOT / "tests" / "data" / "tfds" / "tiny"

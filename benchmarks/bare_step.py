@@ -7,10 +7,10 @@ import jax
 
 from configs import common
 from mlp_core.config import parse_config
-from mlp_core.input_pipeline import train_batches
-from mlp_core.mesh import make_mesh, put_batch, put_whole
-from mlp_core.plan import Plan
-from mlp_core.programs import make_programs
+from mlp_core.data.pipeline import train_batches
+from mlp_core.distributed.mesh import make_mesh, put_batch, put_whole
+from mlp_core.train.durations import Plan
+from mlp_core.train.programs import make_programs
 from mlp_vision.classification import ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import open_image_dataset

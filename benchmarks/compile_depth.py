@@ -21,9 +21,9 @@ from report import print_report, summary
 
 from configs import text_common
 from mlp_core.config import parse_config
-from mlp_core.mesh import batch_sharding, make_mesh
-from mlp_core.plan import Plan
-from mlp_core.programs import make_programs
+from mlp_core.distributed.mesh import batch_sharding, make_mesh
+from mlp_core.train.durations import Plan
+from mlp_core.train.programs import make_programs
 from mlp_text.config import TextConfig
 from mlp_text.masked_lm import MaskedLanguageModelling
 from mlp_text.masking import Masking

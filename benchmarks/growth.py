@@ -23,11 +23,11 @@ import numpy as np
 from bare_model import STEPS, abstract_batch, abstract_state, made, program, timed_turn
 from report import print_report, summary
 
-from mlp_core.compiler_options import compiler_options
-from mlp_core.figure_files import LINES, new_figure, styled, write
-from mlp_core.host_memory import keep_freed_memory
-from mlp_core.mesh import make_mesh
+from mlp_core.distributed.mesh import make_mesh
 from mlp_core.planning.matmul_flops import matmul_flops
+from mlp_core.process.compiler_options import compiler_options
+from mlp_core.process.figure_files import LINES, new_figure, styled, write
+from mlp_core.process.host_memory import keep_freed_memory
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
 from mlp_vision.models import create_model
 

@@ -1,12 +1,12 @@
 """Images a second through the input pipeline, from a data set in memory.
 
 Batches of random 32 x 32 x 3 uint8 pictures with a label come out of
-`mlp_core.input_pipeline.train_batches`: shuffled by epoch, gathered and read ahead through Grain.
+`mlp_core.data.pipeline.train_batches`: shuffled by epoch, gathered and read ahead through Grain.
 The clock runs from the call that makes the iterator to the last batch, so it holds the start of
 Grain's threads and every epoch's shuffle.
 
 `host`: the batches are only taken. `on_device`: each one is also put on the device with
-`mlp_core.mesh.put_batch`, and waited for. The two alternate.
+`mlp_core.distributed.mesh.put_batch`, and waited for. The two alternate.
 
     python benchmarks/input_in_memory.py
 """
@@ -19,9 +19,9 @@ import numpy as np
 from jax.sharding import Mesh
 from report import print_report, summary
 
-from mlp_core.array_source import ArraySource
-from mlp_core.input_pipeline import train_batches
-from mlp_core.mesh import make_mesh, put_batch
+from mlp_core.data.array_source import ArraySource
+from mlp_core.data.pipeline import train_batches
+from mlp_core.distributed.mesh import make_mesh, put_batch
 
 IMAGE_SHAPE = (32, 32, 3)
 

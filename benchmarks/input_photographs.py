@@ -3,7 +3,7 @@
 Each road takes a random Inception crop (5 % of the area and more) of the same JPEGs and resizes it
 bilinearly: made pictures of 400 x 350 pixels with the grain of photographs, or those of
 `--pictures`, a folder whose pictures are cut to that size and encoded anew. The files are read from
-disk, where they stay in the system's cache. Ours is `mlp_core.input_pipeline.train_batches` on a
+disk, where they stay in the system's cache. Ours is `mlp_core.data.pipeline.train_batches` on a
 folder of pictures, with threads and with worker processes, to a whole batch on the host; the start
 of workers is not in the figure.
 
@@ -128,7 +128,7 @@ def _write_pictures(folder: Path, options: argparse.Namespace) -> int:
 
 def _start(options: argparse.Namespace) -> Callable[[], dict[str, float]]:
     """Starts a road; what it returns measures one turn."""
-    from mlp_core.host_memory import keep_freed_memory
+    from mlp_core.process.host_memory import keep_freed_memory
 
     keep_freed_memory()  # As the command does.
     batches = ROADS[options.road](options)
@@ -160,7 +160,7 @@ def _cpu_seconds() -> float:
 
 
 def _ours(options: argparse.Namespace, num_workers: int) -> Iterator:
-    from mlp_core.input_pipeline import train_batches
+    from mlp_core.data.pipeline import train_batches
     from mlp_vision.datasets.image_dataset import open_source
     from mlp_vision.datasets.image_folder import FolderDataset
     from mlp_vision.host_views import TrainView

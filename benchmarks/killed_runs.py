@@ -18,9 +18,9 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.metric_writer import read_metrics
-from mlp_core.preemption import STATUS as PREEMPTED
-from mlp_core.run_directory import RunFiles
+from mlp_core.process.preemption import STATUS as PREEMPTED
+from mlp_core.run_folder.metrics import read_metrics
+from mlp_core.run_folder.run_directory import RunFiles
 
 ROOT = Path(__file__).resolve().parent.parent
 UNFINISHED = "*orbax-checkpoint-tmp*"  # A checkpoint, or a part of one, that is being written.

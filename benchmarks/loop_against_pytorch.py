@@ -90,7 +90,7 @@ def _write_images(folder: Path, count: int) -> None:
 def _our_rate(images: Path, workdir: Path, options: argparse.Namespace) -> float:
     from bare_model import SMALL_IMAGE_MODELS
 
-    from mlp_core.metric_writer import read_metrics
+    from mlp_core.run_folder.metrics import read_metrics
 
     _, sizes = SMALL_IMAGE_MODELS[options.model]
     fields = {f"model.{name}": size for name, size in sizes.items()} | {

@@ -1,6 +1,6 @@
 """How much longer a step takes in a whole training run than alone.
 
-Full: `mlp_core.train_loop.train` with an image classification task, that is with input pipeline,
+Full: `mlp_core.train.loop.train` with an image classification task, that is with input pipeline,
 transfer, metrics, their check and fetch, progress lines and files. Its mean step time is what the
 loop itself writes to metrics.jsonl, over all reports but the first, which holds the warm-up.
 Evaluation and checkpoint happen only at the start and at the end and are not part of it.
@@ -27,10 +27,10 @@ import jax
 from bare_step import BareStep, make_task, small_mixer_config
 from report import print_report, summary
 
-from mlp_core import train_loop
-from mlp_core.host_memory import keep_freed_memory
-from mlp_core.metric_writer import read_metrics
-from mlp_core.run_directory import RunFiles
+from mlp_core.process.host_memory import keep_freed_memory
+from mlp_core.run_folder.metrics import read_metrics
+from mlp_core.run_folder.run_directory import RunFiles
+from mlp_core.train import loop as train_loop
 from mlp_vision.classification import ImageClassification
 from mlp_vision.config import ImageClassificationConfig
 

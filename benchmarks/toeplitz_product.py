@@ -21,8 +21,8 @@ from compiled_devices import devices_to_compile_for
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from report import print_report, summary
 
+from mlp_core.nn.toeplitz import toeplitz_matrix
 from mlp_core.planning.step_cost import compile_step
-from mlp_core.toeplitz import toeplitz_matrix
 
 TOEPLITZ, FFT, FULL = "toeplitz", "fft", "full"
 

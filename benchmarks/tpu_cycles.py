@@ -31,7 +31,7 @@ from compiled_devices import devices_to_compile_for
 from published_mixer import PublishedMixer
 from report import print_report
 
-from mlp_core.mesh import make_mesh, replicated
+from mlp_core.distributed.mesh import make_mesh, replicated
 from mlp_core.planning.chips import GIB, Chip
 from mlp_core.planning.step_cost import StepCost, compile_step
 from mlp_core.planning.topologies import compiler_version

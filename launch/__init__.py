@@ -3,7 +3,7 @@
 import os
 import sys
 
-from mlp_core import preemption
+from mlp_core.process import preemption
 
 # A command handles signals from its first import on; whoever imports it keeps their own handlers.
 _program = getattr(sys.modules["__main__"], "__file__", None)

@@ -12,14 +12,15 @@ from typing import NoReturn
 from absl import app, flags
 
 from launch.config_files import check_config, what_is_wrong
-from mlp_core import hosts, preemption
-from mlp_core.console import drop_unwritten, prepare_streams, print_error
+from mlp_core.distributed import hosts
 from mlp_core.errors import LostHostError, Preempted, UserError
-from mlp_core.full_disk import full_disk_told
-from mlp_core.garbage import collect_seldom
-from mlp_core.host_memory import keep_freed_memory
-from mlp_core.output_files import check_output
-from mlp_core.user_paths import user_path
+from mlp_core.process import preemption
+from mlp_core.process.console import drop_unwritten, prepare_streams, print_error
+from mlp_core.process.full_disk import full_disk_told
+from mlp_core.process.garbage import collect_seldom
+from mlp_core.process.host_memory import keep_freed_memory
+from mlp_core.process.output_files import check_output
+from mlp_core.process.user_paths import user_path
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
 
@@ -210,14 +211,14 @@ def _leave_for(error: Exception, when_interrupted: str) -> NoReturn:
 
 def _end_together() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.agreement import end_together
+    from mlp_core.distributed.agreement import end_together
 
     end_together()
 
 
 def _set_up() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.compilation_cache import enable_compilation_cache
+    from mlp_core.process.compilation_cache import enable_compilation_cache
 
     keep_freed_memory()
     enable_compilation_cache()

@@ -41,7 +41,7 @@ def main(files: list[str]) -> None:
         )
     configs = [config_files.load(file) for file in files]
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.comparison import Entry, run_comparison
+    from mlp_core.runs.compare import Entry, run_comparison
 
     entries = [
         Entry(name, experiments.experiment_of(config), config)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict, config_flags
 
 from launch.config_files import name_of
 from mlp_core.errors import UserError
-from mlp_core.grid import value_at
+from mlp_core.runs.grid import value_at
 
 
 def _arguments() -> list[str] | None:

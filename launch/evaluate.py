@@ -31,7 +31,7 @@ def main() -> None:
     splits = {split: split for split in SPLIT.value or ()} or config.data.eval_splits.to_dict()
     hosts_flags.join_hosts()
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.agreement import check_same_run
+    from mlp_core.distributed.agreement import check_same_run
 
     check_same_run(config, weights=weights, splits=splits)
     scoring.score(config, weights, config_flag.fields_set(), splits)

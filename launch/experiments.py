@@ -8,7 +8,7 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
-from mlp_core.user_paths import user_path
+from mlp_core.process.user_paths import user_path
 
 IMAGES, TEXT = "mlp_vision", "mlp_text"
 PACKAGES = {
@@ -47,8 +47,8 @@ def are_of_text(source: str) -> bool:
         UserError: a run's configuration cannot be read, or a file is no weight file.
     """
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.run_directory import RunFiles, has_checkpoint, read_config
-    from mlp_core.weight_sources import CONFIG_FILE, HUGGING_FACE, WEIGHTS_FILE
+    from mlp_core.run_folder.run_directory import RunFiles, has_checkpoint, read_config
+    from mlp_core.weights.sources import CONFIG_FILE, HUGGING_FACE, WEIGHTS_FILE
 
     if source.startswith(HUGGING_FACE):
         return _hub_says_bert(source)
@@ -63,8 +63,8 @@ def are_of_text(source: str) -> bool:
 
 
 def _hub_says_bert(source: str) -> bool:
-    from mlp_core.downloads import DownloadError
-    from mlp_core.weight_sources import CONFIG_FILE, fetch_from_hub
+    from mlp_core.weights.downloads import DownloadError
+    from mlp_core.weights.sources import CONFIG_FILE, fetch_from_hub
 
     try:
         return _says_bert(fetch_from_hub(source, [CONFIG_FILE]) / CONFIG_FILE)
@@ -73,7 +73,7 @@ def _hub_says_bert(source: str) -> bool:
 
 
 def _says_bert(config_file: Path) -> bool:
-    from mlp_core.small_files import read_json
+    from mlp_core.process.small_files import read_json
 
     try:
         config = read_json(config_file)
@@ -83,7 +83,7 @@ def _says_bert(config_file: Path) -> bool:
 
 
 def _has_names_of_bert(file: Path) -> bool:
-    from mlp_core.weight_files import open_weight_file
+    from mlp_core.weights.files import open_weight_file
     from mlp_text.bert_names import encoder_prefixes
 
     return bool(encoder_prefixes(open_weight_file(file).headers))

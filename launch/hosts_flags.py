@@ -5,8 +5,8 @@ import sys
 
 from absl import flags
 
-from mlp_core import hosts
-from mlp_core.cluster import cluster_of_flags, find_cluster
+from mlp_core.distributed import hosts
+from mlp_core.distributed.cluster import cluster_of_flags, find_cluster
 from mlp_core.errors import UserError
 
 ADDRESS = flags.DEFINE_string(

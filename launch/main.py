@@ -39,7 +39,7 @@ def main() -> None:
     experiment = experiments.experiment_of(config)
     hosts_flags.join_hosts()
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.agreement import check_same_run, check_shared_folder
+    from mlp_core.distributed.agreement import check_same_run, check_shared_folder
 
     options = {"dry_run": DRY_RUN.value, "allow_changed_data": ALLOW_CHANGED_DATA.value}
     check_same_run(config, **options)

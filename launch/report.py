@@ -12,8 +12,8 @@ import importlib
 from absl import flags
 
 from launch import command
-from mlp_core.console import print_line
 from mlp_core.errors import UserError
+from mlp_core.process.console import print_line
 
 flags.adopt_module_key_flags(command)
 RUNS = flags.DEFINE_string("runs", "runs", "Folder with runs and sweeps below it.")
@@ -28,8 +28,8 @@ def main() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     import mlp_text
     import mlp_vision
-    from mlp_core.output_files import check_output
-    from mlp_core.report.document import FORMS, write_report
+    from mlp_core.process.output_files import check_output
+    from mlp_core.reports.document import FORMS, write_report
 
     output = command.path_of(OUTPUT)
     runs = command.path_of(RUNS)

@@ -34,7 +34,7 @@ def main() -> None:
     hosts_flags.refuse_several_hosts()
     config, name = config_flag.config_and_name()
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.sweep import run_sweep
+    from mlp_core.runs.sweep import run_sweep
 
     experiment = experiments.experiment_of(config)
     workdir = command.path_of(WORKDIR) if WORKDIR.value else Path("runs", f"{name}_sweep")

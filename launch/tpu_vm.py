@@ -26,14 +26,14 @@ from pathlib import Path
 from absl import flags
 
 from launch import command, config_flag
-from mlp_core import preemption
-from mlp_core.cloud_tpu.bucket import bucket_name
-from mlp_core.cloud_tpu.gcloud import HOUR, Gcloud
-from mlp_core.cloud_tpu.job import Job
-from mlp_core.cloud_tpu.tpu import Tpu, Wanted
-from mlp_core.cloud_tpu.workers import CODE, Workers
-from mlp_core.console import print_error
+from launch.cloud_tpu.bucket import bucket_name
+from launch.cloud_tpu.gcloud import HOUR, Gcloud
+from launch.cloud_tpu.job import Job
+from launch.cloud_tpu.tpu import Tpu, Wanted
+from launch.cloud_tpu.workers import CODE, Workers
 from mlp_core.errors import UserError
+from mlp_core.process import preemption
+from mlp_core.process.console import print_error
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from launch import command, experiments
-from mlp_core.console import print_line
 from mlp_core.errors import UserError
+from mlp_core.process.console import print_line
 
 if TYPE_CHECKING:  # Matplotlib takes longer to import than a wrong flag to answer.
     from matplotlib.figure import Figure
@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> None:
     """Draws the figure that is named first."""
     draw, folders = checked_figure(arguments)
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.figure_files import FORMATS, write
-    from mlp_core.output_files import check_output
+    from mlp_core.process.figure_files import FORMATS, write
+    from mlp_core.process.output_files import check_output
 
     output = command.path_of(OUTPUT)
     check_output(output, FORMATS)
@@ -124,14 +124,14 @@ def draw_attention(_: list[str]) -> Figure:
 
 def draw_curves(folders: list[str]) -> Figure:
     """Training curves."""
-    from mlp_core.run_figures import training_curves
+    from mlp_core.reports.figures import training_curves
 
     return training_curves(folders, METRIC.value, EXAMPLES.value)
 
 
 def draw_sweep(folders: list[str]) -> Figure:
     """Results over a field."""
-    from mlp_core.run_figures import results_over
+    from mlp_core.reports.figures import results_over
 
     return results_over(folders, FIELD.value, METRIC.value)
 

@@ -9,14 +9,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.block_stack import Remat, block_stack
-from mlp_core.dense import Dense
 from mlp_core.errors import UserError
-from mlp_core.mlp_block import GELU_FORMS
+from mlp_core.nn.dense import Dense
+from mlp_core.nn.mlp import GELU_FORMS
+from mlp_core.nn.stack import Remat, block_stack
 
 bert_init = nn.initializers.normal(0.02)
 
-# See `mlp_core.sharding`; attention is split by its heads. The two layers of the MLP are called as
+# See `distributed.sharding`; attention is split by its heads. The two layers of the MLP are called as
 # those of a gMLP's block.
 TENSOR_PARALLEL = (
     ".*/(query|key|value)/kernel=-,model",

@@ -8,7 +8,7 @@ import pydantic
 
 from mlp_core.config import PositiveFloat, PositiveInt
 from mlp_core.errors import UserError
-from mlp_core.small_files import read_bytes
+from mlp_core.process.small_files import read_bytes
 
 GELU_NAMES = {"gelu": "erf", "gelu_new": "tanh"}  # By the names of the Hugging Face hub.
 DECISIVE = ("model_type", "hidden_act", "layer_norm_eps")  # Not visible in any shape.

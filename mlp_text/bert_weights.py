@@ -11,9 +11,9 @@ import numpy as np
 
 from mlp_core.config import MOST_BLOCKS
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten
-from mlp_core.weight_files import WeightFile, open_weight_file
-from mlp_core.weight_sources import CONFIG_FILE, WEIGHTS_FILE
+from mlp_core.nn.parameters import flatten
+from mlp_core.weights.files import WeightFile, open_weight_file
+from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_text.bert import BertEncoder
 from mlp_text.bert_config import GELU_NAMES, BertConfig, read_bert_config
 from mlp_text.bert_names import (

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import flax.linen as nn
 
+from mlp_core.data.source import Source
 from mlp_core.errors import UserError
-from mlp_core.source import Source
-from mlp_core.task import Params
-from mlp_core.user_paths import user_path
+from mlp_core.process.user_paths import user_path
+from mlp_core.train.task import Params
 from mlp_text.config import TextConfig
 from mlp_text.corpus.block_source import BlockSource
 from mlp_text.corpus.blocks import BlockLayout

@@ -6,27 +6,27 @@ from pathlib import Path
 import flax.linen as nn
 from ml_collections import ConfigDict
 
-from mlp_core import train_loop
-from mlp_core.agreement import first_host_first
 from mlp_core.config import RateFactor, parse_config
-from mlp_core.console import say
-from mlp_core.data_record import (
+from mlp_core.distributed.agreement import first_host_first
+from mlp_core.distributed.sharding import divisible_size
+from mlp_core.errors import MissingError, UserError, noted
+from mlp_core.nn.precision import compute_dtype
+from mlp_core.process.console import say
+from mlp_core.process.user_paths import user_path
+from mlp_core.run_folder.run_directory import RunFiles, check_run_directory, has_checkpoint
+from mlp_core.run_folder.scores import in_words
+from mlp_core.runs.run import check_evaluation, run_task, tell_dry_run
+from mlp_core.train import loop as train_loop
+from mlp_core.train.data_record import (
     FLAG,
     DataRecord,
     check_same_data,
     check_same_data_on_all_hosts,
 )
-from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.optimizer import check_schedule
-from mlp_core.parameter_checks import check_parameters
-from mlp_core.plan import Plan
-from mlp_core.precision import compute_dtype
-from mlp_core.run import check_evaluation, run_task, tell_dry_run
-from mlp_core.run_directory import RunFiles, check_run_directory, has_checkpoint
-from mlp_core.scores import in_words
-from mlp_core.sharding import divisible_size
-from mlp_core.task import Params, Task
-from mlp_core.user_paths import user_path
+from mlp_core.train.durations import Plan
+from mlp_core.train.optimizer import check_schedule
+from mlp_core.train.parameter_checks import check_parameters
+from mlp_core.train.task import Params, Task
 from mlp_text.config import TextConfig
 from mlp_text.corpus_data import CorpusData
 from mlp_text.labelled_data import LabelledData

@@ -17,7 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
-from mlp_core.figure_files import (
+from mlp_core.nn.parameters import flatten
+from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.process.figure_files import (
     SHARES,
     TEXT_WIDTH,
     WEIGHTS,
@@ -26,8 +28,6 @@ from mlp_core.figure_files import (
     new_figure,
     styled,
 )
-from mlp_core.parameters import flatten
-from mlp_core.toeplitz import toeplitz_matrix
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
 from mlp_text.pretrained import load_params
 from mlp_text.weights import TextWeights, locate_text_weights, open_text_weights

@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.block_stack import Remat, block_stack
-from mlp_core.dense import Dense
-from mlp_core.gmlp_block import GmlpBlock
+from mlp_core.nn.dense import Dense
+from mlp_core.nn.gmlp import GmlpBlock
+from mlp_core.nn.stack import Remat, block_stack
 from mlp_text.bert import BertEncoder
 
 embedding_init = nn.initializers.normal(0.02)  # As BERT's; the paper is silent.

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.dense import Dense
-from mlp_core.mlp_block import GELU_FORMS
+from mlp_core.nn.dense import Dense
+from mlp_core.nn.mlp import GELU_FORMS
 
 head_init = nn.initializers.normal(0.02)  # As BERT has it.
 

@@ -9,13 +9,13 @@ from typing import ClassVar
 import flax.linen as nn
 import numpy as np
 
-from mlp_core.array_source import ArraySource
-from mlp_core.classes import assumed_order, names_for_labels, numbers_in
-from mlp_core.console import say
-from mlp_core.datasets.splits import check_split
+from mlp_core.data.array_source import ArraySource
+from mlp_core.data.classes import assumed_order, names_for_labels, numbers_in
+from mlp_core.data.source import Source
+from mlp_core.data.splits import check_split
 from mlp_core.errors import UserError
-from mlp_core.source import Source
-from mlp_core.task import Params
+from mlp_core.process.console import say
+from mlp_core.train.task import Params
 from mlp_text.config import TextConfig
 from mlp_text.datasets.labelled_texts import LabelledTexts
 from mlp_text.datasets.text_dataset import TextDataset, open_text_dataset
@@ -84,7 +84,7 @@ class LabelledData:
         )
 
     def for_model(self, source: str, spec: TextModelSpec) -> "LabelledData":
-        """The same data with labels that count the classes of a model; see `mlp_core.classes`.
+        """The same data with labels that count the classes of a model; see `mlp_core.data.classes`.
 
         Raises:
             UserError: the model has no head for these classes; names `source`.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from mlp_core.errors import UserError
-from mlp_core.file_lock import one_at_a_time
-from mlp_core.output_files import write_whole
-from mlp_core.user_paths import cache_dir, user_path
+from mlp_core.process.file_lock import one_at_a_time
+from mlp_core.process.output_files import write_whole
+from mlp_core.process.user_paths import cache_dir, user_path
 from mlp_text.config import TokenizerConfig
 from mlp_text.tokenizer import Tokenizer
 from mlp_text.vocabulary import train_vocabulary

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
+from mlp_core.data.source import Source
 from mlp_core.errors import UserError
-from mlp_core.source import Source
-from mlp_core.task import Batch, Params
+from mlp_core.train.task import Batch, Params
 from mlp_text.masking import Masking
 from mlp_text.text_models import TENSOR_PARALLEL
 

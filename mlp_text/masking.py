@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_core.task import Batch
+from mlp_core.train.task import Batch
 
 NEVER = -1.0  # A score below all that are drawn.
 

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import pydantic
 from pydantic import Field
 
-from mlp_core.block_stack import Remat
 from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten
-from mlp_core.small_files import read_text
+from mlp_core.nn.parameters import flatten
+from mlp_core.nn.stack import Remat
+from mlp_core.process.small_files import read_text
 from mlp_text.bert import BertEncoder
 from mlp_text.gmlp import GmlpEncoder
 from mlp_text.text_models import MaskedLm, TextClassifier

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_core.precision import check_finite_outputs, compute_dtype
-from mlp_core.small_files import skip_line
-from mlp_core.task import Params
+from mlp_core.nn.precision import check_finite_outputs, compute_dtype
+from mlp_core.process.small_files import skip_line
+from mlp_core.train.task import Params
 from mlp_text.datasets.tables import LONGEST_LINE, tab_separated
 from mlp_text.model_spec import TextModelSpec
 from mlp_text.tokenizer import LONGEST_TEXT, Tokenizer

@@ -6,10 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
-from mlp_core.console import say
-from mlp_core.datasets.prepared import is_own_folder
-from mlp_core.errors import MissingError, UserError, noted
-from mlp_core.preparation import (
+from mlp_core.data.preparation import (
     THERE,
     check_directory,
     data_dir_flags,
@@ -20,7 +17,10 @@ from mlp_core.preparation import (
     say_flags,
     size_in_words,
 )
-from mlp_core.weight_sources import CONFIG_FILE
+from mlp_core.data.tfds.prepared import is_own_folder
+from mlp_core.errors import MissingError, UserError, noted
+from mlp_core.process.console import say
+from mlp_core.weights.sources import CONFIG_FILE
 from mlp_text.config import TextConfig
 from mlp_text.corpus.block_source import BlockSource
 from mlp_text.corpus.sources import tfds_names

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten, unflatten
-from mlp_core.spatial_gating import fit_spatial
-from mlp_core.toeplitz import toeplitz_matrix
+from mlp_core.nn.parameters import flatten, unflatten
+from mlp_core.nn.spatial_gating import fit_spatial
+from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.process.console import say
 from mlp_text.bert_weights import is_padded
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec, expected_params
 from mlp_text.wanted_model import differences

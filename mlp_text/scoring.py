@@ -7,18 +7,18 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mlp_core.agreement import check_same_digest, first_host_first
-from mlp_core.compiler_options import compiler_options
 from mlp_core.config import parse_config
-from mlp_core.console import say
+from mlp_core.distributed.agreement import check_same_digest, first_host_first
+from mlp_core.distributed.mesh import check_batch_size, make_mesh, replicated
 from mlp_core.errors import UserError
-from mlp_core.evaluation import evaluate
-from mlp_core.mesh import check_batch_size, make_mesh, replicated
-from mlp_core.parameters import digest
-from mlp_core.precision import check_finite_outputs, compute_dtype
-from mlp_core.progress import CompiledAtFirst
-from mlp_core.scores import in_words
-from mlp_core.watchdog import limited
+from mlp_core.nn.parameters import digest
+from mlp_core.nn.precision import check_finite_outputs, compute_dtype
+from mlp_core.process.compiler_options import compiler_options
+from mlp_core.process.console import say
+from mlp_core.process.watchdog import limited
+from mlp_core.run_folder.scores import in_words
+from mlp_core.train.evaluation import evaluate
+from mlp_core.train.progress import CompiledAtFirst
 from mlp_text.config import TextConfig
 from mlp_text.experiment import DATA
 from mlp_text.pretrained import load_params

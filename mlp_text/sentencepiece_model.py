@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from mlp_core.errors import UserError
-from mlp_core.small_files import read_bytes
+from mlp_core.process.small_files import read_bytes
 from mlp_text.sentencepiece_format import parse_model
 from mlp_text.special_tokens import NAMES
 from mlp_text.tokenizers_library import check_character_rules, faults_as_value_errors

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
-from mlp_core.source import Source
-from mlp_core.task import Batch, Params
+from mlp_core.data.source import Source
+from mlp_core.train.task import Batch, Params
 from mlp_text.text_models import TENSOR_PARALLEL
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -12,11 +12,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core import gmlp_block
+from mlp_core.nn import gmlp as gmlp_block
 from mlp_text import bert
 from mlp_text.heads import ClassificationHead, MaskedLmHead
 
-# See `mlp_core.sharding`; the table of words and the classifier are split by channels, since the
+# See `distributed.sharding`; the table of words and the classifier are split by channels, since the
 # number of words or classes seldom divides.
 TENSOR_PARALLEL = (
     *gmlp_block.TENSOR_PARALLEL,

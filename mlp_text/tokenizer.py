@@ -13,9 +13,9 @@ import numpy as np
 import tokenizers
 from tokenizers import models, normalizers
 
-from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.small_files import read_text
+from mlp_core.process.console import say
+from mlp_core.process.small_files import read_text
 from mlp_text.sentencepiece_model import read_sentencepiece
 from mlp_text.special_tokens import complete_special_tokens, find_special_tokens
 from mlp_text.tokenizers_library import check_tokenizer_json, faults_as_value_errors, is_panic

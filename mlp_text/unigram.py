@@ -8,7 +8,7 @@ import functools
 import jax
 import numpy as np
 
-from mlp_core.source import Source
+from mlp_core.data.source import Source
 from mlp_text.masking import Masking
 
 ROWS = 1024  # At a time.

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from tokenizers import normalizers, trainers
 
-from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.process.console import say
 from mlp_text.sentencepiece_model import sentencepiece_tokenizer
 from mlp_text.special_tokens import SPECIAL_TOKENS
 from mlp_text.tokenizer import Tokenizer

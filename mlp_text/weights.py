@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.checkpoints.saved_runs import open_saved_run
 from mlp_core.errors import UserError
-from mlp_core.parameters import check_shapes
-from mlp_core.run_directory import RunFiles, has_checkpoint
-from mlp_core.saved_runs import open_saved_run
-from mlp_core.weight_sources import (
+from mlp_core.nn.parameters import check_shapes
+from mlp_core.run_folder.run_directory import RunFiles, has_checkpoint
+from mlp_core.weights.sources import (
     CONFIG_FILE,
     HUGGING_FACE,
     WEIGHTS_FILE,

@@ -6,9 +6,9 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.small_files import read_bytes, read_json
+from mlp_core.process.console import say
+from mlp_core.process.small_files import read_bytes, read_json
 from mlp_text.special_tokens import SPECIAL_TOKENS
 
 VOCABULARY_FILE = "vocab.txt"  # As it is published,

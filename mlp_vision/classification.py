@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from clu import metrics
 
-from mlp_core.source import Source
-from mlp_core.task import Batch, Params
+from mlp_core.data.source import Source
+from mlp_core.train.task import Batch, Params
 from mlp_vision import augmentation
 from mlp_vision.classifier import eval_view, model_input, view_logits
 from mlp_vision.config import AugmentConfig

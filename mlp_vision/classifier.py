@@ -6,7 +6,7 @@ Shapes: B batch, H and W pixels, N pixels a side of the model's input, K classes
 import flax.linen as nn
 import jax
 
-from mlp_core.task import Params
+from mlp_core.train.task import Params
 from mlp_vision import augmentation
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.permutations import permute

@@ -9,11 +9,12 @@ import jax.export
 import jax.numpy as jnp
 import jaxlib
 
-from mlp_core import npz_format, output_files
-from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten
-from mlp_core.weight_files import write_weight_file
+from mlp_core.nn.parameters import flatten
+from mlp_core.process import output_files
+from mlp_core.process.console import say
+from mlp_core.weights import npz as npz_format
+from mlp_core.weights.files import write_weight_file
 from mlp_vision.classifier import eval_view, probabilities, view_logits
 from mlp_vision.mixer_spec import MixerSpec
 from mlp_vision.model_spec import ModelSpec

@@ -15,15 +15,15 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from mlp_core.compiler_options import compiler_options
-from mlp_core.console import say
+from mlp_core.data.pipeline import eval_batches
+from mlp_core.distributed.mesh import put_batch, replicated
 from mlp_core.errors import UserError
-from mlp_core.input_pipeline import eval_batches
-from mlp_core.mesh import put_batch, replicated
-from mlp_core.output_files import check_output, whole_output
-from mlp_core.precision import check_finite_outputs
-from mlp_core.user_paths import check_utf8
-from mlp_core.watchdog import limited, waits_for
+from mlp_core.nn.precision import check_finite_outputs
+from mlp_core.process.compiler_options import compiler_options
+from mlp_core.process.console import say
+from mlp_core.process.output_files import check_output, whole_output
+from mlp_core.process.user_paths import check_utf8
+from mlp_core.process.watchdog import limited, waits_for
 from mlp_vision.classifier import eval_view, model_input
 from mlp_vision.datasets.image_dataset import ImageDataset
 from mlp_vision.inference import Inference, open_inference

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
-from mlp_core.figure_files import TEXT_WIDTH, WEIGHTS, check_blocks, new_figure, styled
-from mlp_core.toeplitz import toeplitz_matrix
+from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.process.figure_files import TEXT_WIDTH, WEIGHTS, check_blocks, new_figure, styled
 from mlp_vision.published_weights import locate_weights
 from mlp_vision.unit_order import in_pairs, mean_frequency
 from mlp_vision.weights import Weights, open_weights

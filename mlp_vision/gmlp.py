@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.block_stack import Remat
 from mlp_core.errors import UserError
-from mlp_core.gmlp_block import GmlpBlock
+from mlp_core.nn.gmlp import GmlpBlock
+from mlp_core.nn.stack import Remat
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens, with_class_token
 from mlp_vision.token_blocks import through_blocks

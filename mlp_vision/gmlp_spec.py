@@ -8,7 +8,7 @@ import pydantic
 
 from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
-from mlp_core.gmlp_block import TENSOR_PARALLEL
+from mlp_core.nn.gmlp import TENSOR_PARALLEL
 from mlp_vision.gmlp import Gmlp
 from mlp_vision.gmlp_resolution import resample_spatial_matrix, resample_toeplitz_vector
 from mlp_vision.model_spec import Shapes

@@ -8,16 +8,16 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mlp_core.agreement import check_same_digest, first_host_first
-from mlp_core.classes import assumed_order, names_for_labels
 from mlp_core.config import parse_config
-from mlp_core.console import say
-from mlp_core.datasets.splits import check_split
-from mlp_core.mesh import check_batch_size, make_mesh, replicated
-from mlp_core.parameters import digest
-from mlp_core.precision import compute_dtype
-from mlp_core.source import Source
-from mlp_core.task import Params
+from mlp_core.data.classes import assumed_order, names_for_labels
+from mlp_core.data.source import Source
+from mlp_core.data.splits import check_split
+from mlp_core.distributed.agreement import check_same_digest, first_host_first
+from mlp_core.distributed.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.nn.parameters import digest
+from mlp_core.nn.precision import compute_dtype
+from mlp_core.process.console import say
+from mlp_core.train.task import Params
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, open_image_dataset, open_source
 from mlp_vision.datasets.real_labels import RealLabels, open_real_labels
@@ -56,7 +56,7 @@ def open_inference(
 ) -> Inference:
     """Opens data set and weights; the model is that of the weights.
 
-    If the model has a head, labels count its classes; see `mlp_core.classes`.
+    If the model has a head, labels count its classes; see `mlp_core.data.classes`.
 
     Args:
       config: an experiment; it gives data set, batch size and arithmetic.
@@ -99,5 +99,5 @@ def open_inference(
 
 
 def _names_for_labels(source: str, spec: ModelSpec, dataset: ImageDataset) -> Sequence[str]:
-    """See `mlp_core.classes`; the data set's own where there is no head to match."""
+    """See `mlp_core.data.classes`; the data set's own where there is no head to match."""
     return names_for_labels(source, spec, dataset) if spec.num_classes else dataset.class_names

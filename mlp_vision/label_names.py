@@ -4,10 +4,10 @@ Google publishes a list of words for each of its two heads, one line a class in 
 logits, in the public bucket of BiT, which has the same classes.
 """
 
-from mlp_core.console import say
-from mlp_core.downloads import DownloadError, RemoteFile, fetch
-from mlp_core.small_files import SMALL_FILE_BYTES, read_bytes
-from mlp_core.user_paths import cache_dir
+from mlp_core.process.console import say
+from mlp_core.process.small_files import SMALL_FILE_BYTES, read_bytes
+from mlp_core.process.user_paths import cache_dir
+from mlp_core.weights.downloads import DownloadError, RemoteFile, fetch
 from mlp_vision.model_spec import ModelSpec
 
 BASE_URL = "https://storage.googleapis.com/bit_models"

@@ -11,14 +11,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.block_stack import Remat
-from mlp_core.mlp_block import MlpBlock, StochasticDepth
-from mlp_core.platform_forms import materialized
+from mlp_core.nn.mlp import MlpBlock, StochasticDepth
+from mlp_core.nn.platform_forms import materialized
+from mlp_core.nn.stack import Remat
 from mlp_vision.heads import linear_head
 from mlp_vision.patches import patch_tokens
 from mlp_vision.token_blocks import through_blocks
 
-# See `mlp_core.sharding`; each MLP is split by its hidden units.
+# See `mlp_core.distributed.sharding`; each MLP is split by its hidden units.
 TENSOR_PARALLEL = (
     ".*_mixing/Dense_0/kernel=-,model",
     ".*_mixing/Dense_0/bias=model",

@@ -57,7 +57,7 @@ class ModelSpec(abc.ABC):
     GOOGLE_NUMERICS: ClassVar[Mapping[str, Any]] = GOOGLE_PREPROCESSING
     TIMM_NUMERICS: ClassVar[Mapping[str, Any]] = TIMM_PREPROCESSING
     LAYOUTS: ClassVar[tuple[Layout, ...]] = ()  # Of weight files, besides our own.
-    TENSOR_PARALLEL: ClassVar[tuple[str, ...]] = ()  # See `mlp_core.sharding`.
+    TENSOR_PARALLEL: ClassVar[tuple[str, ...]] = ()  # See `mlp_core.distributed.sharding`.
 
     num_classes: pydantic.NonNegativeInt  # 0 without a head.
     image_size: PositiveInt  # Pixels a side.

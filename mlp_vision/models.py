@@ -7,7 +7,7 @@ from typing import Any, get_args
 import flax.linen as nn
 
 from mlp_core.errors import UserError
-from mlp_core.mlp_block import GELU_FORMS
+from mlp_core.nn.mlp import GELU_FORMS
 from mlp_vision.gmlp_spec import Gating, GmlpSpec, Pooling, SpatialMatrix
 from mlp_vision.mixer_spec import MixerSpec
 from mlp_vision.model_spec import ModelSpec
@@ -28,7 +28,7 @@ MODELS: dict[str, tuple[type[ModelSpec], Mapping[str, Any]]] = {
     for name, fields in architecture.MODELS.items()
 }
 
-# See `mlp_core.sharding`; the head is split by what it reads, since classes seldom divide.
+# See `distributed.sharding`; the head is split by what it reads, since classes seldom divide.
 TENSOR_PARALLEL = (
     *itertools.chain.from_iterable(a.TENSOR_PARALLEL for a in ARCHITECTURES.values()),
     "head/kernel=model,-",

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
-from mlp_core.datasets.splits import check_splits
+from mlp_core.data.splits import check_splits
 from mlp_core.errors import UserError
 from mlp_core.planning.planned_run import PaperFigures, PlannedRun, on_platform
 from mlp_vision.config import ImageClassificationConfig

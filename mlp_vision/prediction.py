@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_core.precision import check_finite_outputs, compute_dtype
-from mlp_core.small_files import read_bytes
-from mlp_core.user_paths import user_path
-from mlp_core.watchdog import limited, waits_for
+from mlp_core.nn.precision import check_finite_outputs, compute_dtype
+from mlp_core.process.small_files import read_bytes
+from mlp_core.process.user_paths import user_path
+from mlp_core.process.watchdog import limited, waits_for
 from mlp_vision.classifier import probabilities, view_logits
 from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES
 from mlp_vision.datasets.picture_files import SUFFIXES, as_text, pictures_below
@@ -62,7 +62,7 @@ def predict(
     """The `top` likeliest classes of each picture, in the order of `paths`.
 
     A picture that cannot be read comes with its problem instead. The process ends where a batch of
-    them takes `stall_limit` minutes; see `mlp_core.watchdog`.
+    them takes `stall_limit` minutes; see `mlp_core.process.watchdog`.
     """
     batch = min(BATCH, len(paths))
     view = EvalView(spec.image_size, spec.eval_preset)

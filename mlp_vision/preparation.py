@@ -5,10 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
-from mlp_core.console import say
-from mlp_core.datasets.splits import check_splits
-from mlp_core.errors import MissingError, noted
-from mlp_core.preparation import (
+from mlp_core.data.preparation import (
     THERE,
     check_directory,
     data_dir_flags,
@@ -19,7 +16,10 @@ from mlp_core.preparation import (
     say_flags,
     size_in_words,
 )
-from mlp_core.weight_sources import CONFIG_FILE
+from mlp_core.data.splits import check_splits
+from mlp_core.errors import MissingError, noted
+from mlp_core.process.console import say
+from mlp_core.weights.sources import CONFIG_FILE
 from mlp_vision.config import ImageClassificationConfig, ImageDataConfig, InitConfig
 from mlp_vision.datasets.image_dataset import (
     OWN_BUILDERS,

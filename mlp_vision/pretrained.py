@@ -8,10 +8,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.classes import class_conflict
-from mlp_core.console import say
+from mlp_core.data.classes import class_conflict
 from mlp_core.errors import UserError
-from mlp_core.parameters import unflatten
+from mlp_core.nn.parameters import unflatten
+from mlp_core.process.console import say
 from mlp_vision import resolution
 from mlp_vision.model_spec import ModelSpec
 from mlp_vision.models import find_model

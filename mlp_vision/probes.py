@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.markdown_table import markdown_table
-from mlp_core.ridge import RidgePath, fit_ridge
-from mlp_core.watchdog import limited
+from mlp_core.process.console import say
+from mlp_core.process.watchdog import limited
+from mlp_core.runs.markdown_table import markdown_table
 from mlp_vision.class_draws import check_shots, held_out, shots_of_each_class
 from mlp_vision.datasets.image_dataset import ImageDataset
 from mlp_vision.features import MEMORY_LIMIT_BYTES, POOLED, feature_rows
 from mlp_vision.inference import Inference, open_inference
 from mlp_vision.model_spec import ModelSpec
+from mlp_vision.ridge import RidgePath, fit_ridge
 
 PENALTIES = tuple(2.0**power for power in range(-6, 17))
 DRAWS = 5  # Of the shots; the probe's accuracy is the mean over them.

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from mlp_core.planning.planned_run import PaperFigures
-from mlp_core.report.published_tables import FOLDER, Row, read_table
+from mlp_core.reports.published_tables import FOLDER, Row, read_table
 from mlp_vision.models import MODELS
 
 TABLES = Path(__file__).parent / FOLDER

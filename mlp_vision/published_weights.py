@@ -7,11 +7,11 @@ google-research/vision_transformer. Pixels go from -1 to 1 for all of them.
 import dataclasses
 from pathlib import Path
 
-from mlp_core.console import say
-from mlp_core.downloads import DownloadError, RemoteFile, fetch
 from mlp_core.errors import UserError
-from mlp_core.user_paths import cache_dir, user_path
-from mlp_core.weight_sources import (
+from mlp_core.process.console import say
+from mlp_core.process.user_paths import cache_dir, user_path
+from mlp_core.weights.downloads import DownloadError, RemoteFile, fetch
+from mlp_core.weights.sources import (
     CONFIG_FILE,
     HUGGING_FACE,
     WEIGHTS_FILE,

@@ -7,14 +7,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mlp_core.agreement import check_same_digest
-from mlp_core.compiler_options import compiler_options
-from mlp_core.console import say
-from mlp_core.evaluation import evaluate
-from mlp_core.mesh import replicated
-from mlp_core.precision import check_finite_outputs
-from mlp_core.progress import CompiledAtFirst
-from mlp_core.watchdog import limited
+from mlp_core.distributed.agreement import check_same_digest
+from mlp_core.distributed.mesh import replicated
+from mlp_core.nn.precision import check_finite_outputs
+from mlp_core.process.compiler_options import compiler_options
+from mlp_core.process.console import say
+from mlp_core.process.watchdog import limited
+from mlp_core.train.evaluation import evaluate
+from mlp_core.train.progress import CompiledAtFirst
 from mlp_vision.classification import score_batch
 from mlp_vision.inference import open_inference
 from mlp_vision.model_spec import ModelSpec

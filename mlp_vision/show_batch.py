@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
-from mlp_core.console import in_one_line, say
+from mlp_core.data.pipeline import TrainOrder, train_batches
 from mlp_core.errors import UserError
-from mlp_core.figure_files import FORMATS, figure_text, write
-from mlp_core.input_pipeline import TrainOrder, train_batches
-from mlp_core.output_files import check_output
-from mlp_core.plan import Plan
-from mlp_core.train_step import step_rngs
+from mlp_core.process.console import in_one_line, say
+from mlp_core.process.figure_files import FORMATS, figure_text, write
+from mlp_core.process.output_files import check_output
+from mlp_core.train.durations import Plan
+from mlp_core.train.step import step_rngs
 from mlp_vision.classifier import eval_view
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig
 from mlp_vision.datasets.image_dataset import ImageDataset, open_source

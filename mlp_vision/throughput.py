@@ -15,14 +15,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mlp_core.mesh import make_mesh, put_whole
-from mlp_core.parameters import count
+from mlp_core.distributed.mesh import make_mesh, put_whole
+from mlp_core.nn.parameters import count
 from mlp_core.planning.planned_run import Examples, PlannedRun
 from mlp_core.planning.step_cost import StepCost, compile_program, is_want_of_memory
-from mlp_core.programs import Programs, make_programs
-from mlp_core.timed_turns import TimedTurns, timed_turns
-from mlp_core.train_loop import check_batch_sizes
+from mlp_core.train.loop import check_batch_sizes
+from mlp_core.train.programs import Programs, make_programs
 from mlp_vision.planning import planned_run
+from mlp_vision.timed_turns import TimedTurns, timed_turns
 
 FORWARD, TRAINING = "forward", "training"
 STEPS = (FORWARD, TRAINING)

@@ -11,11 +11,11 @@ import jax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.markdown_table import markdown_head, markdown_row
-from mlp_core.output_files import write_whole
 from mlp_core.planning.chips import MIB
+from mlp_core.process.console import say
+from mlp_core.process.output_files import write_whole
+from mlp_core.runs.markdown_table import markdown_head, markdown_row
 from mlp_vision.throughput import FORWARD, STEPS, ModelThroughput, StepThroughput, throughput
 
 HEAD = (

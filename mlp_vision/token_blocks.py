@@ -9,7 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from mlp_core.block_stack import block_stack
+from mlp_core.nn.stack import block_stack
 
 
 def through_blocks(

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.block_stack import Remat
 from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.errors import UserError
-from mlp_core.mlp_block import MlpBlock, StochasticDepth
-from mlp_core.platform_forms import materialized
+from mlp_core.nn.mlp import MlpBlock, StochasticDepth
+from mlp_core.nn.platform_forms import materialized
+from mlp_core.nn.stack import Remat
 from mlp_vision.heads import linear_head
 from mlp_vision.model_spec import ModelSpec, Shapes
 from mlp_vision.patch_model_spec import PatchModelSpec

@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 import pydantic
 
-from mlp_core.console import say
+from mlp_core.checkpoints.saved_runs import open_saved_run
 from mlp_core.errors import UserError
-from mlp_core.parameters import check_shapes, flatten
-from mlp_core.run_directory import RunFiles, has_checkpoint
-from mlp_core.saved_runs import open_saved_run
-from mlp_core.small_files import read_json
-from mlp_core.weight_files import WeightFile, open_weight_file
-from mlp_core.weight_sources import CONFIG_FILE, WEIGHTS_FILE
+from mlp_core.nn.parameters import check_shapes, flatten
+from mlp_core.process.console import say
+from mlp_core.process.small_files import read_json
+from mlp_core.run_folder.run_directory import RunFiles, has_checkpoint
+from mlp_core.weights.files import WeightFile, open_weight_file
+from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_vision.model_spec import ModelSpec, Output, Shapes
 from mlp_vision.models import ARCHITECTURES
 from mlp_vision.spec_file import METADATA_KEY, read_spec, spec_from_json

@@ -119,7 +119,7 @@ def real_data() -> Path:
 @pytest.fixture
 def mirror(tmp_path):
     """A server with weights of the size of published ones, its address and its folder."""
-    from mlp_core.weight_files import write_weight_file  # After JAX has been configured.
+    from mlp_core.weights.files import write_weight_file  # After JAX has been configured.
     from tests.mlp_vision.made_weights import made_arrays
 
     folder = tmp_path / "mirror"

@@ -24,8 +24,8 @@ from ml_collections import ConfigDict
 from launch import command, experiments
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
-from mlp_core.grid import at_point, parse_grid
 from mlp_core.planning.topologies import check_topology
+from mlp_core.runs.grid import at_point, parse_grid
 from mlp_text import experiment as text_experiment
 from mlp_text.wanted_model import check_fields
 from mlp_vision.published_weights import PUBLISHED, spec_before_fetching

@@ -43,7 +43,7 @@ def test_modules_stay_small_enough_to_read_in_one_sitting():
 
 def test_packages_are_imported_without_touching_a_device():
     code = (
-        "import mlp_core.sweep, mlp_vision.experiment, mlp_text.experiment, launch.main, jax; "
+        "import mlp_core.runs.sweep, mlp_vision.experiment, mlp_text.experiment, launch.main, jax; "
         "assert not jax._src.xla_bridge._backends"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from mlp_core.datasets.splits import parts_of
+from mlp_core.data.splits import parts_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from mlp_core.parameters import count
+from mlp_core.nn.parameters import count
 from mlp_core.planning.matmul_flops import matmul_flops
 
 

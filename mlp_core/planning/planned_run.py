@@ -9,10 +9,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mlp_core.config import RunConfig
+from mlp_core.distributed.mesh import batch_sharding
 from mlp_core.errors import UserError
-from mlp_core.mesh import batch_sharding
-from mlp_core.plan import Plan
-from mlp_core.task import Task
+from mlp_core.train.durations import Plan
+from mlp_core.train.task import Task
 
 S = TypeVar("S", bound=RunConfig)
 Examples = Mapping[str, jax.ShapeDtypeStruct]  # What one example is, by feature.

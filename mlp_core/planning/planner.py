@@ -7,14 +7,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mlp_core.distributed.mesh import make_mesh
 from mlp_core.errors import UserError
-from mlp_core.grid import Point, at_point
-from mlp_core.mesh import make_mesh
 from mlp_core.planning.chips import Chip
 from mlp_core.planning.planned_run import PlannedRun
 from mlp_core.planning.step_cost import StepCost, compile_step
-from mlp_core.programs import make_programs
-from mlp_core.train_loop import check_batch_sizes
+from mlp_core.runs.grid import Point, at_point
+from mlp_core.train.loop import check_batch_sizes
+from mlp_core.train.programs import make_programs
 
 TRAIN, EVALUATION = "train", "evaluation"
 STEPS = (TRAIN, EVALUATION)

@@ -7,9 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mlp_core.console import say
 from mlp_core.errors import UserError
-from mlp_core.grid import parse_grid
 from mlp_core.planning.planned_run import PlannedRun
 from mlp_core.planning.planner import STEPS, TRAIN, Planner, Trial, remedies
 from mlp_core.planning.report import (
@@ -22,6 +20,8 @@ from mlp_core.planning.report import (
     table_row,
 )
 from mlp_core.planning.topologies import HERE, check_topology, compiler_version, open_topology
+from mlp_core.process.console import say
+from mlp_core.runs.grid import parse_grid
 
 
 def open_planner(

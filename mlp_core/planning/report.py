@@ -6,14 +6,14 @@ from typing import Any
 
 import jax
 
-from mlp_core.grid import describe as describe_point
-from mlp_core.markdown_table import markdown_head, markdown_row
-from mlp_core.parameters import count
+from mlp_core.nn.parameters import count
 from mlp_core.planning.chips import GIB, MIB, Chip
 from mlp_core.planning.model_parts import cycles_by_part
 from mlp_core.planning.planned_run import PlannedRun
 from mlp_core.planning.planner import EVALUATION, TRAIN, Trial
 from mlp_core.planning.step_cost import StepCost
+from mlp_core.runs.grid import describe as describe_point
+from mlp_core.runs.markdown_table import markdown_head, markdown_row
 
 COSTLIEST = 12  # Parts that are told.
 SECONDS_A_DAY = 86_400

@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 
+from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.errors import UserError
 from mlp_core.planning.chips import GIB, Chip
 from mlp_core.planning.hlo_cost import ProgramCost, program_cost
 from mlp_core.planning.hlo_text import parse_program
 from mlp_core.planning.matmul_flops import matmul_flops
-from mlp_core.train_state import TrainState
 
 _TOO_MUCH = "RESOURCE_EXHAUSTED"
 _WANTED = re.compile(r"required for [\w ]+ \(([\d.]+)([KMGT])\)|Used ([\d.]+)([KMGT]) of")

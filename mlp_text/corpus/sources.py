@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlp_core.errors import MissingError, UserError
-from mlp_core.user_paths import user_path
+from mlp_core.process.user_paths import user_path
 from mlp_text.corpus.pydoc_topics import SPLITS, PydocShard
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.text_files import FIELD, FORMATS, is_text_file, open_text_file

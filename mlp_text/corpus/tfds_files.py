@@ -7,8 +7,8 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
-from mlp_core.datasets.conversion import find_converted
-from mlp_core.datasets.prepared import damage_told, find_prepared
+from mlp_core.data.tfds.convert import find_converted
+from mlp_core.data.tfds.prepared import damage_told, find_prepared
 from mlp_core.errors import MissingError, UserError
 from mlp_text.corpus.shard import Entry, Shard
 

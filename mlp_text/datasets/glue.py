@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlp_core.datasets.archives import ArchiveBuilder, open_zipped
-from mlp_core.downloads import RemoteFile
+from mlp_core.data.tfds.archives import ArchiveBuilder, open_zipped
 from mlp_core.errors import UserError
+from mlp_core.weights.downloads import RemoteFile
 from mlp_text.datasets.labelled_texts import NO_LABEL, is_unlabelled
 from mlp_text.datasets.tables import decoded_lines, tab_separated
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Container
 
 import numpy as np
 
-from mlp_core.console import say
 from mlp_core.errors import UserError
+from mlp_core.process.console import say
 
 NO_LABEL = -1  # As the test splits of GLUE have it.
 EMPTY_LIMIT = 0.01  # More empty texts than that are a mistake in the data.

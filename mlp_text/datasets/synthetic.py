@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mlp_core.datasets.splits import parts_of
+from mlp_core.data.splits import parts_of
 from mlp_text.datasets.labelled_texts import LabelledTexts
 
 SIZES = {"train": 512, "validation": 100}

@@ -8,16 +8,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlp_core.datasets.prepared import (
+from mlp_core.data.splits import Splits
+from mlp_core.data.tfds.prepared import (
     LabelledDataset,
     damage_told,
     is_own_folder,
     open_prepared,
 )
-from mlp_core.datasets.splits import Splits
-from mlp_core.datasets.tfrecord import TfrecordSource
+from mlp_core.data.tfds.tfrecord import TfrecordSource
 from mlp_core.errors import UserError
-from mlp_core.user_paths import user_path
+from mlp_core.process.user_paths import user_path
 from mlp_text.datasets.glue import Mnli, Sst2
 from mlp_text.datasets.labelled_texts import LabelledTexts, check_usable, find_text_features
 from mlp_text.datasets.synthetic import SYNTHETIC

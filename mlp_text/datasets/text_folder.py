@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.classes import in_class_order
-from mlp_core.console import say
-from mlp_core.datasets.splits import parts_of
+from mlp_core.data.classes import in_class_order
+from mlp_core.data.splits import parts_of
 from mlp_core.errors import UserError
+from mlp_core.process.console import say
 from mlp_text.datasets.labelled_texts import (
     NO_LABEL,
     LabelledTexts,
@@ -55,7 +55,7 @@ class TextFolder:
     """Files of one's own, each read when it is first asked for, and kept in memory.
 
     The classes are the labels of the split `train`, or of the only split there is, in the order of
-    `mlp_core.classes`. Examples are mixed, always in the same way, so that a part of a
+    `mlp_core.data.classes`. Examples are mixed, always in the same way, so that a part of a
     file sorted by its labels has all of them.
     """
 

@@ -6,7 +6,7 @@ Shapes: B batch, H and W pixels of the source, N pixels a side of the model's in
 import numpy as np
 from PIL import Image
 
-from mlp_core.array_source import ArraySource
+from mlp_core.data.array_source import ArraySource
 from mlp_vision.datasets.pictures import DecodedPicture
 from mlp_vision.host_views import View
 

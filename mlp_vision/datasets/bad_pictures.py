@@ -2,8 +2,8 @@
 
 import threading
 
-from mlp_core.console import say_from_any_host
 from mlp_core.errors import UserError
+from mlp_core.process.console import say_from_any_host
 
 FEW = 5
 FEW_SHARE = 0.01  # Of a split; whichever is more.

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlp_core.datasets.archives import ArchiveBuilder, read_members
-from mlp_core.downloads import RemoteFile
+from mlp_core.data.tfds.archives import ArchiveBuilder, read_members
+from mlp_core.weights.downloads import RemoteFile
 from mlp_vision.datasets.image_codec import encode_png
 
 IMAGE_BYTES = 3 * 32 * 32

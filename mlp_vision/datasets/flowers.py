@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlp_core.datasets.archives import ArchiveBuilder, read_members
-from mlp_core.downloads import RemoteFile
+from mlp_core.data.tfds.archives import ArchiveBuilder, read_members
+from mlp_core.weights.downloads import RemoteFile
 
 # The published files number the classes; these are the names that TFDS gives them, in order.
 NAMES = """

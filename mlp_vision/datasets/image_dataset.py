@@ -11,18 +11,18 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from mlp_core.array_source import ArraySource
-from mlp_core.datasets.prepared import (
+from mlp_core.data.array_source import ArraySource
+from mlp_core.data.source import Source
+from mlp_core.data.splits import Splits
+from mlp_core.data.tfds.prepared import (
     LabelledDataset,
     damage_told,
     is_own_folder,
     open_prepared,
 )
-from mlp_core.datasets.splits import Splits
-from mlp_core.datasets.tfrecord import TfrecordSource
+from mlp_core.data.tfds.tfrecord import TfrecordSource
 from mlp_core.errors import UserError
-from mlp_core.source import Source
-from mlp_core.user_paths import user_path
+from mlp_core.process.user_paths import user_path
 from mlp_vision.datasets.array_views import ArrayViews
 from mlp_vision.datasets.binary_pictures import in_full_brightness
 from mlp_vision.datasets.cifar import Cifar10, Cifar100

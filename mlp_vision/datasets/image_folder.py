@@ -8,7 +8,7 @@ the class folders. All of it is the split `train`, of which parts such as train[
 In other names of splits, what is no letter, digit or _ becomes a _: DATA/test-2 is `test_2`.
 
 Files without the suffix of a picture and hidden ones are skipped; folders below a class, linked
-ones included, are searched too. See `picture_files`, and `mlp_core.classes` for the order of
+ones included, are searched too. See `picture_files`, and `mlp_core.data.classes` for the order of
 classes.
 """
 
@@ -27,12 +27,12 @@ from typing import Self
 import numpy as np
 from tqdm import tqdm
 
-from mlp_core.classes import in_class_order, numbers_in
-from mlp_core.console import say
-from mlp_core.datasets.splits import parts_of
+from mlp_core.data.classes import in_class_order, numbers_in
+from mlp_core.data.source import digest_of, sampled_indices
+from mlp_core.data.splits import parts_of
 from mlp_core.errors import UserError
-from mlp_core.small_files import read_bytes
-from mlp_core.source import digest_of, sampled_indices
+from mlp_core.process.console import say
+from mlp_core.process.small_files import read_bytes
 from mlp_vision.datasets.image_codec import MOST_PICTURE_BYTES, BadPictureError
 from mlp_vision.datasets.packed_paths import PackedPaths
 from mlp_vision.datasets.picture_files import (

@@ -5,7 +5,7 @@ Nothing is fetched and no picture is read.
 
 import dataclasses
 
-from mlp_core.datasets.prepared import find_prepared
+from mlp_core.data.tfds.prepared import find_prepared
 from mlp_core.planning.known_dataset import CountedExamples, KnownDataset
 from mlp_vision.datasets.image_dataset import (
     ImageDataset,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlp_core.classes import numbers_in
+from mlp_core.data.classes import numbers_in
 from mlp_core.errors import UserError
 
 FEATURE = "label"  # Of most data sets.

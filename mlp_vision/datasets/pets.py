@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 import tensorflow_datasets as tfds
 
-from mlp_core.datasets.archives import ArchiveBuilder, read_files, read_members
-from mlp_core.downloads import RemoteFile
+from mlp_core.data.tfds.archives import ArchiveBuilder, read_files, read_members
 from mlp_core.errors import UserError
+from mlp_core.weights.downloads import RemoteFile
 from mlp_vision.datasets.image_codec import BadPictureError, as_jpeg
 
 BREEDS = """

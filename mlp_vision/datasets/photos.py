@@ -1,6 +1,6 @@
 """Pictures of differing sizes: read, decoded and cut to one size a batch at a time.
 
-By threads of this process, or by one in each of several workers (`mlp_core.worker_processes`).
+By threads of this process, or by one in each of several workers (`mlp_core.data.workers`).
 
 Only the batches that are read ahead are held in memory, whatever the size of the data set.
 Shapes: B batch, N pixels a side of the model's input.
@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from mlp_core.data.workers import available_cores
 from mlp_core.errors import UserError
-from mlp_core.worker_processes import available_cores
 from mlp_vision.datasets.bad_pictures import BadPictures, MetPictures
 from mlp_vision.datasets.image_codec import BadPictureError
 from mlp_vision.datasets.pictures import open_picture

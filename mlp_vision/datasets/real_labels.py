@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.classes import numbers_in
-from mlp_core.downloads import RemoteFile, fetch, https_url, place_in
+from mlp_core.data.classes import numbers_in
+from mlp_core.data.source import Source
 from mlp_core.errors import UserError
-from mlp_core.small_files import SMALL_FILE_BYTES, read_json
-from mlp_core.source import Source
-from mlp_core.user_paths import cache_dir, user_path
+from mlp_core.process.small_files import SMALL_FILE_BYTES, read_json
+from mlp_core.process.user_paths import cache_dir, user_path
+from mlp_core.weights.downloads import RemoteFile, fetch, https_url, place_in
 from mlp_vision.datasets.image_dataset import ImageDataset
 from mlp_vision.datasets.photos import PhotoRecords
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from mlp_core.datasets.prepared import damage_told
+from mlp_core.data.source import digest_of, sampled_indices
+from mlp_core.data.tfds.prepared import damage_told
 from mlp_core.errors import UserError
-from mlp_core.source import digest_of, sampled_indices
 from mlp_vision.datasets.binary_pictures import in_full_brightness
 from mlp_vision.datasets.labels import Label
 

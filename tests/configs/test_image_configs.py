@@ -6,10 +6,15 @@ import pytest
 from configs import common
 from configs.vtab_tasks import TASKS
 from mlp_core.config import parse_config
-from mlp_core.datasets.splits import parts_of
-from mlp_core.grid import at_point, parse_grid
-from mlp_core.optimizer import check_schedule, check_weight_decay, make_optimizer, make_schedule
-from mlp_core.plan import Plan
+from mlp_core.data.splits import parts_of
+from mlp_core.runs.grid import at_point, parse_grid
+from mlp_core.train.durations import Plan
+from mlp_core.train.optimizer import (
+    check_schedule,
+    check_weight_decay,
+    make_optimizer,
+    make_schedule,
+)
 from mlp_vision import experiment
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig, LossConfig
 from mlp_vision.models import find_model

@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from mlp_core.config import parse_config
-from mlp_core.optimizer import check_schedule, check_weight_decay, make_optimizer
-from mlp_core.plan import Plan
+from mlp_core.train.durations import Plan
+from mlp_core.train.optimizer import check_schedule, check_weight_decay, make_optimizer
 from mlp_text import experiment
 from mlp_text.config import TextConfig
 from mlp_text.model_spec import TextModelSpec

@@ -9,7 +9,7 @@ import jaxlib
 import numpy as np
 import pytest
 
-from mlp_core.weight_files import open_weight_file, write_weight_file
+from mlp_core.weights.files import open_weight_file, write_weight_file
 from mlp_vision.classifier import eval_view, probabilities, view_logits
 from mlp_vision.pretrained import load_params
 from mlp_vision.weight_layouts import to_timm

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.metric_writer import read_metrics
-from mlp_core.weight_files import write_weight_file
+from mlp_core.run_folder.metrics import read_metrics
+from mlp_core.weights.files import write_weight_file
 from tests.conftest import ROOT
 from tests.mlp_vision.made_weights import made_arrays, write_tiny
 

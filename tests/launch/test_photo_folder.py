@@ -13,7 +13,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from configs import mixer_digits
-from mlp_core.metric_writer import read_metrics
+from mlp_core.run_folder.metrics import read_metrics
 from mlp_vision import experiment
 from mlp_vision.datasets.photos import PhotoSource
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.conftest import ROOT
-from tests.mlp_core.datasets.made_archive import made_archive
+from tests.mlp_core.data.tfds.made_archive import made_archive
 from tests.mlp_vision.made_archives import picture
 
 DIGITS = "--config=configs/mixer_digits.py"

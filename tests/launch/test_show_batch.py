@@ -10,10 +10,10 @@ import optax
 import pytest
 from PIL import Image
 
+from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import parse_config
-from mlp_core.input_pipeline import train_batches
-from mlp_core.train_state import TrainState
-from mlp_core.train_step import make_train_step
+from mlp_core.data.pipeline import train_batches
+from mlp_core.train.step import make_train_step
 from mlp_vision import show_batch
 from mlp_vision.classification import ImageClassification
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig

@@ -20,7 +20,7 @@ import atexit, hashlib, os, sys, time
 sys.argv[:] = ["x"]
 from pathlib import Path
 from launch import command
-from mlp_core import preemption
+from mlp_core.process import preemption
 from mlp_core.errors import Preempted
 
 def ready(seconds=60):

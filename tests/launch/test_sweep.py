@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mlp_core.metric_writer import read_metrics
+from mlp_core.run_folder.metrics import read_metrics
 from tests.conftest import HEAR_CTRL_C, ROOT
 
 HELD_OUT = """

@@ -5,10 +5,10 @@ import json
 import pytest
 from ml_collections import ConfigDict
 
-from mlp_core.downloads import place_in
 from mlp_core.errors import UserError
-from mlp_core.run_directory import differences_to_run, save_config
+from mlp_core.run_folder.run_directory import differences_to_run, save_config
 from mlp_core.urls import masked, without_secrets
+from mlp_core.weights.downloads import place_in
 
 SECRET = "s3cret"
 WITH_SECRETS = [

@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 
-from mlp_core.parameters import unflatten
-from mlp_core.weight_files import open_weight_file, write_weight_file
+from mlp_core.nn.parameters import unflatten
+from mlp_core.weights.files import open_weight_file, write_weight_file
 from tests.conftest import ROOT
 
 DATA = ROOT / "tests" / "data"

@@ -2,7 +2,7 @@
 
 import zipfile
 
-from tests.mlp_core.datasets.made_archive import described
+from tests.mlp_core.data.tfds.made_archive import described
 
 SST2 = {
     "SST-2/train.tsv": [

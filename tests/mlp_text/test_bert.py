@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.parameters import count
+from mlp_core.nn.parameters import count
 from mlp_text.bert import BertEncoder
 from mlp_text.text_models import MaskedLm, TextClassifier
 from tests.mlp_text.tiny_bert import ENCODER, IDS, MASK, TINY, params_of

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from launch.experiments import are_of_text
 from mlp_core.errors import UserError
-from mlp_core.weight_files import open_weight_file
+from mlp_core.weights.files import open_weight_file
 from mlp_text.bert import BertEncoder
 from mlp_text.bert_weights import open_bert
 from mlp_text.pretrained import load_pretrained

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.run_directory import RunFiles
+from mlp_core.run_folder.run_directory import RunFiles
 from mlp_text import experiment
 from mlp_text.datasets.synthetic import WORDS
 from mlp_text.made_vocabulary import fingerprint

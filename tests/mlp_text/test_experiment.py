@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from configs import text_common
-from mlp_core.checkpoint import SavedParams
+from mlp_core.checkpoints.save import SavedParams
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten
-from mlp_core.toeplitz import resize_vector, toeplitz_matrix
+from mlp_core.nn.parameters import flatten
+from mlp_core.nn.toeplitz import resize_vector, toeplitz_matrix
 from mlp_text import experiment
 from mlp_text.datasets.synthetic import WORDS
 from mlp_text.tokenizer import open_tokenizer

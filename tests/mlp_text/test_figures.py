@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.toeplitz import toeplitz_matrix
+from mlp_core.nn.toeplitz import toeplitz_matrix
 from mlp_text import experiment, figures, load_pretrained, open_tokenizer
 from tests.mlp_text.golden_bert import golden_folder
 from tests.mlp_text.tiny_experiments import tiny_classification

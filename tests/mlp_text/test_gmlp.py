@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.parameters import count, flatten
+from mlp_core.nn.parameters import count, flatten
 from mlp_text.bert import BertEncoder
 from mlp_text.gmlp import BERT_FEATURES, GmlpEncoder
 from mlp_text.models import create_encoder

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
+from mlp_core.distributed.mesh import make_mesh, replicated
 from mlp_core.errors import UserError
-from mlp_core.evaluation import evaluate
-from mlp_core.mesh import make_mesh, replicated
+from mlp_core.train.evaluation import evaluate
 from mlp_text.masked_lm import MaskedLanguageModelling
 from mlp_text.unigram import unigram_perplexity
-from tests.mlp_core.test_train_step import assert_close, train
+from tests.mlp_core.train.test_step import assert_close, train
 from tests.mlp_text.made_text import (
     LENGTH,
     PAD,

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from mlp_core.distributed.mesh import batch_sharding, make_mesh
 from mlp_core.errors import UserError
-from mlp_core.mesh import batch_sharding, make_mesh
 from tests.mlp_text.made_text import (
     CONTINUATION,
     LENGTH,

@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from mlp_core.distributed.mesh import make_mesh
 from mlp_core.errors import UserError
-from mlp_core.mesh import make_mesh
-from mlp_core.parameters import count
+from mlp_core.nn.parameters import count
 from mlp_text.planning import planned_run
 from tests.configs.config_files import CONFIGS, load
 from tests.conftest import ROOT

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from mlp_core import downloads
 from mlp_core.errors import MissingError, UserError
+from mlp_core.weights import downloads
 from mlp_text import experiment
 from mlp_text.datasets.glue import Sst2
 from mlp_text.preparation import prepare
 from mlp_text.tokenizer import open_tokenizer
 from tests.conftest import ROOT
-from tests.mlp_core.datasets.made_tfrecord import as_tfrecord
-from tests.mlp_core.made_hub import hub_environment, serve_hub
+from tests.mlp_core.data.tfds.made_tfrecord import as_tfrecord
+from tests.mlp_core.weights.made_hub import hub_environment, serve_hub
 from tests.mlp_text.golden_bert import golden_folder, with_vocabulary
 from tests.mlp_text.made_glue import SST2, made_zip
 from tests.mlp_text.tiny_experiments import tiny_classification, tiny_masked_lm

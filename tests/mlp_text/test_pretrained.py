@@ -8,7 +8,7 @@ import pytest
 
 import mlp_text
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten
+from mlp_core.nn.parameters import flatten
 from mlp_text.bert_weights import is_padded
 from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
 from mlp_text.pretrained import load_params

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlp_core.checkpoint import SavedParams
+from mlp_core.checkpoints.save import SavedParams
 from mlp_core.errors import UserError
-from mlp_core.stacked_blocks import stack_blocks
+from mlp_core.nn.stacked_blocks import stack_blocks
 from mlp_text import experiment
 from mlp_text.bert import BertEncoder
 from mlp_text.gmlp import GmlpEncoder

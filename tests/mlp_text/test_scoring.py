@@ -3,7 +3,7 @@
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.run_directory import read_results
+from mlp_core.run_folder.run_directory import read_results
 from mlp_text.datasets import text_folder
 from mlp_text.scoring import score
 from tests.mlp_text.golden_bert import golden_folder

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from tests.mlp_core.datasets.made_archive import described, made_archive
+from tests.mlp_core.data.tfds.made_archive import described, made_archive
 
 
 def picture(seed, kind="jpeg", mode="RGB"):

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.parameters import flatten
-from mlp_core.weight_files import write_weight_file
+from mlp_core.nn.parameters import flatten
+from mlp_core.weights.files import write_weight_file
 from mlp_vision.models import create_model
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 from PIL import Image
 
-from mlp_core.array_source import ArraySource
-from mlp_core.input_pipeline import train_batches
+from mlp_core.data.array_source import ArraySource
+from mlp_core.data.pipeline import train_batches
 from mlp_vision.datasets.array_views import ArrayViews
 from mlp_vision.datasets.pictures import DecodedPicture
 from mlp_vision.host_views import TrainView

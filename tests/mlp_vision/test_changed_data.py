@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from mlp_core.comparison import Entry, run_comparison
 from mlp_core.errors import UserError
-from mlp_core.run_directory import RunFiles, read_finished_results, save_config
-from mlp_core.sweep import run_sweep
+from mlp_core.run_folder.run_directory import RunFiles, read_finished_results, save_config
+from mlp_core.runs.compare import Entry, run_comparison
+from mlp_core.runs.sweep import run_sweep
 from mlp_vision import experiment
 from tests.configs.config_files import load
 from tests.conftest import ROOT

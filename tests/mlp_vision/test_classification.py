@@ -11,14 +11,14 @@ from orbax.checkpoint import v1 as ocp
 
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
-from mlp_core.metric_writer import read_metrics
+from mlp_core.run_folder.metrics import read_metrics
 from mlp_vision import augmentation, experiment
 from mlp_vision.config import AugmentConfig, ImageClassificationConfig
 from mlp_vision.scoring import score
 from mlp_vision.weights import open_weights
 from tests.configs.config_files import load
 from tests.conftest import ROOT
-from tests.mlp_core.test_train_step import image_task
+from tests.mlp_core.train.test_step import image_task
 
 RNG = jax.random.key(0)
 EVERYTHING = {

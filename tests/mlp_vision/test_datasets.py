@@ -14,13 +14,13 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from mlp_core.datasets.splits import check_split
+from mlp_core.data.splits import check_split
 from mlp_core.errors import MissingError, UserError
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.image_dataset import open_image_dataset
 from mlp_vision.datasets.synthetic import Synthetic
 from tests.conftest import ROOT
-from tests.mlp_core.datasets.made_archive import made_archive
+from tests.mlp_core.data.tfds.made_archive import made_archive
 
 
 def rows(source):

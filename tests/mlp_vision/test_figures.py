@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.toeplitz import toeplitz_matrix
-from mlp_core.weight_files import write_weight_file
+from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.weights.files import write_weight_file
 from mlp_vision import figures
 from tests.conftest import ROOT
 from tests.mlp_vision.made_weights import TINY_GMLP, made_arrays, tiny_arrays, write_tiny

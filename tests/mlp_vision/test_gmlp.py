@@ -8,8 +8,8 @@ import pytest
 
 import mlp_vision
 from mlp_core.errors import UserError
-from mlp_core.parameters import count, unflatten
-from mlp_core.weight_files import open_weight_file
+from mlp_core.nn.parameters import count, unflatten
+from mlp_core.weights.files import open_weight_file
 from mlp_vision.gmlp_spec import GMLP_SIZES
 from mlp_vision.models import create_model
 from mlp_vision.pretrained import load_params

@@ -7,9 +7,9 @@ import pytest
 
 import mlp_vision
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten
-from mlp_core.toeplitz import toeplitz_matrix
-from mlp_core.weight_files import write_weight_file
+from mlp_core.nn.parameters import flatten
+from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.weights.files import write_weight_file
 from mlp_vision.gmlp_resolution import resample_spatial_matrix, resample_toeplitz_vector
 from mlp_vision.gmlp_spec import GmlpSpec
 from mlp_vision.patch_model_spec import GOOGLE_NUMERICS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.weight_files import open_weight_file, write_weight_file
+from mlp_core.weights.files import open_weight_file, write_weight_file
 from mlp_vision.export import export
 from mlp_vision.gmlp_spec import GmlpSpec
 from mlp_vision.mixer_spec import MixerSpec

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mlp_core.errors import UserError
-from mlp_core.weight_files import write_weight_file
+from mlp_core.weights.files import write_weight_file
 from mlp_vision.datasets.image_codec import BadPictureError
 from mlp_vision.datasets.image_folder import FolderDataset
 from mlp_vision.datasets.pictures import open_picture

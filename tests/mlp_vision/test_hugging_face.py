@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from mlp_core.weight_files import write_weight_file
+from mlp_core.weights.files import write_weight_file
 from mlp_vision.weight_layouts import to_timm
 from mlp_vision.weights import open_weights
 from tests.conftest import ROOT
-from tests.mlp_core.made_hub import hub_environment, serve_hub
+from tests.mlp_core.weights.made_hub import hub_environment, serve_hub
 from tests.mlp_vision.made_weights import tiny_arrays
 
 REPOSITORY = "timm/mixer_tiny"

@@ -7,13 +7,13 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mlp_core.downloads import DownloadError
 from mlp_core.errors import UserError
+from mlp_core.weights.downloads import DownloadError
 from mlp_vision.datasets.cifar import Cifar10, Cifar100
 from mlp_vision.datasets.flowers import Flowers102
 from mlp_vision.datasets.image_codec import BadPictureError, as_jpeg, decode_rgb
 from mlp_vision.datasets.pets import Pets
-from tests.mlp_core.datasets.made_archive import made_archive
+from tests.mlp_core.data.tfds.made_archive import made_archive
 from tests.mlp_vision.made_archives import made_flowers, made_pets, picture
 
 

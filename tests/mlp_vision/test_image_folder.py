@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mlp_core.datasets.splits import check_split
+from mlp_core.data.splits import check_split
 from mlp_core.errors import UserError
 from mlp_vision.datasets.image_dataset import open_image_dataset, open_source
 from mlp_vision.host_views import EvalView

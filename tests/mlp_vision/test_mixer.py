@@ -5,7 +5,7 @@ import pytest
 from scipy.special import erf
 
 from mlp_core.errors import UserError
-from mlp_core.parameters import count, unflatten
+from mlp_core.nn.parameters import count, unflatten
 from mlp_vision.mixer import Mixer
 from mlp_vision.mixer_spec import MIXER_SIZES
 from mlp_vision.models import create_model

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.parameters import unflatten
+from mlp_core.nn.parameters import unflatten
 from mlp_vision import experiment
 from mlp_vision.classifier import model_input
 from mlp_vision.models import create_model

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from mlp_core.data.pipeline import eval_batches, train_batches
 from mlp_core.errors import UserError
-from mlp_core.input_pipeline import eval_batches, train_batches
 from mlp_vision.datasets.image_dataset import open_image_dataset, open_source
 from mlp_vision.datasets.photos import PhotoSource
 from mlp_vision.datasets.pictures import open_picture

@@ -1,8 +1,8 @@
 import jax.numpy as jnp
 import pytest
 
+from mlp_core.distributed.mesh import make_mesh
 from mlp_core.errors import UserError
-from mlp_core.mesh import make_mesh
 from mlp_vision.datasets import synthetic
 from mlp_vision.datasets.digits import Digits
 from mlp_vision.datasets.known_sizes import KNOWN, find_dataset

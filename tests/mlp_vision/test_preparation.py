@@ -5,7 +5,7 @@ import shutil
 import tensorflow_datasets as tfds
 
 from configs import mixer_digits
-from mlp_core.user_paths import cache_dir
+from mlp_core.process.user_paths import cache_dir
 from mlp_vision.preparation import prepare
 from tests.conftest import ROOT
 from tests.mlp_vision.made_archives import picture

@@ -9,8 +9,8 @@ import pytest
 
 import mlp_vision
 from mlp_core.errors import UserError
-from mlp_core.parameters import flatten
-from mlp_core.weight_files import open_weight_file, write_weight_file
+from mlp_core.nn.parameters import flatten
+from mlp_core.weights.files import open_weight_file, write_weight_file
 from mlp_vision.mixer import Mixer
 from mlp_vision.published_weights import PUBLISHED, spec_before_fetching
 from mlp_vision.weights import expected_params

@@ -11,11 +11,11 @@ import pytest
 import mlp_vision
 from configs.vtab_tasks import TASKS
 from launch.report import open_config
-from mlp_core.report.filled_tables import fill
-from mlp_core.report.published_tables import FOLDER, read_table
-from mlp_core.report.recipes import Recipe
-from mlp_core.report.runs import RunRecord
-from mlp_core.report.sections import sections
+from mlp_core.reports.filled_tables import fill
+from mlp_core.reports.published_tables import FOLDER, read_table
+from mlp_core.reports.recipes import Recipe
+from mlp_core.reports.runs import RunRecord
+from mlp_core.reports.sections import sections
 from mlp_vision.model_costs import model_costs
 
 FILES = sorted((Path(mlp_vision.__file__).parent / FOLDER).glob("*.json"))

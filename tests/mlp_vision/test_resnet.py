@@ -7,8 +7,8 @@ import pytest
 
 import mlp_vision
 from mlp_core.errors import UserError
-from mlp_core.parameters import count, flatten
-from mlp_core.weight_files import write_weight_file
+from mlp_core.nn.parameters import count, flatten
+from mlp_core.weights.files import write_weight_file
 from mlp_vision import resnet
 from mlp_vision.export import export
 from mlp_vision.features import activations

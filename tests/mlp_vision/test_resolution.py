@@ -5,8 +5,8 @@ import pytest
 
 import mlp_vision
 from mlp_core.errors import UserError
-from mlp_core.parameters import unflatten
-from mlp_core.weight_files import write_weight_file
+from mlp_core.nn.parameters import unflatten
+from mlp_core.weights.files import write_weight_file
 from mlp_vision import mixer_resolution, resolution
 from mlp_vision.weights import open_weights
 from tests.mlp_vision.made_weights import made_arrays, tiny_arrays, write_tiny

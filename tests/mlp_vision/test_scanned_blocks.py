@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from mlp_core.checkpoint import SavedParams
-from mlp_core.parameters import flatten
-from mlp_core.stacked_blocks import stack_blocks
+from mlp_core.checkpoints.save import SavedParams
+from mlp_core.nn.parameters import flatten
+from mlp_core.nn.stacked_blocks import stack_blocks
 from mlp_vision import experiment
 from mlp_vision.export import export
 from mlp_vision.pretrained import load_params

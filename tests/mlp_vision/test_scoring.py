@@ -11,8 +11,8 @@ from orbax.checkpoint import v1 as ocp
 from PIL import Image
 
 from mlp_core.errors import UserError
-from mlp_core.metric_writer import read_metrics
-from mlp_core.weight_files import write_weight_file
+from mlp_core.run_folder.metrics import read_metrics
+from mlp_core.weights.files import write_weight_file
 from mlp_vision import experiment
 from mlp_vision.datasets import image_folder
 from mlp_vision.export import export
@@ -100,7 +100,7 @@ def test_the_command_tells_score_preset_and_splits(trained_run, data_dir):
 # The process hangs in the reading of its first batch.
 WAITS_IN_VAIN = """
 import sys, time
-from mlp_core.array_source import ArraySource
+from mlp_core.data.array_source import ArraySource
 from mlp_vision import features, scoring
 from mlp_vision.inference import Inference
 from tests.configs.config_files import load

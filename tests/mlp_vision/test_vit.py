@@ -10,8 +10,8 @@ import pytest
 
 import mlp_vision
 from mlp_core.errors import UserError
-from mlp_core.parameters import count
-from mlp_core.weight_files import write_weight_file
+from mlp_core.nn.parameters import count
+from mlp_core.weights.files import write_weight_file
 from mlp_vision.export import export
 from mlp_vision.models import create_model
 from mlp_vision.pretrained import load_params

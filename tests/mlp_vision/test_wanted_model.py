@@ -7,7 +7,7 @@ from PIL import Image
 from configs import common
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
-from mlp_core.metric_writer import read_metrics
+from mlp_core.run_folder.metrics import read_metrics
 from mlp_vision import experiment
 from mlp_vision.config import ImageClassificationConfig
 from mlp_vision.wanted_model import departures, wanted_spec

@@ -12,7 +12,7 @@ import pytest
 
 import mlp_vision
 from mlp_core.errors import UserError
-from mlp_core.weight_files import open_weight_file, write_weight_file
+from mlp_core.weights.files import open_weight_file, write_weight_file
 from mlp_vision.published_weights import locate_weights
 from mlp_vision.spec_file import metadata_of
 from mlp_vision.weight_layouts import to_timm

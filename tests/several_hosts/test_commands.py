@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlp_core.metric_writer import read_metrics
+from mlp_core.run_folder.metrics import read_metrics
 from tests.several_hosts.processes import ends_of, free_address, start, start_pair
 
 CONFIG = (

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from mlp_core.checkpoint import SavedParams
-from mlp_core.input_pipeline import TrainOrder
-from mlp_core.metric_writer import read_metrics
-from tests.mlp_core.quadratic import settings
+from mlp_core.checkpoints.save import SavedParams
+from mlp_core.data.pipeline import TrainOrder
+from mlp_core.run_folder.metrics import read_metrics
+from tests.mlp_core.train.quadratic import settings
 from tests.several_hosts.processes import ends_of, start_workers
 from tests.several_hosts.worker import make_run
 

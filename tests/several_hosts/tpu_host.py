@@ -40,7 +40,7 @@ def main(index: str, port: str, in_gke: bool) -> None:
 
     jax.config.update("jax_platforms", "cpu")
     os.environ.pop("TPU_SKIP_MDS_QUERY", None)  # Set by JAX where there is no TPU after all.
-    from mlp_core import agreement, cluster, hosts
+    from mlp_core.distributed import agreement, cluster, hosts
 
     cluster._has_tpus = lambda environment: True
     hosts.start(cluster.find_cluster(os.environ), limit=120)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp_core import hosts
-from mlp_core.cluster import Cluster
+from mlp_core.distributed import hosts
+from mlp_core.distributed.cluster import Cluster
 from mlp_core.errors import UserError
-from tests.mlp_core.quadratic import Interrupt, StopsAt, settings
-from tests.mlp_core.two_layers import TwoLayers
+from tests.mlp_core.train.quadratic import Interrupt, StopsAt, settings
+from tests.mlp_core.train.two_layers import TwoLayers
 
 
 class Recorded:
@@ -93,9 +93,9 @@ class Slow(Recorded):
 
 def signal_in(place: str, number: int) -> None:
     """Has the process send itself a signal when it comes to a place of the training loop."""
-    from mlp_core import train_loop
-    from mlp_core.checkpoint import Checkpoints
-    from mlp_core.run_log import RunLog
+    from mlp_core.checkpoints.save import Checkpoints
+    from mlp_core.train import loop as train_loop
+    from mlp_core.train.log import RunLog
 
     owner, name = {
         "restoring": (train_loop, "initial_state"),
@@ -129,7 +129,7 @@ def make_run(
     After `stops_at` batches it is interrupted; after `fails_at` one host fails, in some way. In the
     place `signalled_in` one host is sent the signal `number`.
     """
-    from mlp_core.train_loop import train
+    from mlp_core.train.loop import train
 
     config, source = settings(**(changes or {})), TwoLayers().train_source
     evaluated = OneUnreadable(TwoLayers().eval_sources["test"])

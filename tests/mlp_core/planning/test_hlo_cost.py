@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from mlp_core.mesh import make_mesh, replicated
+from mlp_core.distributed.mesh import make_mesh, replicated
 from mlp_core.planning.hlo_cost import program_cost
 from mlp_core.planning.hlo_text import parse_program
 from tests.conftest import ROOT

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from mlp_core.distributed.mesh import make_mesh
 from mlp_core.errors import UserError
-from mlp_core.mesh import make_mesh
-from mlp_core.parameters import count
+from mlp_core.nn.parameters import count
 from mlp_core.planning.chips import CHIPS
 from mlp_core.planning.hlo_cost import ProgramCost
 from mlp_core.planning.planner import EVALUATION, STEPS, TRAIN, Trial, remedies
@@ -20,7 +20,7 @@ from mlp_core.planning.report import (
     table_row,
 )
 from mlp_core.planning.step_cost import StepCost
-from mlp_core.programs import make_programs
+from mlp_core.train.programs import make_programs
 from mlp_vision.planning import planned_run
 from tests.mlp_core.planning.small_run import small_config, small_planner
 

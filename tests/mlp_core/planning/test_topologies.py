@@ -22,7 +22,7 @@ MEASURE = """
 import json, sys
 import jax, jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
-from mlp_core.mesh import make_mesh, replicated, batch_sharding
+from mlp_core.distributed.mesh import make_mesh, replicated, batch_sharding
 from mlp_core.planning.hlo_cost import program_cost
 from mlp_core.planning.hlo_text import parse_program
 from mlp_core.planning.topologies import open_topology

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow_datasets as tfds
 
-from mlp_core.datasets.splits import check_splits
+from mlp_core.data.splits import check_splits
 from mlp_core.errors import MissingError, UserError
 from mlp_text.datasets.glue import Mnli, Sst2
 from mlp_text.datasets.text_dataset import open_text_dataset

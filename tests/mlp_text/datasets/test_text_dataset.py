@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from mlp_core.datasets.splits import check_split
+from mlp_core.data.splits import check_split
 from mlp_core.errors import MissingError, UserError
 from mlp_text.datasets.text_dataset import open_text_dataset
 from tests.made_tfds import write_tfds
-from tests.mlp_core.datasets.made_tfrecord import as_tfrecord
+from tests.mlp_core.data.tfds.made_tfrecord import as_tfrecord
 
 TEXT = tfds.features.Text()
 SENTENCE = {"sentence": TEXT, "label": tfds.features.ClassLabel(names=["no", "yes"])}

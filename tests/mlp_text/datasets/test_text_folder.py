@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from mlp_core.datasets.splits import check_split
+from mlp_core.data.splits import check_split
 from mlp_core.errors import UserError
 from mlp_text.datasets.text_dataset import open_text_dataset
 

@@ -1,0 +1,1 @@
+"""Examples: sources, splits and batches."""

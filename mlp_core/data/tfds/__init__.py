@@ -1,0 +1,1 @@
+"""Data sets that TFDS has prepared, or can."""

@@ -1,1 +1,0 @@
-"""Data sets as TFDS prepares them, found, made and read without TensorFlow."""

@@ -1,0 +1,1 @@
+"""Layers and blocks, and the parameters that they are made of."""

@@ -1,0 +1,84 @@
+"""The block of gMLP, tMLP and aMLP (Pay Attention to MLPs, section 2 and figures 1 and 6).
+
+Shapes: B batch, S tokens, C channels of a token, E = `ffn_dim`, G channels that are gated: E / 2
+where they are split.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mlp_core.nn.dense import Dense, SplitDense
+from mlp_core.nn.mlp import GELU_FORMS, StochasticDepth
+from mlp_core.nn.spatial_gating import SpatialGatingUnit
+from mlp_core.nn.tiny_attention import TinyAttention
+
+# See `sharding`; the two layers are split by the channels between them.
+TENSOR_PARALLEL = (
+    ".*/project_in/kernel=-,model",
+    ".*/project_in/bias=model",
+    ".*/project_out/kernel=model,-",
+)
+
+
+class GmlpBlock(nn.Module):
+    """Normalise, expand, GELU, spatial gating unit, project back; one skip around all of it.
+
+    A Toeplitz spatial matrix makes it tMLP, tiny attention aMLP.
+    """
+
+    ffn_dim: int
+    gating: str = "split"  # One of `spatial_gating.GATINGS`.
+    spatial_matrix: str = "full"  # Or "toeplitz".
+    tiny_attention_dim: int = 0  # Size of the head; 0: no attention.
+    gelu: str = "tanh"
+    layer_norm_epsilon: float = 1e-6
+    gate_layer_norm_epsilon: float = 1e-6
+    dropout_rate: float = 0.0  # Of what the block adds.
+    attention_dropout_rate: float = 0.0
+    drop_path_rescaled: bool = False
+    num_tokens: int | None = None  # That parameters are for; None: those of the input.
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        drop_path_rate: jax.Array | float | None = None,
+        train: bool = False,
+    ) -> jax.Array:
+        """Maps [B, S, C] to [B, S, C]; `ffn_dim` must be even where the gating splits it.
+
+        Where `mask` [B, S] is zero, a token adds nothing to the others. With `drop_path_rate`, a
+        scalar, training leaves the block out for that share of the examples.
+        """
+        y = nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="norm")(x)
+        attention = None
+        if self.tiny_attention_dim:
+            gate_dim = self.ffn_dim // 2 if self.gating == "split" else self.ffn_dim
+            attention = TinyAttention(
+                self.tiny_attention_dim,
+                gate_dim,
+                self.attention_dropout_rate,
+                self.dtype,
+                name="tiny_attention",
+            )(y, mask, train=train)
+        num_parts = 2 if self.gating == "split" else 1
+        parts = SplitDense(self.ffn_dim, num_parts, self.dtype, name="project_in")(y)
+        parts = [GELU_FORMS[self.gelu](part) for part in parts]  # [B, S, G] each
+        bypass, gate = parts[0], parts[-1]  # The same where nothing is split.
+        z = SpatialGatingUnit(
+            self.gating,
+            self.spatial_matrix,
+            self.gate_layer_norm_epsilon,
+            self.num_tokens,
+            self.dtype,
+            name="gating",
+        )(bypass, gate, attention, mask)  # [B, S, G]
+        y = Dense(x.shape[-1], dtype=self.dtype, name="project_out")(z)  # [B, S, C]
+        y = nn.Dropout(self.dropout_rate, deterministic=not train)(y)
+        return x + StochasticDepth(self.drop_path_rescaled)(y, drop_path_rate, train=train)

@@ -1,0 +1,1 @@
+"""The process: console, signals, memory, and files that survive a kill."""

@@ -1,0 +1,70 @@
+"""A process that waits in vain ends itself, and says for what; it can be started anew then.
+
+Whatever the main thread may wait for, it tells first; a thread looks how long ago that was.
+"""
+
+import faulthandler
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlp_core.process.console import print_error
+from mlp_core.process.output_files import whole_output
+
+STATUS = 124  # Exit status, that of timeout(1).
+MOST_LOOKS, LONGEST_PAUSE = 20, 10.0  # Looks within the limit; seconds between two.
+PATIENCE = 10  # Seconds for what is said and written at the end; a disk may be what hangs.
+
+_waits_for = ["the start"]  # Another list each time, so that the same words count, too.
+
+
+def waits_for(what: str) -> None:
+    """Tells what the main thread is about to wait for, such as "data of step 12"."""
+    global _waits_for
+    _waits_for = [what]
+
+
+@contextmanager
+def limited(seconds: float, traces: Path | None = None) -> Iterator[None]:
+    """Ends the process with `STATUS` where inside `waits_for` is not called for so long.
+
+    Args:
+      seconds: of running; those in which the process is stopped do not count. 0: no limit.
+      traces: the file to which, at such an end, goes where each thread is; None: nowhere.
+    """
+    if not seconds:
+        yield
+        return
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(seconds, traces, ended), daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _watch(seconds: float, traces: Path | None, ended: threading.Event) -> None:
+    pause = min(seconds / MOST_LOOKS, LONGEST_PAUSE)
+    seen, waited = None, 0.0
+    while not ended.wait(pause):
+        waited = waited + pause if seen is _waits_for else 0.0
+        seen = _waits_for
+        if waited >= seconds:
+            teller = threading.Thread(target=_tell, args=(seconds, seen[0], traces), daemon=True)
+            teller.start()
+            teller.join(PATIENCE)
+            os._exit(STATUS)
+
+
+def _tell(seconds: float, what: str, traces: Path | None) -> None:
+    where = f" Where each thread is, {traces} tells." if traces else ""
+    print_error(
+        f"error: nothing has moved for {seconds / 60:g} minutes (config.train.stall_limit), in "
+        f"which {what} was waited for.{where} Give the same command again; training goes on from "
+        "its last checkpoint."
+    )
+    if traces:
+        with whole_output(traces) as part, part.open("w") as file:
+            faulthandler.dump_traceback(file)

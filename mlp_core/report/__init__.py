@@ -1,1 +1,0 @@
-"""Finished runs beside the tables of the papers."""

@@ -1,0 +1,94 @@
+"""Metrics on disk: JSON lines and TensorBoard events, written by the first host."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import jax
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+
+from mlp_core.config import MOST_STEPS
+from mlp_core.process.output_files import write_whole
+from mlp_core.process.small_files import parse_json
+
+
+class MetricWriter:
+    """Appends to a file of JSON lines and to a folder of TensorBoard events."""
+
+    def __init__(self, jsonl: Path, tensorboard: Path, first_step: int):
+        """Opens the files; what a killed run wrote past `first_step` is dropped first.
+
+        A run that starts anew, at step 0, keeps nothing.
+        """
+        last_kept = first_step if first_step > 0 else -1
+        self._writes = jax.process_index() == 0
+        if self._writes:
+            self._file = _reopen(jsonl, last_kept)
+            tensorboard.mkdir(parents=True, exist_ok=True)
+            # tensorboardX's SummaryWriter writes in a thread of its own, and waits for ever when
+            # that has ended on a full disk.
+            self._events = EventsWriter(str(tensorboard / "events"))
+            self._write_event(last_kept + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Writes one line and one event; what is on disk survives a kill."""
+        if not self._writes:
+            return
+        rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
+        self._file.write(json.dumps({"step": step} | rounded) + "\n")
+        self._file.flush()
+        self._write_event(
+            step,
+            summary=Summary(
+                value=[
+                    Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()
+                ]
+            ),
+        )
+        self._events.flush()
+
+    def close(self) -> None:
+        """Flushes the events."""
+        if self._writes:
+            self._file.close()
+            self._events.close()
+
+    def _write_event(self, step: int, **content: Summary | SessionLog) -> None:
+        self._events.write_event(Event(step=step, wall_time=time.time(), **content))
+
+
+def read_metrics(jsonl: Path) -> list[dict[str, float]]:
+    """The records of a metrics file; half-written and foreign lines and values are left out."""
+    lines = jsonl.read_text(errors="replace").splitlines() if jsonl.exists() else []
+    records = []
+    for line in lines:
+        try:
+            record = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and _is_step(record.get("step")):
+            records.append({n: value for n, value in record.items() if _is_number(value)})
+    return records
+
+
+def latest_metrics(jsonl: Path) -> dict[str, float]:
+    """The last value written of every metric."""
+    return {name: value for record in read_metrics(jsonl) for name, value in record.items()}
+
+
+def _is_step(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST_STEPS
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < sys.maxsize)
+
+
+def _reopen(jsonl: Path, last_step: int):
+    """Opens the file for appending after rewriting it without steps past `last_step`."""
+    kept = [record for record in read_metrics(jsonl) if record["step"] <= last_step]
+    write_whole(jsonl, "".join(json.dumps(record) + "\n" for record in kept))
+    return jsonl.open("a")

@@ -1,0 +1,1 @@
+"""One run, and several that one command trains."""

@@ -1,0 +1,74 @@
+"""Exact evaluation: every example once, for any batch size and number of devices."""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+from clu import metrics
+from jax.sharding import Mesh
+
+from mlp_core.data.pipeline import eval_batches
+from mlp_core.data.source import Source
+from mlp_core.distributed.mesh import put_batch, rows_of_this_host
+from mlp_core.errors import UserError
+from mlp_core.process.console import say
+from mlp_core.process.watchdog import waits_for
+
+
+def evaluate_splits(
+    eval_step: Callable,
+    params,
+    sources: Mapping[str, Source],
+    global_batch_size: int,
+    mesh: Mesh,
+) -> dict[str, float]:
+    """The metrics of `evaluate` over several splits, by names such as `test/top1`."""
+    return {
+        f"{split}/{name}": value
+        for split, source in sources.items()
+        for name, value in evaluate(
+            eval_step, params, split, source, global_batch_size, mesh
+        ).items()
+    }
+
+
+def evaluate(
+    eval_step: Callable, params, split: str, source: Source, global_batch_size: int, mesh: Mesh
+) -> dict[str, float]:
+    """Metrics over the whole of `source`; says how many examples of `split` were left out.
+
+    `eval_step(params, batch)` returns a `clu.metrics.Collection` that weighs rows by the batch's
+    mask. Sums are added over batches and divided once, at the end.
+
+    Raises:
+        UserError: no example, or too few of them, could be read.
+    """
+    waits_for(f"the first batch of {split}")
+    total, scored = None, 0
+    rows = rows_of_this_host(global_batch_size, mesh)
+    for i, batch in enumerate(eval_batches(source, global_batch_size, rows)):
+        waits_for(f"batch {i} of {split}, or the next")
+        batch = put_batch(batch, mesh)
+        more = eval_step(params, batch)
+        jax.block_until_ready(total)  # One batch ahead of the device, not the whole split.
+        total = more if total is None else _merge_of(type(total))(total, more)
+        scored += batch["mask"].sum()
+    left_out = len(source) - int(scored)
+    if left_out == len(source):
+        raise UserError(f"{split}: not one of {left_out:,} examples could be read.")
+    if left_out:
+        say(
+            f"{split}: scored on {int(scored):,} of {len(source):,} examples; {left_out:,} "
+            "could not be read"
+        )
+    return {name: float(value) for name, value in total.compute().items()}
+
+
+@functools.cache
+def _merge_of(collection: type[metrics.Collection]) -> Callable:
+    """What adds two of a class in one program, of the class's own.
+
+    JAX 0.10 to 0.12 take two dataclasses with as many fields for the same, and at times would give
+    the one for the other.
+    """
+    return jax.jit(lambda total, more: total.merge(more))

@@ -1,0 +1,120 @@
+"""Learning-rate schedules and update rules, built from optax."""
+
+import re
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import optax
+
+from mlp_core.config import OptimizerConfig, ScheduleConfig
+from mlp_core.errors import UserError
+from mlp_core.nn.name_patterns import check_matches
+from mlp_core.nn.parameters import parameter_names
+from mlp_core.train.rate_factors import leave_frozen, scale_by_rate_factors
+from mlp_core.train.step_numbers import Number
+
+
+def check_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> None:
+    """Refuses a schedule that does not fit a run of so many steps.
+
+    Raises:
+        UserError: the warm-up is longer than the run, or the shares are not those of "steps".
+    """
+    if warmup_steps > total_steps:
+        raise UserError(
+            f"config.schedule.warmup: {warmup_steps} steps of warm-up do not fit into a run of "
+            f"{total_steps} steps; shorten it or lengthen config.train.duration."
+        )
+    if config.name == "steps" and not config.decay_at:
+        raise UserError(
+            "config.schedule.decay_at: config.schedule.name=steps needs shares of the run, such as "
+            "(0.3, 0.6, 0.9)."
+        )
+    if config.name != "steps" and config.decay_at:
+        raise UserError(
+            f"config.schedule.decay_at: config.schedule.name={config.name} has no use for "
+            f"{config.decay_at}; set it to ()."
+        )
+
+
+def make_schedule(
+    config: ScheduleConfig, total_steps: int, warmup_steps: int, peak: Number, final: Number
+) -> optax.Schedule:
+    """Learning rate by step: linear warm-up from zero to `peak`, then the decay to `final`.
+
+    As in the published code, the rate of step 0 is zero when there is a warm-up. By "steps" it
+    falls to a tenth after each of the shares `decay_at` of the whole run. The rates may be traced.
+    """
+    decay_steps = max(total_steps - warmup_steps, 1)
+    decay = {
+        "cosine": lambda: optax.cosine_decay_schedule(peak, decay_steps, alpha=final / peak),
+        "linear": lambda: optax.linear_schedule(peak, final, decay_steps),
+        "constant": lambda: optax.constant_schedule(peak),
+        "steps": lambda: _in_steps(peak, config.decay_at, total_steps, warmup_steps),
+    }[config.name]()
+    if warmup_steps == 0:
+        return decay
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, peak, warmup_steps), decay], [warmup_steps]
+    )
+
+
+def _in_steps(
+    peak: Number, decay_at: Sequence[float], total_steps: int, warmup_steps: int
+) -> optax.Schedule:
+    """A tenth after each of the shares of the run; steps are those since the warm-up."""
+    falls = np.array([round(share * total_steps) for share in decay_at])
+    return lambda step: peak * 0.1 ** (step + warmup_steps > falls).sum()
+
+
+def make_optimizer(
+    config: OptimizerConfig, schedule: optax.Schedule, weight_decay: Number
+) -> optax.GradientTransformation:
+    """Clip by global norm, then SGD with momentum or Adam, decoupled weight decay, learning rate.
+
+    Weight decay touches the parameters whose whole name matches `weight_decay_pattern`, and is
+    multiplied by the learning rate, as in the paper and in `optax.adamw`. It is `weight_decay`,
+    which may be traced, where that of the config is not zero. Parameters that `rate_factors`
+    freezes have no state, and no part in the norm.
+    """
+
+    def decays(params):
+        return jax.tree.map(
+            lambda name: re.fullmatch(config.weight_decay_pattern, name) is not None,
+            parameter_names(params),
+        )
+
+    if config.name == "sgd":
+        core = optax.trace(config.momentum, accumulator_dtype=config.momentum_dtype)
+    else:
+        core = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+    parts = [core]
+    if config.clip_global_norm > 0:
+        parts.insert(0, optax.clip_by_global_norm(config.clip_global_norm))
+    if config.weight_decay > 0:
+        parts.append(optax.add_decayed_weights(weight_decay, mask=decays))
+    learning_rate = optax.scale_by_learning_rate(schedule)
+    if not config.rate_factors:
+        return optax.chain(*parts, learning_rate)
+    factors = scale_by_rate_factors(config.rate_factors)
+    return leave_frozen(optax.chain(*parts, factors, learning_rate), config.rate_factors)
+
+
+def check_weight_decay(config: OptimizerConfig, params) -> None:
+    """Refuses a weight-decay pattern that is no regular expression, or as `check_matches` tells.
+
+    Raises:
+        UserError: as said.
+    """
+    field = "config.optimizer.weight_decay_pattern"
+    try:
+        re.compile(config.weight_decay_pattern)
+    except re.error as error:
+        raise UserError(
+            f"{field}: {config.weight_decay_pattern!r} is no regular expression ({error})."
+        ) from error
+    if config.weight_decay > 0:
+        check_matches(
+            f"{field}: {config.weight_decay_pattern!r}", config.weight_decay_pattern, params
+        )

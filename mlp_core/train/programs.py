@@ -1,0 +1,101 @@
+"""What a run executes on a mesh: how the state is made, the training step, the evaluation.
+
+Nothing is compiled here and no device need exist: the programs of a mesh of described devices can
+be compiled ahead of time.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from mlp_core.checkpoints.train_state import TrainState
+from mlp_core.config import RunConfig
+from mlp_core.distributed.mesh import replicated
+from mlp_core.distributed.sharding import state_shardings
+from mlp_core.nn.parameters import flatten
+from mlp_core.process.compiler_options import compiler_options
+from mlp_core.train.durations import Plan
+from mlp_core.train.optimizer import check_schedule, make_optimizer, make_schedule
+from mlp_core.train.parameter_checks import check_parameters
+from mlp_core.train.step import Scalars, make_train_step
+from mlp_core.train.step_numbers import StepNumbers
+from mlp_core.train.task import Batch, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The jitted functions of a run and what they work on."""
+
+    mesh: Mesh
+    abstract_state: TrainState  # Shapes, types and shardings.
+    create_random: Callable[[jax.Array], TrainState]  # From a random key.
+    create: Callable[[Any], TrainState]  # From parameters.
+    # (state, numbers, batch) -> (state, scalars); the state that it is given is used up.
+    train_step: Any
+    numbers: StepNumbers
+    eval_step: Any  # (parameters, batch) -> metrics
+
+
+def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Programs:
+    """The programs of a run of `task`; its data are not looked at.
+
+    The state is never whole on one device first and moved after.
+
+    Raises:
+        UserError: the schedule does not fit the run, or as `check_parameters`.
+    """
+    check_schedule(config.schedule, plan.total, plan.warmup)
+
+    def update_rule(numbers: StepNumbers) -> tuple[optax.GradientTransformation, optax.Schedule]:
+        rates = numbers.peak_learning_rate, numbers.final_learning_rate
+        schedule = make_schedule(config.schedule, plan.total, plan.warmup, *rates)
+        return make_optimizer(config.optimizer, schedule, numbers.weight_decay), schedule
+
+    def train_step(
+        state: TrainState, numbers: StepNumbers, batch: Batch
+    ) -> tuple[TrainState, Scalars]:
+        step = make_train_step(
+            task,
+            *update_rule(numbers),
+            key=jax.random.wrap_key_data(numbers.key),
+            grad_accum_steps=config.train.grad_accum_steps,
+            ema_decay=numbers.ema_decay,
+            rate_factors=config.optimizer.rate_factors,
+        )
+        return step(state, batch)
+
+    numbers = StepNumbers.of(config)
+    optimizer, _ = update_rule(numbers)
+
+    def create(params) -> TrainState:
+        return TrainState.create(params, optimizer, ema=config.train.ema_decay > 0)
+
+    def create_random(rng: jax.Array) -> TrainState:
+        return create(task.init_params(rng))
+
+    abstract = jax.eval_shape(create_random, jax.random.key(config.seed))
+    placement = check_parameters(config, flatten(abstract.params), task.tensor_parallel, mesh)
+    shardings = state_shardings(abstract, abstract.params, placement)
+    whole, options = replicated(mesh), compiler_options(mesh)
+    return Programs(
+        mesh=mesh,
+        abstract_state=jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            abstract,
+            shardings,
+        ),
+        create_random=jax.jit(create_random, out_shardings=shardings),
+        create=jax.jit(create, out_shardings=shardings),
+        train_step=jax.jit(
+            train_step,
+            donate_argnums=0,
+            out_shardings=(shardings, whole),
+            compiler_options=options,
+        ),
+        numbers=numbers,
+        eval_step=jax.jit(task.evaluate, out_shardings=whole, compiler_options=options),
+    )

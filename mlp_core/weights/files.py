@@ -1,0 +1,98 @@
+"""Weight files: npz or safetensors, recognised by their content and written by their suffix."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from safetensors import SafetensorError
+
+from mlp_core.errors import UserError
+from mlp_core.process.output_files import whole_output
+from mlp_core.weights import npz as npz_format
+from mlp_core.weights import safetensors as safetensors_format
+from mlp_core.weights.arrays import ArrayHeader, check_dtype, check_finite
+from mlp_core.weights.file_kinds import NPZ, SAFETENSORS, kind_of
+
+SUFFIXES = {".npz": npz_format, ".safetensors": safetensors_format}
+FORMATS = {NPZ: npz_format, SAFETENSORS: safetensors_format}
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightFile:
+    """A weight file of which only the headers have been read."""
+
+    path: Path
+    headers: dict[str, ArrayHeader]
+    metadata: dict[str, str]  # What this project wrote beside the arrays; else nothing of ours.
+    _format: ModuleType
+
+    def check(self) -> None:
+        """Reads the file through without keeping it.
+
+        Raises:
+            UserError: it is damaged, or an array is not of a floating type or not finite.
+        """
+        for _ in self._arrays():
+            pass
+
+    def read(self) -> dict[str, np.ndarray]:
+        """All arrays, as float32.
+
+        Raises:
+            UserError: see `check`.
+        """
+        return dict(self._arrays())
+
+    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        for name, header in self.headers.items():
+            check_dtype(self.path, name, header.dtype)
+        for name, array in self._format.read_arrays(self.path):
+            check_finite(self.path, name, array)
+            yield name, array
+
+
+def open_weight_file(path: Path) -> WeightFile:
+    """Recognises the format by its structure and reads the headers.
+
+    Raises:
+        UserError: there is no such file, or it is no weight file.
+    """
+    weight_format = _format_of(path)
+    return WeightFile(path, *weight_format.read_headers(path), weight_format)
+
+
+def write_weight_file(
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes float32 arrays as npz or safetensors, as the suffix says; whole or not at all.
+
+    Raises:
+        UserError: the suffix is neither, or the file cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: name a file that ends in {' or '.join(SUFFIXES)}.")
+    try:
+        with whole_output(path) as part:
+            SUFFIXES[path.suffix].write(part, arrays, metadata or {})
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be written ({reason}).") from error
+
+
+def _format_of(path: Path) -> ModuleType:
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(
+                f"{path}: this is a folder, pipe or device; name a file that ends in "
+                f"{' or '.join(SUFFIXES)}."
+            )
+        kind = kind_of(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file.") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    if kind not in FORMATS:
+        raise UserError(f"{path}: this is {kind.description}; {kind.advice}.")
+    return FORMATS[kind]

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mlp_text.model_spec import TextModelSpec
-from mlp_text.models import MODELS as TEXT_MODELS
-from mlp_vision.models import create_model
-from mlp_vision.timed_turns import seconds_of
+from mlp_text.models.model_spec import TextModelSpec
+from mlp_text.models.registry import MODELS as TEXT_MODELS
+from mlp_vision.models.registry import create_model
+from mlp_vision.tools.timed_turns import seconds_of
 
 IMAGE_SIZE, NUM_CLASSES, VOCAB_SIZE = 224, 1000, 32_000
 SMALL_IMAGE_SIZE, SMALL_NUM_CLASSES = 32, 10

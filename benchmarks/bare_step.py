@@ -11,11 +11,11 @@ from mlp_core.data.pipeline import train_batches
 from mlp_core.distributed.mesh import make_mesh, put_batch, put_whole
 from mlp_core.train.durations import Plan
 from mlp_core.train.programs import make_programs
-from mlp_vision.classification import ImageClassification
-from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.datasets.image_dataset import open_image_dataset
-from mlp_vision.experiment import build_task
-from mlp_vision.wanted_model import wanted_spec
+from mlp_vision.data.image_dataset import open_image_dataset
+from mlp_vision.tasks.classification import ImageClassification
+from mlp_vision.tasks.config import ImageClassificationConfig
+from mlp_vision.tasks.experiment import build_task
+from mlp_vision.tasks.wanted_model import wanted_spec
 
 WARM_UP_STEPS = 5  # Not timed.
 

@@ -24,7 +24,7 @@ from mlp_core.config import CheckpointConfig
 from mlp_core.distributed.mesh import make_mesh
 from mlp_core.process.host_memory import keep_freed_memory
 from mlp_core.train.programs import make_programs
-from mlp_vision.planning import planned_run
+from mlp_vision.tasks.planning import planned_run
 
 
 def main() -> None:

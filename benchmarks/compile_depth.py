@@ -24,10 +24,10 @@ from mlp_core.config import parse_config
 from mlp_core.distributed.mesh import batch_sharding, make_mesh
 from mlp_core.train.durations import Plan
 from mlp_core.train.programs import make_programs
-from mlp_text.config import TextConfig
-from mlp_text.masked_lm import MaskedLanguageModelling
-from mlp_text.masking import Masking
-from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
+from mlp_text.models.model_spec import GmlpEncoderSpec, TextModelSpec
+from mlp_text.tasks.config import TextConfig
+from mlp_text.tasks.masked_lm import MaskedLanguageModelling
+from mlp_text.tasks.masking import Masking
 
 VOCAB_SIZE, PAD_ID, MASK_ID = 1000, 0, 1
 

@@ -31,7 +31,7 @@ from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.build import build_corpus
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.sources import open_corpus
-from mlp_text.tokenizer import Tokenizer, open_tokenizer
+from mlp_text.tokens.tokenizer import Tokenizer, open_tokenizer
 
 NUM_TOKENS = 128
 BATCH = 256  # Documents of the bare loop.

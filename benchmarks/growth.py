@@ -28,8 +28,8 @@ from mlp_core.planning.matmul_flops import matmul_flops
 from mlp_core.process.compiler_options import compiler_options
 from mlp_core.process.figure_files import LINES, new_figure, styled, write
 from mlp_core.process.host_memory import keep_freed_memory
-from mlp_text.model_spec import GmlpEncoderSpec, TextModelSpec
-from mlp_vision.models import create_model
+from mlp_text.models.model_spec import GmlpEncoderSpec, TextModelSpec
+from mlp_vision.models.registry import create_model
 
 PATCH_SIZE, VOCAB_SIZE = 16, 1000
 MIXER = dict(patch_size=PATCH_SIZE, hidden_dim=256, num_blocks=4, tokens_mlp_dim=128,

@@ -161,9 +161,9 @@ def _cpu_seconds() -> float:
 
 def _ours(options: argparse.Namespace, num_workers: int) -> Iterator:
     from mlp_core.data.pipeline import train_batches
-    from mlp_vision.datasets.image_dataset import open_source
-    from mlp_vision.datasets.image_folder import FolderDataset
-    from mlp_vision.host_views import TrainView
+    from mlp_vision.data.host_views import TrainView
+    from mlp_vision.data.image_dataset import open_source
+    from mlp_vision.data.image_folder import FolderDataset
 
     view = TrainView(SIZE, "inception", MIN_AREA)
     source = open_source(FolderDataset(Path(options.folder)), "train", view, SEED)
@@ -196,7 +196,7 @@ def _decoder(options: argparse.Namespace, load: Callable[[], Callable]) -> Itera
     """Whole decoding of one picture after the other, by threads."""
     import numpy as np
 
-    from mlp_vision.host_views import inception_crop
+    from mlp_vision.data.host_views import inception_crop
 
     view, paths = load(), list(Path(options.folder).rglob("*.jpg"))
 

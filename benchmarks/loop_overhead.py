@@ -31,8 +31,8 @@ from mlp_core.process.host_memory import keep_freed_memory
 from mlp_core.run_folder.metrics import read_metrics
 from mlp_core.run_folder.run_directory import RunFiles
 from mlp_core.train import loop as train_loop
-from mlp_vision.classification import ImageClassification
-from mlp_vision.config import ImageClassificationConfig
+from mlp_vision.tasks.classification import ImageClassification
+from mlp_vision.tasks.config import ImageClassificationConfig
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 class PublishedMixer(nn.Module):
-    """As `mlp_vision.mixer.Mixer` with the same sizes."""
+    """As `mlp_vision.models.mixer.Mixer` with the same sizes."""
 
     num_classes: int
     patch_size: int

@@ -35,7 +35,7 @@ from mlp_core.distributed.mesh import make_mesh, replicated
 from mlp_core.planning.chips import GIB, Chip
 from mlp_core.planning.step_cost import StepCost, compile_step
 from mlp_core.planning.topologies import compiler_version
-from mlp_vision.models import find_model
+from mlp_vision.models.registry import find_model
 
 MODELS = ("mixer_s32", "mixer_b16", "mixer_l16", "gmlp_s16", "gmlp_l36")
 

@@ -27,7 +27,7 @@ def main() -> None:
     """Evaluates the weights. Numerics and sizes of inputs are theirs, unless a flag sets them."""
     config, name = config_flag.config_and_name()
     weights = weights_flag.weights_or_run(name)
-    scoring = experiments.module_of(config, "scoring")
+    scoring = experiments.module_of(config, "tools.scoring")
     splits = {split: split for split in SPLIT.value or ()} or config.data.eval_splits.to_dict()
     hosts_flags.join_hosts()
     # Imported here so that --help and a wrong flag are answered at once.

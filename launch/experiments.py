@@ -24,11 +24,11 @@ def experiment_of(config: ConfigDict) -> ModuleType:
     Raises:
         UserError: there is no such task.
     """
-    return module_of(config, "experiment")
+    return module_of(config, "tasks.experiment")
 
 
 def module_of(config: ConfigDict, name: str) -> ModuleType:
-    """The module `name` of the package that serves the experiment, such as "scoring".
+    """The module `name` of the package that serves the experiment, such as "tools.scoring".
 
     Raises:
         UserError: there is no such task.
@@ -84,7 +84,7 @@ def _says_bert(config_file: Path) -> bool:
 
 def _has_names_of_bert(file: Path) -> bool:
     from mlp_core.weights.files import open_weight_file
-    from mlp_text.bert_names import encoder_prefixes
+    from mlp_text.weights.bert_names import encoder_prefixes
 
     return bool(encoder_prefixes(open_weight_file(file).headers))
 

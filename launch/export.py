@@ -26,9 +26,9 @@ def main() -> None:
     """Exports the weights."""
     command.require(WEIGHTS, OUTPUT)
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision.export import check_output, export
-    from mlp_vision.published_weights import locate_weights
-    from mlp_vision.weights import open_weights
+    from mlp_vision.tools.export import check_output, export
+    from mlp_vision.weights.loading import open_weights
+    from mlp_vision.weights.published_weights import locate_weights
 
     output = command.path_of(OUTPUT)
     check_output(output)

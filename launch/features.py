@@ -28,7 +28,7 @@ def main() -> None:
     experiments.require_images(config)
     weights = weights_flag.weights_or_run(name)
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision.features import extract
+    from mlp_vision.tools.features import extract
 
     output = command.path_of(OUTPUT)
     extract(config, weights, SPLIT.value, LAYERS.value, output)

@@ -42,7 +42,7 @@ def main() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.planning import plans
 
-    planned_run = experiments.module_of(config, "planning").planned_run
+    planned_run = experiments.module_of(config, "tasks.planning").planned_run
     planner, target = plans.open_planner(
         config, planned_run, NUM_EXAMPLES.value, TOPOLOGY.value, STEPS.value
     )

@@ -57,9 +57,9 @@ def main(arguments: list[str]) -> None:
 
 def predict_texts(arguments: list[str]) -> None:
     """Prints what the model makes of each text; texts without an answer get the reason."""
-    from mlp_text.prediction import as_records, predict, read_texts
-    from mlp_text.pretrained import load_params
-    from mlp_text.weights import locate_text_weights, open_text_weights, spec_for
+    from mlp_text.tools.prediction import as_records, predict, read_texts
+    from mlp_text.weights.loading import locate_text_weights, open_text_weights, spec_for
+    from mlp_text.weights.pretrained import load_params
 
     output = command.file_to_write(OUTPUT)
     weights = open_text_weights(locate_text_weights(WEIGHTS.value))
@@ -95,11 +95,11 @@ def predict_texts(arguments: list[str]) -> None:
 def predict_pictures(names: list[str]) -> None:
     """Names what is in pictures; those that cannot be read are named on stderr, and counted."""
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision.label_names import label_names
-    from mlp_vision.prediction import find_pictures, predict
-    from mlp_vision.pretrained import load_params
-    from mlp_vision.published_weights import locate_weights, spec_before_fetching
-    from mlp_vision.weights import open_weights
+    from mlp_vision.tools.prediction import find_pictures, predict
+    from mlp_vision.weights.label_names import label_names
+    from mlp_vision.weights.loading import open_weights
+    from mlp_vision.weights.pretrained import load_params
+    from mlp_vision.weights.published_weights import locate_weights, spec_before_fetching
 
     spec_before_fetching(WEIGHTS.value, MIRROR.value)  # Tells if there are none of this name.
     paths = find_pictures(names)

@@ -26,7 +26,7 @@ def main() -> None:
     """Prepares the configured experiment."""
     config, _ = config_flag.config_and_name()
     directory = command.path_of(DIRECTORY) if DIRECTORY.value else None
-    experiments.module_of(config, "preparation").prepare(config, directory)
+    experiments.module_of(config, "tasks.preparation").prepare(config, directory)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def main() -> None:
     output = command.file_to_write(JSON)
     weights = weights_flag.weights_or_run(name)
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision.probes import probe
+    from mlp_vision.tools.probes import probe
 
     train_split = TRAIN_SPLIT.value or config.sweep.train_split or config.data.train_split
     test_split = SPLIT.value or config.data.eval_splits.get("test", "test")

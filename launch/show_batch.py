@@ -23,7 +23,7 @@ def main() -> None:
     command.require(OUTPUT)
     experiments.require_images(config)
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision.show_batch import show_batch
+    from mlp_vision.tools.show_batch import show_batch
 
     output = command.path_of(OUTPUT)
     show_batch(config, name, output, ROWS.value, COLUMNS.value, STEP.value)

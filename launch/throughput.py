@@ -43,9 +43,9 @@ def main() -> None:
     """Measures the models."""
     output = command.file_to_write(JSON)
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_vision.models import find_model
-    from mlp_vision.published_costs import published_models
-    from mlp_vision.throughput_report import tell_throughput
+    from mlp_vision.models.registry import find_model
+    from mlp_vision.tasks.published_costs import published_models
+    from mlp_vision.tools.throughput_report import tell_throughput
 
     models = published_models() if MODELS.value is None else MODELS.value
     for model in models:
@@ -57,7 +57,7 @@ def open_recipe(model: str) -> ConfigDict:
     """The recipe on ImageNet of a model's architecture, with the sizes of the flags."""
     import jax  # Here so that --help and a wrong flag are answered at once.
 
-    from mlp_vision.models import find_model
+    from mlp_vision.models.registry import find_model
 
     global_batch_size = BATCH_SIZE.value * jax.device_count()
     recipe = RECIPES[find_model(model)[0].architecture]

@@ -85,14 +85,14 @@ def checked_figure(arguments: list[str]) -> tuple[Callable[[list[str]], Figure],
 
 def draw_tokens(_: list[str]) -> Figure:
     """Hidden units of token-mixing MLPs."""
-    from mlp_vision.figures import token_units
+    from mlp_vision.tools.figures import token_units
 
     return token_units(WEIGHTS.value, _blocks(), UNITS.value, MIRROR.value)
 
 
 def draw_stem(_: list[str]) -> Figure:
     """Filters of the stem."""
-    from mlp_vision.figures import stem_filters
+    from mlp_vision.tools.figures import stem_filters
 
     return stem_filters(WEIGHTS.value, UNITS.value, MIRROR.value)
 
@@ -100,24 +100,24 @@ def draw_stem(_: list[str]) -> Figure:
 def draw_spatial(_: list[str]) -> Figure:
     """Spatial matrices, of images or of text as the weights are."""
     if experiments.are_of_text(WEIGHTS.value):
-        from mlp_text.figures import spatial_matrices
+        from mlp_text.tools.figures import spatial_matrices
 
         return spatial_matrices(WEIGHTS.value, _blocks())
-    from mlp_vision.figures import spatial_rows
+    from mlp_vision.tools.figures import spatial_rows
 
     return spatial_rows(WEIGHTS.value, _blocks(), mirror=MIRROR.value)
 
 
 def draw_bands(_: list[str]) -> Figure:
     """Toeplitz matrices of a text model."""
-    from mlp_text.figures import toeplitz_bands
+    from mlp_text.tools.figures import toeplitz_bands
 
     return toeplitz_bands(WEIGHTS.value)
 
 
 def draw_attention(_: list[str]) -> Figure:
     """Tiny attention over a sentence."""
-    from mlp_text.figures import attention_maps
+    from mlp_text.tools.figures import attention_maps
 
     return attention_maps(WEIGHTS.value, TEXT.value, _blocks())
 

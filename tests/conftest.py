@@ -120,7 +120,7 @@ def real_data() -> Path:
 def mirror(tmp_path):
     """A server with weights of the size of published ones, its address and its folder."""
     from mlp_core.weights.files import write_weight_file  # After JAX has been configured.
-    from tests.mlp_vision.made_weights import made_arrays
+    from tests.mlp_vision.weights.made_weights import made_arrays
 
     folder = tmp_path / "mirror"
     (folder / "gsam").mkdir(parents=True)
@@ -143,7 +143,7 @@ def mirror(tmp_path):
 def trained_run(tmp_path_factory, data_dir) -> Path:
     """The folder of a short run on made pictures, with numerics other than the defaults."""
     # Imported here: the devices must be set up first.
-    from mlp_vision import experiment
+    from mlp_vision.tasks import experiment
     from tests.configs.config_files import load
 
     workdir = tmp_path_factory.mktemp("trained")
@@ -167,8 +167,8 @@ def made_files(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def text_run(tmp_path_factory, made_files) -> Path:
     """The folder of a run that has learned to classify made sentences."""
-    from mlp_text import experiment
-    from tests.mlp_text.tiny_experiments import tiny_classification
+    from mlp_text.tasks import experiment
+    from tests.mlp_text.tasks.tiny_experiments import tiny_classification
 
     workdir = tmp_path_factory.mktemp("text_run")
     experiment.train(tiny_classification(made_files), workdir)
@@ -178,8 +178,8 @@ def text_run(tmp_path_factory, made_files) -> Path:
 @pytest.fixture(scope="session")
 def mlm_run(tmp_path_factory, made_files) -> Path:
     """The folder of a few steps of masked-LM training, with a Toeplitz matrix."""
-    from mlp_text import experiment
-    from tests.mlp_text.tiny_experiments import tiny_masked_lm
+    from mlp_text.tasks import experiment
+    from tests.mlp_text.tasks.tiny_experiments import tiny_masked_lm
 
     workdir = tmp_path_factory.mktemp("mlm_run")
     experiment.train(tiny_masked_lm(made_files), workdir)

@@ -26,10 +26,10 @@ from mlp_core.config import parse_config
 from mlp_core.errors import UserError
 from mlp_core.planning.topologies import check_topology
 from mlp_core.runs.grid import at_point, parse_grid
-from mlp_text import experiment as text_experiment
-from mlp_text.wanted_model import check_fields
-from mlp_vision.published_weights import PUBLISHED, spec_before_fetching
-from mlp_vision.wanted_model import wanted_spec
+from mlp_text.tasks import experiment as text_experiment
+from mlp_text.tasks.wanted_model import check_fields
+from mlp_vision.tasks.wanted_model import wanted_spec
+from mlp_vision.weights.published_weights import PUBLISHED, spec_before_fetching
 
 PROCESSES = 2
 

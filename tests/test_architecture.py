@@ -15,15 +15,16 @@ MAY_IMPORT = {
     "configs": {"configs"},
     "launch": {"launch", "mlp_vision", "mlp_text", "mlp_core"},
 }
+PACKAGES = ("mlp_core", "mlp_vision", "mlp_text")
 
 
 def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            yield node.module.split(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -31,8 +32,31 @@ def test_imports_go_one_way(package):
     files = list((ROOT / package).rglob("*.py"))
     assert files
     for path in files:
-        ours = set(imported(path)) & MAY_IMPORT.keys()
+        ours = {name.split(".")[0] for name in imported(path)} & MAY_IMPORT.keys()
         assert ours <= MAY_IMPORT[package], f"{path} imports {ours - MAY_IMPORT[package]}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_between_the_folders_of_a_package_go_one_way(package):
+    """A module beside the folders counts as one, but for `__init__`, which none here imports."""
+    imports = {}
+    for path in (ROOT / package).rglob("*.py"):
+        folder = path.relative_to(ROOT / package).with_suffix("").parts[0]
+        names = (name.split(".") for name in imported(path))
+        others = {name[1] for name in names if name[0] == package and len(name) > 1}
+        imports.setdefault(folder, set()).update(others - {folder})
+    del imports["__init__"]
+    assert len(imports) > 3
+    while imports:  # Those that import no other of the rest.
+        lowest = {folder for folder, others in imports.items() if not others & imports.keys()}
+        assert lowest, f"a circle among {sorted(imports)}"
+        imports = {folder: others for folder, others in imports.items() if folder not in lowest}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_has_few_folders_and_a_folder_few_modules(package):
+    entries = [path for path in (ROOT / package).iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 15, entries
 
 
 def test_modules_stay_small_enough_to_read_in_one_sitting():
@@ -43,7 +67,8 @@ def test_modules_stay_small_enough_to_read_in_one_sitting():
 
 def test_packages_are_imported_without_touching_a_device():
     code = (
-        "import mlp_core.runs.sweep, mlp_vision.experiment, mlp_text.experiment, launch.main, jax; "
+        "import jax, launch.main, mlp_core.runs.sweep; "
+        "import mlp_text.tasks.experiment, mlp_vision.tasks.experiment; "
         "assert not jax._src.xla_bridge._backends"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -50,7 +50,7 @@ def write_report(
 
     tables = []
     for package in packages:
-        model_costs = importlib.import_module(f"{package.__name__}.model_costs").model_costs
+        model_costs = importlib.import_module(f"{package.__name__}.models.model_costs").model_costs
         for file in sorted((Path(package.__file__).parent / FOLDER).glob("*.json")):
             tables.append(fill(read_table(file), records, open_recipe, model_costs))
     problems += bad_lines

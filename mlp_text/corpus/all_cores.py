@@ -19,7 +19,7 @@ from mlp_core.process.subprocess import end_with_parent
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.shard_blocks import ShardFiles, tokenise_shard
-from mlp_text.tokenizer import Tokenizer
+from mlp_text.tokens.tokenizer import Tokenizer
 
 WORTH_A_PROCESS = 1 << 24  # Bytes of shards on disk; starting one costs seconds.
 LOOK_SECONDS = 0.2  # Between two looks at how far the processes are.

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_text.tokenizer import Tokenizer
+from mlp_text.tokens.tokenizer import Tokenizer
 
 Packing = Literal["packed", "document"]
 

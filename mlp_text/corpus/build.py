@@ -27,7 +27,7 @@ from mlp_text.corpus.block_source import CORPUS_FILE, COUNTS_FILE, BlockSource, 
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.shard_blocks import PART, ShardFiles, ShardReport
-from mlp_text.tokenizer import Tokenizer
+from mlp_text.tokens.tokenizer import Tokenizer
 
 SETTINGS = {"layout": "layout of blocks", "tokenizer": "tokenizer", "shards": "text"}
 STEM_LENGTH = 40  # Characters of a file's name in a folder's.

@@ -8,12 +8,12 @@ import pytest
 from mlp_core.config import parse_config
 from mlp_core.train.durations import Plan
 from mlp_core.train.optimizer import check_schedule, check_weight_decay, make_optimizer
-from mlp_text import experiment
-from mlp_text.config import TextConfig
-from mlp_text.model_spec import TextModelSpec
-from mlp_text.models import find_model
-from mlp_text.pretrained import expected_params
-from mlp_text.wanted_model import check_fields, wanted_encoder
+from mlp_text.models.model_spec import TextModelSpec
+from mlp_text.models.registry import find_model
+from mlp_text.tasks import experiment
+from mlp_text.tasks.config import TextConfig
+from mlp_text.tasks.wanted_model import check_fields, wanted_encoder
+from mlp_text.weights.pretrained import expected_params
 from tests.configs.config_files import CONFIGS, load
 from tests.conftest import ROOT
 

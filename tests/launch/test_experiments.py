@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 from configs import mixer_digits
 from launch.experiments import experiment_of, module_of
 from mlp_core.errors import UserError
-from mlp_vision import experiment, scoring
+from mlp_vision.tasks import experiment
+from mlp_vision.tools import scoring
 from tests.conftest import ROOT
 
 

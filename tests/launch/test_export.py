@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mlp_core.weights.files import open_weight_file, write_weight_file
-from mlp_vision.classifier import eval_view, probabilities, view_logits
-from mlp_vision.pretrained import load_params
-from mlp_vision.weight_layouts import to_timm
-from mlp_vision.weights import open_weights
+from mlp_vision.models.weight_layouts import to_timm
+from mlp_vision.tasks.classifier import eval_view, probabilities, view_logits
+from mlp_vision.weights.loading import open_weights
+from mlp_vision.weights.pretrained import load_params
 from tests.conftest import ROOT
-from tests.mlp_vision.made_weights import tiny_arrays, write_tiny
+from tests.mlp_vision.weights.made_weights import tiny_arrays, write_tiny
 
 
 def export(*args):

@@ -11,7 +11,7 @@ from orbax.checkpoint import v1 as ocp
 from mlp_core.run_folder.metrics import read_metrics
 from mlp_core.weights.files import write_weight_file
 from tests.conftest import ROOT
-from tests.mlp_vision.made_weights import made_arrays, write_tiny
+from tests.mlp_vision.weights.made_weights import made_arrays, write_tiny
 
 DIGITS = "--config=configs/mixer_digits.py"
 SHORT = (

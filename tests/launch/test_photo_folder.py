@@ -14,10 +14,10 @@ from orbax.checkpoint import v1 as ocp
 
 from configs import mixer_digits
 from mlp_core.run_folder.metrics import read_metrics
-from mlp_vision import experiment
-from mlp_vision.datasets.photos import PhotoSource
+from mlp_vision.data.photos import PhotoSource
+from mlp_vision.tasks import experiment
 from tests.conftest import ROOT
-from tests.mlp_vision.made_photos import (
+from tests.mlp_vision.data.made_photos import (
     BAD_FILES,
     add_odd_and_bad_files,
     encoded,

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from tests.conftest import ROOT
 from tests.mlp_core.data.tfds.made_archive import made_archive
-from tests.mlp_vision.made_archives import picture
+from tests.mlp_vision.data.made_archives import picture
 
 DIGITS = "--config=configs/mixer_digits.py"
 FINE_TUNE = "--config=configs/mixer_b16_cifar100.py"

@@ -14,10 +14,10 @@ from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import parse_config
 from mlp_core.data.pipeline import train_batches
 from mlp_core.train.step import make_train_step
-from mlp_vision import show_batch
-from mlp_vision.classification import ImageClassification
-from mlp_vision.config import AugmentConfig, ImageClassificationConfig
-from mlp_vision.experiment import build_task
+from mlp_vision.tasks.classification import ImageClassification
+from mlp_vision.tasks.config import AugmentConfig, ImageClassificationConfig
+from mlp_vision.tasks.experiment import build_task
+from mlp_vision.tools import show_batch
 from tests.configs.config_files import load
 from tests.conftest import ROOT
 

@@ -10,10 +10,10 @@ import pytest
 
 from launch.experiments import are_of_text
 from mlp_core.run_folder.run_directory import RunFiles
-from mlp_text.tokenizer import open_tokenizer
+from mlp_text.tokens.tokenizer import open_tokenizer
 from tests.conftest import ROOT
 from tests.mlp_core.weights.made_hub import hub_environment, serve_hub
-from tests.mlp_text.golden_bert import golden_folder, with_vocabulary
+from tests.mlp_text.weights.golden_bert import golden_folder, with_vocabulary
 
 DATA = ROOT / "tests" / "data"
 

@@ -3,7 +3,7 @@ import pytest
 from configs import common
 from mlp_core.config import Duration, parse_config
 from mlp_core.errors import UserError
-from mlp_vision.config import ImageClassificationConfig
+from mlp_vision.tasks.config import ImageClassificationConfig
 
 
 def parse(**changes):

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.mlp_vision.made_photos import write_folder
+from tests.mlp_vision.data.made_photos import write_folder
 from tests.several_hosts.processes import ends_of, free_address, start, start_pair, start_workers
 from tests.several_hosts.worker import make_run
 

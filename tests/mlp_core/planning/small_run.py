@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from mlp_core.planning.planner import Planner
-from mlp_vision.planning import planned_run
+from mlp_vision.tasks.planning import planned_run
 from tests.configs.config_files import load
 from tests.conftest import ROOT
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 from mlp_core.planning.matmul_flops import matmul_flops
-from mlp_vision.models import create_model
+from mlp_vision.models.registry import create_model
 
 X, W = jnp.zeros((16, 32)), jnp.zeros((32, 32))
 ONE_PRODUCT = 2 * 16 * 32 * 32

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from mlp_core.planning.model_parts import cycles_by_part, part_of
-from mlp_vision.models import create_model
+from mlp_vision.models.registry import create_model
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from mlp_core.planning.report import (
 )
 from mlp_core.planning.step_cost import StepCost
 from mlp_core.train.programs import make_programs
-from mlp_vision.planning import planned_run
+from mlp_vision.tasks.planning import planned_run
 from tests.mlp_core.planning.small_run import small_config, small_planner
 
 EIGHT_CPUS = Target("cpu", 8, "cpu", "JAX", None, None)

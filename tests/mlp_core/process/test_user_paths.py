@@ -10,7 +10,7 @@ from mlp_core.data.tfds.prepared import open_prepared
 from mlp_core.errors import UserError
 from mlp_core.process.user_paths import check_utf8, user_path
 from mlp_core.run_folder.run_directory import check_writable
-from mlp_vision.datasets.digits import Digits
+from mlp_vision.data.digits import Digits
 from tests.conftest import ROOT
 
 

@@ -8,7 +8,7 @@ from configs import mixer_digits
 from mlp_core.reports.published_tables import PublishedTable
 from mlp_core.reports.recipes import Recipe
 from mlp_core.run_folder.run_directory import read_config
-from mlp_vision import experiment
+from mlp_vision.tasks import experiment
 
 HOSTILE = '<script src="http://example.org/x.js"></script>|*'
 

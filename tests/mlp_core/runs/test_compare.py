@@ -10,8 +10,8 @@ from configs import gmlp_mlm_python, mixer_digits
 from mlp_core.errors import UserError
 from mlp_core.run_folder.run_directory import save_config, save_results
 from mlp_core.runs.compare import Entry, run_comparison
-from mlp_text import experiment as text_experiment
-from mlp_vision import experiment
+from mlp_text.tasks import experiment as text_experiment
+from mlp_vision.tasks import experiment
 
 
 def entry(name, **fields):

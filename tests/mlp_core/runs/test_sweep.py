@@ -12,7 +12,7 @@ from mlp_core.run_folder.run_directory import save_config, save_results
 from mlp_core.runs.grid import at_point, earlier_folder_name, folder_name
 from mlp_core.runs.several import Run
 from mlp_core.runs.sweep import final_run, run_sweep
-from mlp_vision import experiment
+from mlp_vision.tasks import experiment
 
 
 def held_out():

@@ -12,9 +12,9 @@ from mlp_core.config import parse_config
 from mlp_core.data.array_source import ArraySource
 from mlp_core.distributed.mesh import batch_sharding, replicated
 from mlp_core.train.step import make_train_step
-from mlp_vision.classification import ImageClassification
-from mlp_vision.config import ImageClassificationConfig
-from mlp_vision.wanted_model import wanted_spec
+from mlp_vision.tasks.classification import ImageClassification
+from mlp_vision.tasks.config import ImageClassificationConfig
+from mlp_vision.tasks.wanted_model import wanted_spec
 from tests.mlp_core.train.quadratic import Quadratic
 
 

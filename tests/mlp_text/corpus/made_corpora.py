@@ -5,7 +5,7 @@ import json
 import random
 
 from mlp_text.corpus.blocks import BlockLayout
-from mlp_text.tokenizer import open_tokenizer
+from mlp_text.tokens.tokenizer import open_tokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, CLS, SEP = 0, 2, 3

@@ -179,7 +179,7 @@ from pathlib import Path
 from mlp_text.corpus import all_cores, shard_blocks
 from mlp_text.corpus.build import build_corpus
 from mlp_text.corpus.sources import open_corpus
-from mlp_text.tokenizer import open_tokenizer
+from mlp_text.tokens.tokenizer import open_tokenizer
 from tests.mlp_text.corpus.made_corpora import layout_of
 
 class Slow:
@@ -338,7 +338,7 @@ def test_two_builds_at_once_do_the_work_once(tmp_path):
         "import sys; from pathlib import Path\n"
         "from mlp_text.corpus.build import build_corpus\n"
         "from mlp_text.corpus.sources import open_corpus\n"
-        "from mlp_text.tokenizer import open_tokenizer\n"
+        "from mlp_text.tokens.tokenizer import open_tokenizer\n"
         "from tests.mlp_text.corpus.made_corpora import layout_of\n"
         "folder = Path(sys.argv[1])\n"
         "tokenizer = open_tokenizer(folder / 'vocab0.txt')\n"

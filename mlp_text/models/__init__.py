@@ -1,0 +1,1 @@
+"""Architectures for text, and the models of each by name."""

@@ -1,0 +1,1 @@
+"""Masked language modelling and text classification: settings, losses, experiments."""

@@ -1,0 +1,135 @@
+"""Masked language modelling: the task that the training engine runs.
+
+Shapes: B batch, S tokens, P prediction slots, V vocabulary.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from clu import metrics
+
+from mlp_core.data.source import Source
+from mlp_core.errors import UserError
+from mlp_core.train.task import Batch, Params
+from mlp_text.models.text_models import TENSOR_PARALLEL
+from mlp_text.tasks.masking import Masking
+
+
+@flax.struct.dataclass
+class Perplexity(metrics.Average):
+    """The exponential of a mean over all batches; the mean of their perplexities is another."""
+
+    def compute(self) -> jax.Array:
+        """The exponential of the mean."""
+        return jnp.exp(super().compute())
+
+
+@flax.struct.dataclass
+class MaskedLmMetrics(metrics.Collection):
+    """Mean cross-entropy in nats, its exponential and the accuracy, over the masked tokens."""
+
+    loss: metrics.Average.from_output("loss")
+    perplexity: Perplexity.from_output("loss")
+    masked_accuracy: metrics.Average.from_output("masked_accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedLanguageModelling:
+    """Rows of token ids, some of them hidden: cross-entropy and accuracy of what stood there.
+
+    Batches of the sources hold `input_ids` int32 [B, S]; those of evaluation also `index` int32
+    [B], which settles the masks of a row.
+
+    `model` gives logits float32 [B, P, V] for (input_ids, attention_mask, token_type_ids,
+    positions=..., train=...), each of them [B, S] but the positions to predict, [B, P].
+    Training draws new masks each step; evaluation always has those of `eval_seed`.
+
+    Raises:
+        UserError: there are more prediction slots than tokens in a row.
+    """
+
+    tensor_parallel: ClassVar = TENSOR_PARALLEL
+
+    model: nn.Module
+    masking: Masking
+    pad_id: int
+    max_length: int  # S
+    train_source: Source
+    eval_sources: Mapping[str, Source]
+    eval_seed: int = 0
+    start: Callable[[], Params | None] = lambda: None  # Parameters to start from.
+
+    def __post_init__(self):
+        """Checks that the prediction slots fit a row."""
+        if self.masking.num_slots > self.max_length:
+            raise UserError(
+                f"Masking: num_slots is {self.masking.num_slots}, but a row has only "
+                f"{self.max_length} tokens; {self.max_length} is the most."
+            )
+
+    def init_params(self, rng: jax.Array) -> Params:
+        """Random initial parameters."""
+        ids = jnp.zeros((1, self.max_length), jnp.int32)
+        positions = jnp.zeros((1, self.masking.num_slots), jnp.int32)
+        return self.model.init(rng, ids, jnp.ones_like(ids), None, positions=positions)["params"]
+
+    def published_params(self) -> Params | None:
+        """Parameters from weights to start from, or None."""
+        return self.start()
+
+    def augment(self, batch: Batch, rng: jax.Array) -> Batch:
+        """Hides tokens; the weights add up to B over the whole batch.
+
+        So the mean over the masked tokens of the batch is also the mean over micro-batches of equal
+        size, however many masked tokens each of them has.
+        """
+        masked = self.masking.mask_tokens(rng, batch["input_ids"])
+        weights = masked["weights"]
+        share = len(weights) / jnp.maximum(weights.sum(), 1)
+        return masked | {
+            "attention_mask": self._attention_mask(batch),
+            "weights": share * weights,
+        }
+
+    def loss(self, params: Params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
+        """Mean cross-entropy in nats and accuracy over the masked tokens."""
+        losses, right = self._scores(params, batch, train=True, rngs={"dropout": rng})
+        weights = batch["weights"]
+        accuracy = (weights * right).sum(-1).mean()
+        return (weights * losses).sum(-1).mean(), {"masked_accuracy": accuracy}
+
+    def evaluate(self, params: Params, batch: Batch) -> MaskedLmMetrics:
+        """Loss, perplexity and accuracy over the masked tokens of a host batch."""
+        masked = self.masking.mask_tokens_by_index(
+            self.eval_seed, batch["index"], batch["input_ids"]
+        )
+        masked |= {"attention_mask": self._attention_mask(batch)}
+        losses, right = self._scores(params, masked, train=False)
+        counts = masked["weights"] * batch["mask"][:, None]
+        return MaskedLmMetrics.single_from_model_output(
+            loss=losses, masked_accuracy=right.astype(jnp.float32), mask=counts.astype(bool)
+        )
+
+    def _attention_mask(self, batch: Batch) -> jax.Array:
+        """Zero where a pad stands: uint8 [B, S]."""
+        return (batch["input_ids"] != self.pad_id).astype(jnp.uint8)
+
+    def _scores(self, params: Params, masked: Batch, **options) -> tuple[jax.Array, jax.Array]:
+        """Cross-entropy, and whether the likeliest token is the right one: both [B, P]."""
+        logits = self.model.apply(
+            {"params": params},
+            masked["input_ids"],
+            masked["attention_mask"],
+            None,
+            positions=masked["positions"],
+            **options,
+        )
+        targets = masked["targets"]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        return losses, logits.argmax(-1) == targets

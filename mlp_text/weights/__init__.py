@@ -1,0 +1,1 @@
+"""Weights of BERTs and of runs, opened and adapted to a model."""

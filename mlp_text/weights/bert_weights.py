@@ -1,0 +1,275 @@
+"""Published BERT weights in files of the Hugging Face hub: their sizes and arrays."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlp_core.config import MOST_BLOCKS
+from mlp_core.errors import UserError
+from mlp_core.nn.parameters import flatten
+from mlp_core.weights.files import WeightFile, open_weight_file
+from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE
+from mlp_text.models.bert import BertEncoder
+from mlp_text.models.text_models import MaskedLm
+from mlp_text.weights.bert_config import GELU_NAMES, BertConfig, read_bert_config
+from mlp_text.weights.bert_names import (
+    HEAD_TABLE,
+    WORD_EMBEDDINGS,
+    encoder_names,
+    encoder_prefixes,
+    head_names,
+    is_kernel,
+    num_blocks_in,
+    plain_name,
+    pooler_names,
+)
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+OTHER_FORMATS = ("*.onnx", "onnx/*.onnx", "*.h5", "*.msgpack", "*.gguf", "*.zip", "*.safetensors")
+EXAMPLE_CONFIG = (
+    '{"model_type": "bert", "num_attention_heads": 12, "hidden_act": "gelu", '
+    '"layer_norm_eps": 1e-12}'
+)
+PADDED_TO = [2**power for power in range(3, 11)]  # Rows of a table, for the hardware's sake.
+MOST_NAMES = 12  # Of tensors that miss or do not fit, shown one by one.
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class BertWeights:
+    """Published BERT weights whose arrays have not been read yet."""
+
+    path: Path  # Of the file.
+    settings: dict[str, Any]  # Sizes and numerics: what `BertEncoder` takes.
+    has_masked_lm_head: bool
+    has_pooler: bool
+    assumed: dict[str, Any]  # What `config.json` leaves out, see `BertConfig.assumed`.
+    _file: WeightFile
+    _prefix: str  # Of the encoder's names.
+    _our_names: dict[str, str]  # By plain name.
+
+    def read(self) -> dict[str, np.ndarray]:
+        """The arrays as float32, by our names.
+
+        They are `encoder/...`; with a masked-LM head `head/...`, as in a `MaskedLm`; with a pooler
+        `pooler/kernel` and `pooler/bias`, as in a `ClassificationHead`.
+
+        Raises:
+            UserError: the file is damaged, or its head does not share the encoder's table.
+        """
+        arrays = self._file.read()
+        theirs = {plain_name(name, self._prefix): array for name, array in arrays.items()}
+        words = theirs[WORD_EMBEDDINGS]
+        if self.has_masked_lm_head and not np.array_equal(theirs.get(HEAD_TABLE, words), words):
+            raise UserError(
+                f"{self.path}: {HEAD_TABLE} differs from {WORD_EMBEDDINGS}; a masked-LM head with "
+                "a table of its own is not supported."
+            )
+        return {
+            ours: theirs[name].T if is_kernel(ours) else theirs[name]
+            for name, ours in self._our_names.items()
+        }
+
+
+def is_padded(rows: int, entries: int) -> bool:
+    """Whether a table of `rows` is one of so many vocabulary entries, rounded up for the hardware.
+
+    30,528 rows are 30,522 entries and 6 rows that no text uses. A single row too many counts as an
+    entry that the vocabulary has lost.
+    """
+    extra = rows - entries
+    return extra > 1 and any(extra < size and rows % size == 0 for size in PADDED_TO)
+
+
+def open_bert(path: Path) -> BertWeights:
+    """Takes sizes from the arrays, numerics from `config.json` beside the file; reads no arrays.
+
+    If several models share a folder, the configuration of files NAME* may be called
+    NAME_config.json. It must give the number of attention heads, which no shape shows; what else it
+    leaves out has the format's default, see `BertWeights.assumed`.
+
+    Args:
+      path: a weight file, or a folder with `model.safetensors` in it.
+
+    Raises:
+        UserError: these are not the whole weights of a BERT, and which tensors miss; or the
+          configuration is missing, disagrees with them, or asks for what is not supported.
+    """
+    path = _file_in(path) if path.is_dir() else path
+    file = open_weight_file(path)
+    prefix = _prefix(file)
+    shapes = {plain_name(name, prefix): header.shape for name, header in file.headers.items()}
+    num_blocks = max(num_blocks_in(shapes), 1)
+    if num_blocks > MOST_BLOCKS:
+        raise UserError(
+            f"{path}: {num_blocks:,} blocks are more than the {MOST_BLOCKS:,} of a model."
+        )
+    names = encoder_names(num_blocks)
+    has_head, has_pooler = (
+        not part.keys().isdisjoint(shapes) for part in (head_names(), pooler_names())
+    )
+    names |= head_names() if has_head else {}
+    names |= pooler_names() if has_pooler else {}
+    _check_names(path, shapes, names)
+    sizes = _sizes(path, shapes) | {"num_blocks": num_blocks}
+    config_path = _config_beside(path)
+    config = _read_config(config_path, sizes["hidden_dim"])
+    _check_config(config_path, config, sizes)
+    settings = sizes | {
+        "num_heads": _num_heads(config_path, config, sizes["hidden_dim"]),
+        "gelu": GELU_NAMES[config.hidden_act],
+        "layer_norm_epsilon": config.layer_norm_eps,
+    }
+    _check_shapes(path, shapes, names, settings)
+    return BertWeights(path, settings, has_head, has_pooler, config.assumed, file, prefix, names)
+
+
+def _prefix(file: WeightFile) -> str:
+    """What the names of the only encoder in the file begin with."""
+    prefixes = encoder_prefixes(file.headers)
+    if not prefixes:
+        some = ", ".join(list(file.headers)[:3]) or "nothing"
+        raise UserError(
+            f"{file.path}: these are no weights of BERT as the Hugging Face hub names them "
+            f"(bert.{WORD_EMBEDDINGS}); the file holds {some} ..."
+        )
+    if len(prefixes) > 1:
+        raise UserError(
+            f"{file.path}: holds {len(prefixes)} BERTs, with names that begin with "
+            f"{', '.join(repr(prefix) for prefix in prefixes)}; write one of them to a file of its "
+            "own."
+        )
+    return prefixes[0]
+
+
+def _config_beside(path: Path) -> Path:
+    """The configuration, whether or not there is one."""
+    ending = f"_{CONFIG_FILE}"
+    named = path.parent.glob(f"?*{ending}")
+    own = [file for file in named if path.name.startswith(file.name.removesuffix(ending))]
+    return max(own, key=lambda file: len(file.name), default=path.with_name(CONFIG_FILE))
+
+
+def _read_config(path: Path, hidden_dim: int) -> BertConfig:
+    """The configuration, which has to give what no shape shows."""
+    config = read_bert_config(path) if path.is_file() else None
+    if config is None or config.num_attention_heads is None:
+        raise UserError(
+            f"{path}: needed to say num_attention_heads, since the {hidden_dim} channels of the "
+            f"weights can be split into heads in several ways. Put the {CONFIG_FILE} there that "
+            "was published with them. If it is lost, write one with the model's own values, such "
+            f"as {EXAMPLE_CONFIG}"
+        )
+    return config
+
+
+def _file_in(folder: Path) -> Path:
+    if (folder / WEIGHTS_FILE).is_file():
+        return folder / WEIGHTS_FILE
+    if pickles := _found(folder, PICKLES):
+        raise UserError(
+            f"{folder}: {pickles[0]} is a pickle of PyTorch's, which could run any code when it is "
+            f"read; take {WEIGHTS_FILE} of the same weights, or convert the pickle as "
+            "docs/weights.md shows."
+        )
+    if others := _found(folder, OTHER_FORMATS):
+        raise UserError(
+            f"{folder}: there is no {WEIGHTS_FILE} in this folder, but {_some(others)}; name a "
+            "safetensors file itself, unpack an archive, and convert other formats as "
+            "docs/weights.md shows."
+        )
+    raise UserError(f"{folder}: there is no {WEIGHTS_FILE} in this folder.")
+
+
+def has_other_formats(folder: Path) -> bool:
+    """Whether a directory holds files of weights that may be a BERT's in another format."""
+    return bool(_found(folder, (*PICKLES, *OTHER_FORMATS)))
+
+
+def _found(folder: Path, patterns: Iterable[str]) -> list[str]:
+    files = [file for pattern in patterns for file in folder.glob(pattern)]
+    return sorted(str(file.relative_to(folder)) for file in files)
+
+
+def _check_names(path: Path, there: Iterable[str], wanted: Iterable[str]) -> None:
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise UserError(f"{path}: not the whole weights of a BERT; it lacks {_some(missing)}.")
+    encoder = ("embeddings.", "encoder.")  # Outside there may be heads for any purpose.
+    foreign = [name for name in there if name.startswith(encoder) and name not in wanted]
+    if foreign:
+        raise UserError(f"{path}: not the weights of a plain BERT; it has {_some(foreign)}.")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _sizes(path: Path, shapes: Shapes) -> dict[str, int]:
+    """Those of `BertEncoder` that shapes tell."""
+    sizes = {}
+    for name, rows in {
+        "embeddings.position_embeddings.weight": "max_length",
+        "embeddings.token_type_embeddings.weight": "num_segments",
+        "encoder.layer.0.intermediate.dense.weight": "ffn_dim",
+        WORD_EMBEDDINGS: "vocab_size",
+    }.items():
+        if len(shapes[name]) != 2 or 0 in shapes[name]:
+            raise UserError(f"{path}: {name} is of shape {shapes[name]}, not a matrix.")
+        sizes[rows], sizes["hidden_dim"] = shapes[name]
+    return sizes
+
+
+def _check_config(path: Path, config: BertConfig, sizes: Mapping[str, int]) -> None:
+    for field, size in {
+        "vocab_size": "vocab_size",
+        "hidden_size": "hidden_dim",
+        "num_hidden_layers": "num_blocks",
+        "intermediate_size": "ffn_dim",
+        "max_position_embeddings": "max_length",
+        "type_vocab_size": "num_segments",
+    }.items():
+        told = getattr(config, field)
+        if field == "vocab_size" and told and is_padded(sizes[size], told):
+            continue
+        if told not in (None, sizes[size]):
+            raise UserError(
+                f"{path}: {field} is {told}, but {sizes[size]} in the arrays of the weights beside "
+                "it; fetch both again from the same place."
+            )
+
+
+def _num_heads(path: Path, config: BertConfig, hidden_dim: int) -> int:
+    num_heads = config.num_attention_heads
+    if hidden_dim % num_heads:
+        raise UserError(
+            f"{path}: num_attention_heads is {num_heads}, which does not divide the {hidden_dim} "
+            "channels of the weights beside it."
+        )
+    return num_heads
+
+
+def _check_shapes(
+    path: Path, there: Shapes, names: Mapping[str, str], settings: Mapping[str, Any]
+) -> None:
+    """Compares with the model that the settings describe."""
+    model = MaskedLm(BertEncoder(**settings))
+    ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), ids)
+    wanted = {name: leaf.shape for name, leaf in flatten(variables["params"]).items()}
+    channels = settings["hidden_dim"]
+    wanted |= {"pooler/kernel": (channels, channels), "pooler/bias": (channels,)}
+    problems = []
+    for name, ours in names.items():
+        expected = wanted[ours][::-1] if is_kernel(ours) else wanted[ours]
+        if there[name] != expected:
+            problems.append(f"{name} ({there[name]} there, {expected} expected)")
+    if problems:
+        raise UserError(f"{path}: tensors do not fit together: {_some(problems)}.")

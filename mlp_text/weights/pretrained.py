@@ -1,0 +1,203 @@
+"""Weights onto text models: what is kept, what is made to fit, what is new."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlp_core.errors import UserError
+from mlp_core.nn.parameters import flatten, unflatten
+from mlp_core.nn.spatial_gating import fit_spatial
+from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.process.console import say
+from mlp_text.models.model_spec import (
+    EncoderSpec,
+    GmlpEncoderSpec,
+    TextModelSpec,
+    expected_params,
+    fields_of,
+)
+from mlp_text.weights.bert_weights import is_padded
+from mlp_text.weights.loading import TextWeights, locate_text_weights, open_text_weights
+
+SPATIAL = "gating/spatial"
+# Tables of a BERT of which the first rows are used: positions, and words if they are padded.
+FIRST_ROWS = ("position_embeddings/embedding", "word_embeddings/embedding", "head/bias")
+SEGMENTS = "token_type_embeddings/embedding"
+# With weights of one value a model of another can begin.
+ADAPTABLE = {"segments", "mask_pads", "gelu", "layer_norm_epsilon", "gate_layer_norm_epsilon"}
+
+
+def load_pretrained(
+    source: str | Path,
+    *,
+    head: Literal["auto", "none", "masked_lm", "classification"] = "auto",
+    dtype: Any = jnp.float32,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A text model with published or trained weights.
+
+    `model.apply({"params": params}, input_ids, attention_mask, token_type_ids)` gives, for a
+    BERT and for a masked-LM run, the last hidden state [B, S, C]; for a classifier logits [B, K].
+
+    Args:
+      source: a BERT's safetensors file or folder, "hf://OWNER/NAME", or the folder of a run.
+      head: "none" for the hidden state, "masked_lm" for logits of the vocabulary [B, S, V],
+        "classification" for a classifier's; "auto": that of a classifier, else none.
+      dtype: of the arithmetic; parameters are float32.
+
+    Raises:
+        UserError: the weights cannot be had, are damaged, or have no such head.
+    """
+    weights = open_text_weights(locate_text_weights(str(source)))
+    there = weights.spec.head
+    if head == "auto":
+        head = "classification" if there == "classification" else "none"
+    if head not in ("none", there):
+        raise UserError(f"{weights.path}: has no head for {head}; it has {there}.")
+    spec = dataclasses.replace(weights.spec, head=head)
+    return spec.create_model(dtype), load_params(weights, spec)
+
+
+def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dict[str, Any]:
+    """Parameters for the model that `spec` describes, as float32 numpy arrays.
+
+    What the weights do not have is drawn at random by `seed`. Says in a line what was done.
+
+    Raises:
+        UserError: see `check_fit`; or the arrays cannot be read.
+    """
+    check_fit(str(weights.path), weights.spec, spec)
+    model = spec.create_model()
+    expected = expected_params(model, spec)
+    there = _under_our_names(weights, spec, weights.read())
+    arrays = {name: array for name, array in there.items() if name in expected}
+    arrays |= _fitted_spatial(arrays, spec.max_length, expected)
+    arrays |= {n: a[: expected[n].shape[0]] for n, a in arrays.items() if n.endswith(FIRST_ROWS)}
+    new = [name for name in expected if name not in arrays]
+    arrays |= _random(model, spec, new, seed)
+    arrays |= {n: np.zeros_like(arrays[n]) for n in new if n.endswith(SEGMENTS)}
+    assumed = "".join(f", assuming {name}={value}" for name, value in weights.assumed.items())
+    what_is_new = _what_is_new(new, weights.spec, spec)
+    say(f"Weights: {weights.path}{assumed} ({weights.origin}){what_is_new}")
+    return unflatten({name: arrays[name] for name in expected})
+
+
+def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
+    """Refuses weights that cannot be made to fit the model.
+
+    Raises:
+        UserError: names `source` and the fields to set.
+    """
+    there, encoder = start.encoder, wanted.encoder
+    if there.architecture == "bert":
+        encoder = wanted.bert_below or encoder
+    rows, entries = there.vocab_size, encoder.vocab_size
+    if rows != entries and not is_padded(rows, entries):
+        raise UserError(
+            f"{source}: the vocabulary does not match; the weights have {rows:,} "
+            f"tokens, the tokenizer has {entries:,}. Leave config.tokenizer.path unset "
+            "for the tokenizer of the weights, or name theirs."
+        )
+    if fields := differences(dataclasses.replace(there, vocab_size=entries), encoder):
+        raise UserError(
+            f"{source}: does not fit the model; it needs a model with {', '.join(fields)}."
+        )
+
+
+def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:
+    """The fields in which weights of `start` do not fit `wanted`, as "hidden_dim=512".
+
+    Both are of one architecture. A Toeplitz vector can be made longer, shorter or into a full
+    matrix, a full matrix shorter; positions of a BERT are dropped; segments may be new.
+    """
+    theirs, ours = fields_of(start), fields_of(wanted)
+    adaptable = ADAPTABLE | {"bert"}
+    is_toeplitz = theirs.get("spatial_matrix") == "toeplitz"
+    if is_toeplitz:
+        adaptable |= {"spatial_matrix"}
+    if is_toeplitz or ours["max_length"] < theirs["max_length"]:
+        adaptable |= {"max_length"}
+    differing = [
+        f"{name}={theirs[name]}"
+        for name in ours
+        if name not in adaptable and ours[name] != theirs[name]
+    ]
+    if theirs.get("bert") != ours.get("bert"):
+        differing.append("the same BERT below" if theirs["bert"] else "no BERT below")
+    return differing
+
+
+def _under_our_names(
+    weights: TextWeights, spec: TextModelSpec, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The arrays as they are called in the model that `spec` describes, heads that fit included."""
+    is_bert = weights.spec.encoder.architecture == "bert"
+    ours = {name: array for name, array in arrays.items() if name.startswith("encoder/")}
+    if is_bert and spec.bert_below:
+        ours = {name.replace("encoder/", "encoder/bert/", 1): a for name, a in ours.items()}
+    elif _keeps_head(weights.spec, spec):
+        ours = dict(arrays)
+    elif spec.head == "classification":  # A published BERT's pooler is part of a classifier.
+        ours |= {f"head/{n}": a for n, a in arrays.items() if n.startswith("pooler/")}
+    if spec.head == "none":
+        return {name.removeprefix("encoder/"): array for name, array in ours.items()}
+    return ours
+
+
+def _keeps_head(start: TextModelSpec, wanted: TextModelSpec) -> bool:
+    """Whether the head of weights is that of the model."""
+    same = ("head", "pooling", "num_classes", "class_names")
+    return all(getattr(start, field) == getattr(wanted, field) for field in same)
+
+
+def _fitted_spatial(
+    arrays: Mapping[str, np.ndarray], max_length: int, expected: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Spatial projections for another length, or full ones of Toeplitz vectors."""
+    fitted = {}
+    for name in [name for name in arrays if name.endswith(f"{SPATIAL}/kernel")]:
+        bias_name = name.replace("kernel", "bias")
+        kernel, bias = fit_spatial(arrays[name], arrays[bias_name], max_length)
+        if kernel.ndim < len(expected[name].shape):
+            kernel = toeplitz_matrix(kernel)
+        fitted |= {name: np.asarray(kernel), bias_name: np.asarray(bias)}
+    return fitted
+
+
+def _random(
+    model: nn.Module, spec: TextModelSpec, names: list[str], seed: int
+) -> dict[str, np.ndarray]:
+    """Initial values of some parameters; the others are not computed."""
+
+    def draw(rng):
+        params = flatten(model.init(rng, jnp.zeros((1, spec.max_length), jnp.int32))["params"])
+        return {name: params[name] for name in names}
+
+    return jax.device_get(jax.jit(draw)(jax.random.key(seed))) if names else {}
+
+
+def _what_is_new(new: list[str], start: TextModelSpec, wanted: TextModelSpec) -> str:
+    """What of the model is not from the weights, and what of them was changed, in words."""
+    parts = []
+    there, encoder = start.encoder, wanted.encoder
+    if isinstance(there, GmlpEncoderSpec) and isinstance(encoder, GmlpEncoderSpec):
+        if there.max_length != encoder.max_length:
+            parts.append(f"made for {encoder.max_length} tokens of {there.max_length}")
+        if there.spatial_matrix != encoder.spatial_matrix:
+            parts.append("Toeplitz matrices made full")
+    elif isinstance(encoder, GmlpEncoderSpec):
+        parts.append(f"the states of which ({encoder.bert_features}) feed a new gMLP")
+    below = wanted.bert_below or encoder
+    if padded := there.vocab_size - below.vocab_size:
+        parts.append(f"without the {padded} padded rows of its table")
+    if any(name.endswith(SEGMENTS) for name in new):
+        parts.append("a new embedding of segments")
+    if any(name.startswith("head/") for name in new):
+        kind = f"of {wanted.num_classes} classes" if wanted.head == "classification" else "of words"
+        parts.append(f"a new head {kind}")
+    return "".join(f", {part}" for part in parts)

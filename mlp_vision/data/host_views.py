@@ -1,0 +1,118 @@
+"""From pictures of any size to N x N, on the host: training's crops, eval presets.
+
+What can be done after that, flips and value range, is done on the device.
+"""
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from mlp_vision.augment.augmentation import ASPECT_RATIOS, CROP_ATTEMPTS
+from mlp_vision.augment.eval_presets import EVAL_PRESETS
+from mlp_vision.augment.policies import Policy
+from mlp_vision.data.pictures import Box, Picture
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class View(Protocol):
+    """Cuts a picture to uint8 [N, N, 3]; what is random about it comes from `rng`."""
+
+    image_size: int
+
+    def __call__(self, picture: Picture, rng: np.random.Generator | None) -> np.ndarray:
+        """The view of `picture`; `rng` is None in evaluation.
+
+        Raises:
+            BadPictureError: the picture cannot be decoded.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainView:
+    """Training's view: a random crop, then what `policy` makes of it.
+
+    Crops are "inception" of at least `crop_min_area`; "pad", the whole picture squashed and moved
+    by up to `crop_padding` pixels, black outside; "squash", N x N of the whole picture squashed to
+    `crop_from` pixels a side; or "none", squashed.
+    """
+
+    image_size: int
+    crop: str
+    crop_min_area: float
+    crop_padding: int = 4
+    crop_from: int | None = None
+    policy: Policy | None = None
+
+    def __call__(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:
+        """A random view of `picture`."""
+        view = self._cut(picture, rng)
+        if self.policy is None:
+            return view
+        return np.asarray(self.policy(Image.fromarray(view), rng))
+
+    def _cut(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:
+        if self.crop == "inception":
+            box = inception_crop(rng, picture.height, picture.width, self.crop_min_area)
+            return picture.cropped(box, self.image_size)
+        if self.crop == "squash":
+            return self._cut_out(EvalView(self.crop_from, "squash")(picture), rng)
+        squashed = EvalView(self.image_size, "squash")(picture)
+        return self._cut_out(self._framed(squashed), rng) if self.crop == "pad" else squashed
+
+    def _framed(self, view: np.ndarray) -> np.ndarray:
+        """The view with black pixels around it."""
+        padding, size = self.crop_padding, self.image_size
+        framed = np.zeros((size + 2 * padding, size + 2 * padding, 3), np.uint8)  # As np.pad, fast.
+        framed[padding:-padding, padding:-padding] = view
+        return framed
+
+    def _cut_out(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """N x N pixels, anywhere in a larger view."""
+        size = self.image_size
+        top, left = rng.integers(0, len(view) - size + 1, 2)
+        return view[top : top + size, left : left + size]
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalView:
+    """The view of one of the presets of `mlp_vision.augment.eval_presets`, with Pillow's pixels."""
+
+    image_size: int
+    preset: str
+
+    def __call__(self, picture: Picture, rng: None = None) -> np.ndarray:
+        """The same view whatever `rng`."""
+        image, preset, size = picture.decoded(), EVAL_PRESETS[self.preset], self.image_size
+        shorter = min(image.size)
+        width, left = preset.span(image.width, shorter, size)
+        height, top = preset.span(image.height, shorter, size)
+        across, down = image.width / width, image.height / height
+        right = min((left + size) * across, image.width)  # Rounding must not lead outside.
+        bottom = min((top + size) * down, image.height)
+        box = (left * across, top * down, right, bottom)
+        return np.asarray(image.resize((size, size), FILTERS[preset.resampling], box=box))
+
+
+def inception_crop(rng: np.random.Generator, height: int, width: int, min_area: float) -> Box:
+    """A random crop box.
+
+    Drawn like those of `augmentation.inception_crops`, for one picture.
+    """
+    for _ in range(CROP_ATTEMPTS):
+        aspect = rng.uniform(*ASPECT_RATIOS)
+        highest = round((height * width / aspect) ** 0.5)
+        highest = min(highest, int((width + 0.499) / aspect), height)
+        lowest = min(round((min_area * height * width / aspect) ** 0.5), highest)
+        crop_height = int(rng.integers(lowest, highest + 1))
+        crop_width = round(crop_height * aspect)
+        large_enough = crop_height * crop_width >= min_area * height * width
+        if large_enough and crop_height >= 1 and 1 <= crop_width <= width:
+            break
+    else:
+        crop_height, crop_width = height, width
+    top = int(rng.integers(height - crop_height + 1))
+    left = int(rng.integers(width - crop_width + 1))
+    return Box(top, left, crop_height, crop_width)

@@ -1,0 +1,331 @@
+"""Folders of pictures as a data set: DATA/SPLIT/CLASS/..., ImageNet's own tree among them.
+
+    DATA/train/cat/any_name.jpg         DATA/train/n01440764/n01440764_10026.JPEG
+    DATA/test/cat/another.png           DATA/val/n01440764/ILSVRC2012_val_00000293.JPEG
+
+Or DATA/CLASS/..., without splits, if no folder is named like a split and pictures lie directly in
+the class folders. All of it is the split `train`, of which parts such as train[:90%] can be read.
+In other names of splits, what is no letter, digit or _ becomes a _: DATA/test-2 is `test_2`.
+
+Files without the suffix of a picture and hidden ones are skipped; folders below a class, linked
+ones included, are searched too. See `picture_files`, and `mlp_core.data.classes` for the order of
+classes.
+"""
+
+import copy
+import dataclasses
+import hashlib
+import os
+import re
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from tqdm import tqdm
+
+from mlp_core.data.classes import in_class_order, numbers_in
+from mlp_core.data.source import digest_of, sampled_indices
+from mlp_core.data.splits import parts_of
+from mlp_core.errors import UserError
+from mlp_core.process.console import say
+from mlp_core.process.small_files import read_bytes
+from mlp_vision.data.image_codec import MOST_PICTURE_BYTES, BadPictureError
+from mlp_vision.data.packed_paths import PackedPaths
+from mlp_vision.data.picture_files import (
+    SUFFIXES,
+    as_text,
+    holds_picture,
+    pictures_below,
+    subfolders,
+)
+
+VALIDATION_NAMES = ("val", "valid")
+# Folders called so are no classes, however their letters are written.
+SPLIT_NAMES = {
+    *("train", "training", "test", "testing", *VALIDATION_NAMES, "validation", "dev", "eval"),
+    "evaluation",
+}
+SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
+DIGESTED_BYTES = 1 << 16  # Of a sampled file.
+NAME_OF_SPLIT = re.compile(r"\w+")  # Other characters select parts of splits.
+NAMED = 5  # Folders that a message lists at most.
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSplit:
+    """The pictures of one split, in an order that mixes the classes."""
+
+    paths: list[str]  # Below the data set's folder.
+    labels: np.ndarray  # int32 [number of pictures].
+
+
+class FolderRecords:
+    """Files as encoded pictures; see `photos.PhotoRecords`."""
+
+    def __init__(self, root: Path, paths: list[str], labels: np.ndarray):
+        """Takes paths below `root` and a label each."""
+        self._root, self._paths, self._labels = root, PackedPaths(paths), labels
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        """The content of a file, and its label.
+
+        Raises:
+            BadPictureError: the file cannot be read.
+        """
+        try:
+            content = read_bytes(self._root / self._paths[index], MOST_PICTURE_BYTES)
+        except OSError as error:
+            raise BadPictureError(f"unreadable: {error.strerror or error}") from error
+        except ValueError as error:
+            raise BadPictureError(str(error)) from error
+        return content, int(self._labels[index])
+
+    def name(self, index: int) -> str:
+        """The file's path below the data set's folder."""
+        return as_text(self._paths[index])
+
+    def file_name(self, index: int) -> str:
+        """The file's name."""
+        return os.path.basename(self._paths[index])
+
+    def digest(self) -> str:
+        """See `Source`; covers all paths below the data set's folder, sizes and labels."""
+        parts = np.array_split(np.arange(len(self)), len(self) // 1000 + 1)
+        with ThreadPoolExecutor(SCANNING_THREADS) as pool:
+            sizes = np.concatenate(list(pool.map(self._sizes, parts)))
+            readable = [i for i in sampled_indices(len(self)).tolist() if sizes[i] >= 0]
+            sample = list(pool.map(self._beginning, readable))
+        return digest_of([*self._paths.arrays, self._labels, sizes, *sample])
+
+    def _sizes(self, indices: np.ndarray) -> np.ndarray:
+        """Bytes of some files; -1 for what is not a regular file, which training reports."""
+        root = os.fspath(self._root)  # Joining texts takes a third of the time of joining paths.
+        return np.array([_size(f"{root}/{self._paths[i]}") for i in indices], np.int64)
+
+    def _beginning(self, index: int) -> bytes:
+        try:
+            with open(self._root / self._paths[index], "rb") as file:
+                return file.read(DIGESTED_BYTES)
+        except OSError:  # Left to training, which replaces unreadable images and counts them.
+            return b""
+
+
+class FolderDataset:
+    """A folder of pictures of any size; splits are scanned when they are first asked for.
+
+    The classes are the folders of the split `train`, or of the only split there is. The order of
+    the examples follows from their relative paths alone, and mixes the classes.
+    """
+
+    in_memory = False
+
+    def __init__(self, root: Path):
+        """Looks at `root` and at the split that names the classes.
+
+        Raises:
+            UserError: it is built neither as DATA/SPLIT/CLASS/picture nor as DATA/CLASS/picture, or
+              has fewer than two classes, or a class without a picture.
+        """
+        root = root.absolute()
+        self.name = as_text(root)
+        self._root = root
+        self._folders = _folders_of_splits(root)
+        self._classes_of = _split_of_classes(root, self._folders)
+        self._found: dict[str, FolderSplit] = {}
+        folders = subfolders(root / self._classes_of)
+        where = as_text(root / self._classes_of)
+        if len(folders) < 2:
+            found = f"only the class folder {as_text(folders[0])}" if folders else "no class folder"
+            raise UserError(
+                f"config.data.name: {where} has {found}; there must be two or more. "
+                f"{_expected(root)}"
+            )
+        self.class_names = in_class_order(map(as_text, folders))
+        if len(set(self.class_names)) < len(folders):
+            raise UserError(
+                f"config.data.name: two folders in {where} have the same name once bytes that are "
+                "not UTF-8 are spelt out; rename one."
+            )
+        counts = np.bincount(self._in_folder(self._classes_of).labels, minlength=len(folders))
+        if not counts.all():
+            empty = _listed(self.class_names[i] for i in np.flatnonzero(counts == 0))
+            raise UserError(
+                f"config.data.name: no picture ({', '.join(SUFFIXES)}) in {where}/{empty}; fill or "
+                "remove what is empty."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """How many different labels there are."""
+        return len(self.class_names)
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits."""
+        return list(self._folders)
+
+    def with_classes(self, names: Sequence[str]) -> Self:
+        """The same pictures with labels that count `names`, which include all class names."""
+        numbers = np.array(numbers_in(names, self.class_names), np.int32)
+        dataset = copy.copy(self)
+        dataset.class_names = list(names)
+        dataset._found = {
+            folder: FolderSplit(split.paths, numbers[split.labels])
+            for folder, split in self._found.items()
+        }
+        return dataset
+
+    def num_examples(self, split: str) -> int:
+        """How many pictures a split such as "train[:98%]" or "train+validation" has.
+
+        Raises:
+            ValueError: there is no such split.
+            UserError: its folder is not built as that of the training split.
+        """
+        return sum(len(part.paths[cut]) for part, cut in self._parts(split))
+
+    def records(self, split: str) -> FolderRecords:
+        """The files of a split; raises as `num_examples` does."""
+        paths, labels = [], []
+        for part, cut in self._parts(split):
+            paths += part.paths[cut]
+            labels.append(part.labels[cut])
+        return FolderRecords(self._root, paths, np.concatenate(labels))
+
+    def _parts(self, split: str) -> list[tuple[FolderSplit, slice]]:
+        parts = parts_of(split, self._folders, lambda name: len(self._split(name).paths))
+        return [(self._split(name), cut) for name, cut in parts]
+
+    def _split(self, name: str) -> FolderSplit:
+        return self._in_folder(self._folders[name])
+
+    def _in_folder(self, folder: str) -> FolderSplit:
+        if folder not in self._found:
+            self._found[folder] = self._list(folder)
+        return self._found[folder]
+
+    def _list(self, folder: str) -> FolderSplit:
+        """Finds the pictures of a split's folder."""
+        root = self._root / folder
+        where, classes = as_text(root), subfolders(root)
+        if not classes:
+            raise UserError(
+                f"config.data.name: {where} has no class folder. {_expected(self._root)}"
+            )
+        number_of = {name: number for number, name in enumerate(self.class_names)}
+        if unknown := [name for name in map(as_text, classes) if name not in number_of]:
+            raise UserError(
+                f"config.data.name: {where} has class folders that "
+                f"{as_text(self._root / self._classes_of)} has not: {_listed(unknown)}; rename or "
+                "remove them."
+            )
+        others: list[str] = []
+        with ThreadPoolExecutor(SCANNING_THREADS) as pool:
+            found = list(
+                tqdm(
+                    pool.map(lambda name: pictures_below(root / name, others), classes),
+                    desc=f"listing {where}",
+                    total=len(classes),
+                    unit="classes",
+                    delay=1,
+                    leave=False,
+                    disable=not sys.stderr.isatty(),
+                )
+            )
+        start = len(os.path.join(self._root, ""))
+        paths = [path[start:] for pictures in found for path in pictures]
+        labels = np.repeat([number_of[as_text(name)] for name in classes], [len(p) for p in found])
+        say(
+            f"Found {len(paths):,} pictures of {len(classes):,} classes in {where}"
+            + _passed_over(others)
+        )
+        order = sorted(range(len(paths)), key=lambda i: _hash(paths[i]))
+        return FolderSplit([paths[i] for i in order], labels[order].astype(np.int32))
+
+
+def _folders_of_splits(root: Path) -> dict[str, str]:
+    """The folder below `root` of each split; "" for `root` itself."""
+    names = subfolders(root)
+    if _are_classes(root, names):
+        return {"train": ""}
+    # Exact names first: no other folder takes their place.
+    folders = {name: name for name in names if NAME_OF_SPLIT.fullmatch(name)}
+    for name in names:
+        folders.setdefault(re.sub(r"\W", "_", as_text(name)), name)
+    for name in VALIDATION_NAMES:
+        if name in folders:
+            folders.setdefault("validation", name)
+    return folders
+
+
+def _are_classes(root: Path, names: Sequence[str]) -> bool:
+    """Whether the folders in `root` are classes rather than splits."""
+    if any(name.lower() in SPLIT_NAMES for name in names):
+        return False
+    hold = [holds_picture(root / name) for name in names]
+    # A folder with nothing but folders in it may be a split.
+    return any(hold) and all(
+        has_pictures or not subfolders(root / name)
+        for name, has_pictures in zip(names, hold, strict=True)
+    )
+
+
+def _split_of_classes(root: Path, folders: Mapping[str, str]) -> str:
+    """The folder of the split that names the classes: `train`, or the only one.
+
+    Raises:
+        UserError: there are others.
+    """
+    names = set(folders.values())
+    if "train" in folders:
+        return folders["train"]
+    if len(names) == 1:
+        return names.pop()
+    raise UserError(
+        f"config.data.name: {as_text(root)} has no folder `train`; it has "
+        f"{_listed(map(as_text, names))}. {_expected(root)}"
+    )
+
+
+def _size(file: str) -> int:
+    """Bytes of a file; -1 for one that is not regular, such as a pipe, or cannot be looked at."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+
+def _passed_over(names: list[str]) -> str:
+    if not names:
+        return ""
+    suffixes = {Path(as_text(name)).suffix.lower() or "without suffix" for name in names}
+    return f"; {len(names):,} other files are passed over ({_listed(suffixes)})"
+
+
+def _hash(path: str) -> bytes:
+    return hashlib.blake2b(os.fsencode(path), digest_size=16).digest()
+
+
+def _listed(names) -> str:
+    """Some of `names`, in order."""
+    names = sorted(names)
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more if names else "none"
+
+
+def _expected(root: Path) -> str:
+    root = as_text(root)
+    return (
+        f"Expected: {root}/train/CLASS/*.jpg and {root}/test/CLASS/*.jpg, with a folder for each "
+        "of two or more classes (validation, val and valid are found too); or "
+        f"{root}/CLASS/*.jpg without splits."
+    )

@@ -1,0 +1,159 @@
+"""Pictures of differing sizes: read, decoded and cut to one size a batch at a time.
+
+By threads of this process, or by one in each of several workers (`mlp_core.data.workers`).
+
+Only the batches that are read ahead are held in memory, whatever the size of the data set.
+Shapes: B batch, N pixels a side of the model's input.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from mlp_core.data.workers import available_cores
+from mlp_core.errors import UserError
+from mlp_vision.data.bad_pictures import BadPictures, MetPictures
+from mlp_vision.data.host_views import View
+from mlp_vision.data.image_codec import BadPictureError
+from mlp_vision.data.pictures import open_picture
+
+# Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
+REPLACEMENTS = 20
+
+
+class PhotoRecords(Protocol):
+    """Encoded pictures with one label each, by index; safe among threads."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        """The encoded picture and its label.
+
+        Raises:
+            BadPictureError: this one cannot be read.
+            UserError: the data set is damaged, or the example has no label.
+        """
+
+    def name(self, index: int) -> str:
+        """What to call an example when it is bad."""
+
+    def file_name(self, index: int) -> str:
+        """The name under which its picture was published, without folders.
+
+        Raises:
+            UserError: the data set does not tell it.
+        """
+
+    def digest(self) -> str:
+        """See `Source`."""
+
+
+class PhotoSource:
+    """A split of photographs as a `Source` of `image`, uint8 [B, N, N, 3], and `label`, int32 [B].
+
+    Views are made here, on the host: those of training are drawn from (seed, draw) alone. A
+    picture that cannot be read has `mask` 0 in evaluation; in training another takes its place,
+    which follows from (seed, draw) too.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        records: PhotoRecords,
+        view: View,
+        seed: int = 0,
+        num_threads: int | None = None,
+    ):
+        """Reads `records`, that messages call `where`, with as many threads as there are cores."""
+        self._records = records
+        self._view = view
+        self._seed = seed
+        self._bad = BadPictures(where, len(records))
+        self._where = where
+        self._num_threads = num_threads or available_cores()
+        self._pool = ThreadPoolExecutor(self._num_threads, "decode")
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self._records)
+
+    def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The examples at `indices` [B] as `image` and `label`; without `draws`, `mask` as well.
+
+        Raises:
+            UserError: more pictures than can be let pass are bad.
+        """
+        size = self._view.image_size
+        images = np.zeros((len(indices), size, size, 3), np.uint8)
+        labels = np.zeros(len(indices), np.int32)
+        mask = np.ones(len(indices), np.float32)
+
+        def for_training(row: int) -> None:
+            images[row], labels[row] = self._training_example(int(indices[row]), int(draws[row]))
+
+        def for_evaluation(row: int) -> None:
+            index = int(indices[row])
+            try:
+                images[row], labels[row] = self._example(index, None)
+            except BadPictureError as error:
+                mask[row] = 0
+                self._bad.add(self._records.name(index), str(error), "it is not scored")
+
+        fill = for_evaluation if draws is None else for_training
+        rows = iter(range(len(indices)))  # Shared: whoever is done takes the next.
+
+        def fill_rows(_: int) -> None:
+            for row in rows:
+                fill(row)
+
+        list(self._pool.map(fill_rows, range(self._num_threads)))  # Raises what a thread has met.
+        batch = {"image": images, "label": labels}
+        return batch | {"mask": mask} if draws is None else batch
+
+    def digest(self) -> str:
+        """See `Source`."""
+        return self._records.digest()
+
+    def findings(self) -> list[tuple[str, str, str]]:
+        """In a worker's copy: the bad pictures met since this was last called."""
+        return self._bad.taken()
+
+    def take_note(self, findings: list[tuple[str, str, str]]) -> None:
+        """In the original: tells the bad pictures that a copy has met.
+
+        Raises:
+            UserError: there are more than can be let pass.
+        """
+        for finding in findings:
+            self._bad.add(*finding)
+
+    def __getstate__(self) -> dict:
+        """For a worker: one thread, since workers are many, and no verdict on bad pictures."""
+        kept = {name: value for name, value in vars(self).items() if name != "_pool"}
+        return kept | {"_num_threads": 1, "_bad": MetPictures()}
+
+    def __setstate__(self, state: dict) -> None:
+        """Starts a copy's thread."""
+        vars(self).update(state)
+        self._pool = ThreadPoolExecutor(self._num_threads, "decode")
+
+    def bad_pictures(self) -> str:
+        """How many pictures could not be read so far, and which; empty where all could."""
+        return self._bad.summary()
+
+    def _example(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
+        encoded, label = self._records[index]
+        return self._view(open_picture(encoded), rng), label
+
+    def _training_example(self, index: int, draw: int) -> tuple[np.ndarray, int]:
+        rng = np.random.default_rng((self._seed, draw))
+        for _ in range(1 + REPLACEMENTS):
+            try:
+                return self._example(index, rng)
+            except BadPictureError as error:
+                name = self._records.name(index)
+                self._bad.add(name, str(error), "another takes its place")
+            index = int(rng.integers(len(self._records)))
+        raise UserError(f"{self._where}: {REPLACEMENTS} pictures in a row cannot be read.")

@@ -1,0 +1,216 @@
+"""Encoded pictures of which a crop can be had at the model's size, without the rest if possible.
+
+Two roads lead to the same crop. A usual JPEG is decoded by libjpeg-turbo (simplejpeg) as far down
+as the crop reaches, at half, a quarter or an eighth of its size where that still covers the result.
+Anything else, and any JPEG that this fails on, is decoded whole by `image_codec.decode_picture`,
+which also says what is wrong with a bad one, and shrunk by averaging.
+
+Shapes: H and W pixels of the picture as people see it, N pixels a side of the result.
+"""
+
+import dataclasses
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from mlp_vision.data.image_codec import (
+    MOST_DECODED_BYTES,
+    as_array,
+    decode_picture,
+    orientation_of_jpeg,
+)
+from mlp_vision.data.jpeg_header import END_OF_IMAGE, JpegHeader, read_jpeg_header
+
+SHRINKINGS = (8, 4, 2)  # That libjpeg-turbo decodes to as fast as it reads.
+CHANNELS = 3  # Of a crop, a byte each.
+LARGEST_FACTOR = 2  # Decoded small, colour of a quarter of the resolution (4:1:1) would smear.
+
+cv2.setNumThreads(0)  # Batches are cut by threads of ours; more of them would be in their way.
+
+
+class Box(NamedTuple):
+    """A region of a picture, in whole pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Picture(Protocol):
+    """A picture of a known size, as people see it: RGB, upright."""
+
+    height: int
+    width: int
+
+    def cropped(self, box: Box, size: int) -> np.ndarray:
+        """What is inside `box`, resized to uint8 [size, size, 3].
+
+        Resized bilinearly with half-pixel centres and without antialiasing, like
+        `augmentation.crop_and_resize`, but shrunk before by the largest of 2, 4 and 8 that leaves
+        at least `size` pixels either way; then the box is widened to pixels of the shrunk picture.
+
+        Raises:
+            BadPictureError: as `image_codec.decode_picture`.
+        """
+
+    def decoded(self) -> Image.Image:
+        """The whole picture; raises as `cropped` does."""
+
+
+def open_picture(encoded: bytes) -> Picture:
+    """A picture from its file's bytes.
+
+    Raises:
+        BadPictureError: as `image_codec.decode_picture`; for a JPEG perhaps only when decoded.
+    """
+    header = read_jpeg_header(encoded)
+    if header is None or not _is_usual(header, encoded):
+        return DecodedPicture(decode_picture(encoded))
+    orientation = orientation_of_jpeg(encoded) if header.has_metadata else 1
+    return JpegPicture(encoded, header, TURNS.get(orientation, TURNS[1]))
+
+
+class DecodedPicture:
+    """A picture of any kind, decoded."""
+
+    def __init__(self, image: Image.Image):
+        """Takes an RGB picture."""
+        self._image = image
+        self.width, self.height = image.size
+
+    def cropped(self, box: Box, size: int) -> np.ndarray:
+        """See `Picture`."""
+        shrinking = _shrinking(box, size)
+        top, left, bottom, right = _shrunk_corners(box, shrinking)
+        corners = (
+            left * shrinking,
+            top * shrinking,
+            min(right * shrinking, self.width),
+            min(bottom * shrinking, self.height),
+        )
+        if shrinking == 1:
+            return _resized(as_array(self._image, corners), size)
+        return _resized(np.asarray(self._image.reduce(shrinking, corners)), size)
+
+    def decoded(self) -> Image.Image:
+        """See `Picture`."""
+        return self._image
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """How a stored picture is made upright: mirrored, then rows and columns exchanged."""
+
+    upside_down: bool = False
+    left_to_right: bool = False
+    transposed: bool = False
+
+
+TURNS = {  # By EXIF orientation.
+    1: Turn(),
+    2: Turn(left_to_right=True),
+    3: Turn(upside_down=True, left_to_right=True),
+    4: Turn(upside_down=True),
+    5: Turn(transposed=True),
+    6: Turn(upside_down=True, transposed=True),
+    7: Turn(upside_down=True, left_to_right=True, transposed=True),
+    8: Turn(left_to_right=True, transposed=True),
+}
+
+
+class JpegPicture:
+    """A usual JPEG, of which only what is wanted is decoded."""
+
+    def __init__(self, encoded: bytes, header: JpegHeader, turn: Turn):
+        """Takes what `open_picture` has found out."""
+        self._encoded, self._header, self._turn = encoded, header, turn
+        self.height, self.width = header.height, header.width
+        if turn.transposed:
+            self.height, self.width = self.width, self.height
+
+    def cropped(self, box: Box, size: int) -> np.ndarray:
+        """See `Picture`."""
+        stored, shrinking = self._stored(box), _shrinking(box, size)
+        pixels = self._decoded_down_to(stored.top + stored.height, shrinking)
+        if pixels is None:
+            return DecodedPicture(self.decoded()).cropped(box, size)
+        top, left, bottom, right = _shrunk_corners(stored, shrinking)
+        result = _resized(pixels[top:bottom, left:right], size)
+        if self._turn.upside_down:
+            result = result[::-1]
+        if self._turn.left_to_right:
+            result = result[:, ::-1]
+        return result.swapaxes(0, 1) if self._turn.transposed else result
+
+    def decoded(self) -> Image.Image:
+        """See `Picture`."""
+        return decode_picture(self._encoded)
+
+    def _stored(self, box: Box) -> Box:
+        """The same region of the picture as it is stored."""
+        top, left, height, width = box
+        if self._turn.transposed:
+            top, left, height, width = left, top, width, height
+        if self._turn.upside_down:
+            top = self._header.height - top - height
+        if self._turn.left_to_right:
+            left = self._header.width - left - width
+        return Box(top, left, height, width)
+
+    def _decoded_down_to(self, bottom: int, shrinking: int) -> np.ndarray | None:
+        """Rows from the first to at least `bottom`, shrunk; None where that cannot be done."""
+        encoded, header, height = self._encoded, self._header, self._header.height
+        if header.decodes_downwards:
+            # A decoder stops where the header says that the picture ends. Blocks that follow the
+            # crop's are let in, since colours at a block's edge depend on them.
+            height = min(height, bottom + header.rows_per_block_row)
+            encoded = bytearray(encoded)
+            encoded[header.height_at : header.height_at + 2] = height.to_bytes(2, "big")
+        shape = -(-height // shrinking), -(-header.width // shrinking)
+        try:
+            pixels = simplejpeg.decode_jpeg(
+                encoded,
+                min_height=shape[0],
+                min_width=shape[1],
+                min_factor=shrinking,
+                strict=False,  # Else it would refuse what follows the last row.
+            )
+        except ValueError:
+            return None
+        return pixels if pixels.shape[:2] == shape else None
+
+
+def _is_usual(header: JpegHeader, encoded: bytes) -> bool:
+    """Whether a JPEG is grey or in colour and whole; what is damaged inside shows nowhere."""
+    pixels = header.height * header.width
+    return (
+        header.num_components in (1, 3)
+        and header.largest_factor <= LARGEST_FACTOR
+        and 0 < pixels <= 2 * Image.MAX_IMAGE_PIXELS
+        and pixels * (CHANNELS + header.coefficient_bytes) <= MOST_DECODED_BYTES
+        and encoded.rfind(END_OF_IMAGE, header.scan_at) > 0
+    )
+
+
+def _shrinking(box: Box, size: int) -> int:
+    fits = (s for s in SHRINKINGS if min(box.height, box.width) >= s * size)
+    return next(fits, 1)
+
+
+def _shrunk_corners(box: Box, shrinking: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right of the pixels of a shrunk picture that cover `box`."""
+    bottom, right = box.top + box.height, box.left + box.width
+    return (
+        box.top // shrinking,
+        box.left // shrinking,
+        -(-bottom // shrinking),
+        -(-right // shrinking),
+    )
+
+
+def _resized(pixels: np.ndarray, size: int) -> np.ndarray:
+    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)

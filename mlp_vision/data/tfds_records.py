@@ -1,0 +1,92 @@
+"""Single examples of a split that TFDS prepared in array_record, pictures still encoded."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from mlp_core.data.source import digest_of, sampled_indices
+from mlp_core.data.tfds.prepared import damage_told
+from mlp_core.errors import UserError
+from mlp_vision.data.binary_pictures import in_full_brightness
+from mlp_vision.data.labels import Label
+
+
+class TfdsRecords:
+    """A split by index; see `photos.PhotoRecords`."""
+
+    def __init__(self, name: str, builder: tfds.core.DatasetBuilder, split: str, label: Label):
+        """Opens a split such as "train[:98%]" of the data set `name`, to classify by `label`."""
+        self._name = name
+        self._builder_name = builder.name
+        self._label = label
+        self._split = split
+        self._records = builder.as_data_source(
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
+        features = builder.info.features
+        # Only these are unpacked; a segmentation mask, say, would cost more than the picture.
+        wanted = ("image", "file_name", *label.features)
+        self._features = tfds.features.FeaturesDict(
+            {f: features[f] for f in wanted if f in features}
+        )
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        """The encoded picture and its label.
+
+        Raises:
+            BadPictureError: the picture of a data set that is not stored in full brightness.
+            UserError: a file is damaged, or the example has no label.
+        """
+        example = self._example(index)
+        label, num_classes = self._label.of(example), len(self._label.class_names)
+        if not 0 <= label < num_classes:
+            raise UserError(
+                f"{self._name}, split {self._split}: {self.name(index)} has no label between 0 and "
+                f"{num_classes - 1}; choose another split."
+            )
+        return in_full_brightness(self._builder_name, example["image"]), label
+
+    def name(self, index: int) -> str:
+        """Number of the example, and its file's name where the data set keeps it."""
+        file_name = self._example(index).get("file_name")
+        return f"example {index}" + (f" ({file_name.decode()})" if file_name else "")
+
+    def file_name(self, index: int) -> str:
+        """The file's name as the data set keeps it.
+
+        Raises:
+            UserError: it keeps none.
+        """
+        file_name = self._example(index).get("file_name")
+        if file_name is None:
+            raise UserError(
+                f"{self._name}: its examples have no feature `file_name`, which tells one picture "
+                "from another."
+            )
+        return file_name.decode()
+
+    def digest(self) -> str:
+        """See `Source`."""
+        with damage_told(f"data set {self._name!r}"):
+            sample = self._records.__getitems__(sampled_indices(len(self)).tolist())
+        return digest_of([len(self).to_bytes(8), *sample])
+
+    def _example(self, index: int) -> dict:
+        with damage_told(f"data set {self._name!r}"):
+            return self._features.deserialize_example_np(
+                self._records[index], decoders=skipped_pictures(self._features)
+            )
+
+
+def skipped_pictures(features: Mapping[str, Any]) -> dict[str, tfds.decode.Decoder]:
+    """Decoders of TFDS by which pictures stay encoded."""
+    return {
+        name: tfds.decode.SkipDecoding()
+        for name, feature in features.items()
+        if isinstance(feature, tfds.features.Image)
+    }

@@ -1,0 +1,1 @@
+"""Architectures for images, and the models of each by name."""

@@ -1,0 +1,1 @@
+"""Image classification: its settings, its loss, its experiment."""

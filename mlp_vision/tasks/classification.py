@@ -1,0 +1,156 @@
+"""Image classification: the task that the training engine runs."""
+
+import dataclasses
+from typing import ClassVar
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from clu import metrics
+
+from mlp_core.data.source import Source
+from mlp_core.train.task import Batch, Params
+from mlp_vision.augment import augmentation
+from mlp_vision.augment.mixing import mix
+from mlp_vision.augment.random_erasing import random_erasing
+from mlp_vision.models.model_spec import ModelSpec
+from mlp_vision.models.registry import TENSOR_PARALLEL
+from mlp_vision.tasks.classifier import eval_view, model_input, view_logits
+from mlp_vision.tasks.config import AugmentConfig
+from mlp_vision.tasks.losses import class_shares, cross_entropies
+from mlp_vision.weights.loading import Weights
+from mlp_vision.weights.pretrained import Head, load_params
+
+ACCURACIES = ("top1", "top5")
+
+
+@flax.struct.dataclass
+class ClassificationMetrics(metrics.Collection):
+    """Mean loss and accuracies, each row weighed by `mask`."""
+
+    loss: metrics.Average.from_output("loss")
+    top1: metrics.Average.from_output("top1")
+    top5: metrics.Average.from_output("top5")
+
+
+def _is_really_right(right: jax.Array, real: jax.Array, mask: jax.Array, **_) -> dict:
+    """Of pictures that have one of ReaL's labels at all."""
+    return {"values": right, "mask": mask & real.any(-1)}
+
+
+@flax.struct.dataclass
+class ReassessedMetrics(metrics.Collection):
+    """The same, and `top1_real`: whether the likeliest class is one of ReaL's labels."""
+
+    loss: metrics.Average.from_output("loss")  # A collection does not inherit its metrics.
+    top1: metrics.Average.from_output("top1")
+    top5: metrics.Average.from_output("top5")
+    top1_real: metrics.Average.from_fun(_is_really_right)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageClassification:
+    """Pictures with one label each: cross-entropy, top-1 and top-5 accuracy.
+
+    The loss is that of `spec.output`, softmax or sigmoid.
+    """
+
+    tensor_parallel: ClassVar = TENSOR_PARALLEL
+
+    spec: ModelSpec
+    model: nn.Module
+    train_views: AugmentConfig
+    train_source: Source
+    eval_sources: dict[str, Source]
+    train_views_on_host: bool = False  # Pictures arrive N x N, cropped.
+    eval_views_on_host: bool = False
+    label_smoothing: float = 0.0
+    head_bias: float = 0.0  # Of a new head.
+    weights: Weights | None = None  # To start from; None for random parameters.
+    head: Head = "auto"
+
+    def init_params(self, rng: jax.Array) -> Params:
+        """Random initial parameters; the head is zero but for its bias."""
+        size = self.spec.image_size
+        params = self.model.init(rng, jnp.zeros((1, size, size, 3)))["params"]
+        head = params["head"]
+        return params | {"head": head | {"bias": head["bias"] + self.head_bias}}
+
+    def published_params(self) -> Params | None:
+        """Parameters from the weights to start from, or None."""
+        if self.weights is None:
+            return None
+        return load_params(self.weights, self.spec, self.head, self.head_bias)
+
+    def augment(self, batch: Batch, rng: jax.Array) -> Batch:
+        """Random views of uint8 pictures, in the model's value range.
+
+        `label` becomes shares of the classes, float32 [B, K], where pictures are mixed.
+        """
+        views, labels = self.train_views, batch["label"]
+        views_rng, erase_rng, mix_rng = jax.random.split(rng, 3)
+        images = augmentation.train_views(
+            views_rng,
+            batch["image"],
+            self.spec.image_size,
+            crop="none" if self.train_views_on_host else views.crop,
+            min_area=views.crop_min_area,
+            padding=views.crop_padding,
+            crop_from=views.crop_from,
+            flip=views.flip,
+        )
+        if views.random_erasing > 0:
+            images = random_erasing(erase_rng, images, views.random_erasing)
+        if views.mixes:
+            images, labels = mix(
+                mix_rng,
+                images,
+                class_shares(labels, self.spec.num_classes),
+                mixup_alpha=views.mixup_alpha,
+                cutmix_alpha=views.cutmix_alpha,
+                cutmix_probability=views.cutmix_probability,
+            )
+        return {"image": model_input(self.spec, self.model, images), "label": labels}
+
+    def loss(self, params: Params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
+        """Mean cross-entropy, and the share of pictures whose main class comes first."""
+        logits = self.model.apply(
+            {"params": params}, batch["image"], train=True, rngs={"dropout": rng}
+        )
+        shares = class_shares(batch["label"], self.spec.num_classes, self.label_smoothing)
+        losses = cross_entropies(self.spec.output, logits, shares)
+        right = logits.argmax(-1) == shares.argmax(-1)
+        return losses.mean(), {"top1": right.mean()}
+
+    def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics | ReassessedMetrics:
+        """Loss and accuracies of a host batch under the configured eval preset."""
+        return score_batch(self.spec, self.model, self.eval_views_on_host, params, batch)
+
+
+def score_batch(
+    spec: ModelSpec, model: nn.Module, views_on_host: bool, params: Params, batch: Batch
+) -> ClassificationMetrics | ReassessedMetrics:
+    """Loss, top-1 and top-5 of a host batch; the loss is that of `spec.output`.
+
+    With `views_on_host` its pictures are N x N already, as the eval preset cuts them. With `real`,
+    bool [B, K], in the batch, accuracy by ReaL's labels comes besides; see `real_labels`.
+    """
+    images, labels = batch["image"], batch["label"]
+    if not views_on_host:
+        images = eval_view(spec, images)
+    logits = view_logits(spec, model, params, images)
+    _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
+    outputs = {
+        "loss": cross_entropies(spec.output, logits, class_shares(labels, spec.num_classes)),
+        "top1": (logits.argmax(-1) == labels).astype(jnp.float32),
+        "top5": (best == labels[:, None]).any(-1).astype(jnp.float32),
+        "mask": batch["mask"].astype(bool),
+    }
+    if "real" not in batch:
+        return ClassificationMetrics.single_from_model_output(**outputs)
+    real = batch["real"]
+    right = jnp.take_along_axis(real, logits.argmax(-1)[:, None], axis=-1)[:, 0]
+    return ReassessedMetrics.single_from_model_output(
+        **outputs, right=right.astype(jnp.float32), real=real
+    )

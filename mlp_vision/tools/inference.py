@@ -1,0 +1,103 @@
+"""Weights and a data set made ready to go through it: what scoring and feature extraction share."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from mlp_core.config import parse_config
+from mlp_core.data.classes import assumed_order, names_for_labels
+from mlp_core.data.source import Source
+from mlp_core.data.splits import check_split
+from mlp_core.distributed.agreement import check_same_digest, first_host_first
+from mlp_core.distributed.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.nn.parameters import digest
+from mlp_core.nn.precision import compute_dtype
+from mlp_core.process.console import say
+from mlp_core.train.task import Params
+from mlp_vision.data.host_views import EvalView
+from mlp_vision.data.image_dataset import ImageDataset, open_image_dataset, open_source
+from mlp_vision.data.real_labels import RealLabels, open_real_labels
+from mlp_vision.models.model_spec import ModelSpec
+from mlp_vision.tasks.config import ImageClassificationConfig
+from mlp_vision.weights.loading import open_weights
+from mlp_vision.weights.pretrained import load_params
+from mlp_vision.weights.published_weights import locate_weights, spec_before_fetching
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """A model with its parameters on the devices, and the data set to show it."""
+
+    spec: ModelSpec
+    model: nn.Module
+    params: Params
+    dataset: ImageDataset
+    batch_size: int  # Over all devices.
+    mesh: Mesh
+    real_labels: RealLabels | None
+
+    def source(self, split: str) -> Source:
+        """A split's examples; the eval preset is applied to them where they are read, or later."""
+        return open_source(
+            self.dataset, split, EvalView(self.spec.image_size, self.spec.eval_preset)
+        )
+
+
+def open_inference(
+    config: ConfigDict,
+    source: str,
+    splits: Collection[str],
+    adapt: Callable[[ModelSpec], ModelSpec],
+    check: Callable[[ModelSpec, ImageDataset], None] = lambda spec, dataset: None,
+) -> Inference:
+    """Opens data set and weights; the model is that of the weights.
+
+    If the model has a head, labels count its classes; see `mlp_core.data.classes`.
+
+    Args:
+      config: an experiment; it gives data set, batch size and arithmetic.
+      source: weights, see `published_weights.locate_weights`.
+      splits: those that will be read.
+      adapt: makes the wanted model of the weights' own.
+      check: raises UserError if that model does not suit the data set.
+
+    Raises:
+        UserError: weights or data cannot be had, or do not suit.
+    """
+    settings = parse_config(ImageClassificationConfig, config)
+    data = settings.data
+    batch_size, mesh = settings.evaluation.global_batch_size, make_mesh()
+    check_batch_size("config.evaluation.global_batch_size", batch_size, mesh)
+    known = spec_before_fetching(source, settings.init.mirror)
+    spec = adapt(known) if known else None
+    with first_host_first("preparation of data and weights"):
+        real_labels = open_real_labels(data.real_labels)
+        dataset = open_image_dataset(data.name, data.data_dir, data.label)
+        for split in splits:
+            check_split("split", dataset, split)
+        if real_labels:
+            real_labels = real_labels.checked(dataset, splits)
+        if spec:
+            check(spec, dataset)
+            _names_for_labels(source, spec, dataset)
+        weights = open_weights(locate_weights(source, settings.init.mirror))
+    spec = adapt(weights.spec)
+    check(spec, dataset)
+    names = _names_for_labels(source, spec, dataset)
+    if spec.num_classes and (line := assumed_order(source, spec, dataset)):
+        say(line)
+    dataset = dataset.with_classes(names)
+    params = load_params(weights, spec, "auto")
+    check_same_digest("weights", lambda: digest(params))
+    params = jax.device_put(params, replicated(mesh))
+    model = spec.create_model(compute_dtype(settings.train.compute_dtype))
+    return Inference(spec, model, params, dataset, batch_size, mesh, real_labels)
+
+
+def _names_for_labels(source: str, spec: ModelSpec, dataset: ImageDataset) -> Sequence[str]:
+    """See `mlp_core.data.classes`; the data set's own where there is no head to match."""
+    return names_for_labels(source, spec, dataset) if spec.num_classes else dataset.class_names

@@ -1,0 +1,102 @@
+"""What a model sees in pictures of the user's own."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from mlp_core.errors import UserError
+from mlp_core.nn.precision import check_finite_outputs, compute_dtype
+from mlp_core.process.small_files import read_bytes
+from mlp_core.process.user_paths import user_path
+from mlp_core.process.watchdog import limited, waits_for
+from mlp_vision.data.host_views import EvalView
+from mlp_vision.data.image_codec import MOST_PICTURE_BYTES
+from mlp_vision.data.picture_files import SUFFIXES, as_text, pictures_below
+from mlp_vision.data.pictures import open_picture
+from mlp_vision.models.model_spec import ModelSpec
+from mlp_vision.tasks.classifier import probabilities, view_logits
+
+BATCH = 32  # Pictures at a time.
+STALL_LIMIT = 30.0  # Minutes for such a batch, as in configs/run_fields.py.
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of one picture, or why there are none."""
+
+    path: Path
+    best: list[tuple[int, float]]  # Class and probability, the likeliest first.
+    problem: str = ""
+
+
+def find_pictures(names: Sequence[str]) -> list[Path]:
+    """The files that are named, and the pictures in the folders that are named, in order.
+
+    Raises:
+        UserError: nothing is there, or a folder holds no picture.
+    """
+    paths = []
+    for name in names:
+        path = user_path(name)
+        if not path.exists():
+            raise UserError(f"{name}: there is no such file or folder.")
+        if path.is_file():
+            paths.append(path)
+            continue
+        found = sorted(map(Path, pictures_below(path)))
+        if not found:
+            raise UserError(f"{name}: no picture ({', '.join(SUFFIXES)}) in this folder.")
+        paths += found
+    if not paths:
+        raise UserError("name pictures, or a folder of them.")
+    return paths
+
+
+def predict(
+    spec: ModelSpec, params, paths: Sequence[Path], top: int, stall_limit: float = STALL_LIMIT
+) -> Iterator[Prediction]:
+    """The `top` likeliest classes of each picture, in the order of `paths`.
+
+    A picture that cannot be read comes with its problem instead. The process ends where a batch of
+    them takes `stall_limit` minutes; see `mlp_core.process.watchdog`.
+    """
+    batch = min(BATCH, len(paths))
+    view = EvalView(spec.image_size, spec.eval_preset)
+    model = spec.create_model(compute_dtype("auto"))
+    params = jax.device_put(params)
+
+    @jax.jit
+    def likeliest(params, views):
+        shares = probabilities(spec, view_logits(spec, model, params, views))
+        return jax.lax.top_k(shares, min(top, spec.num_classes))
+
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(paths), batch):
+            block = paths[first : first + batch]
+            waits_for(f"the pictures from {as_text(block[0])} to {as_text(block[-1])}")
+            with limited(60 * stall_limit):
+                views = list(pool.map(lambda path: _view_or_problem(view, path), block))
+                pictures = np.zeros((batch, spec.image_size, spec.image_size, 3), np.uint8)
+                for row, read in zip(pictures, views, strict=False):
+                    row[:] = 0 if isinstance(read, str) else read
+                shares, classes = jax.device_get(likeliest(params, pictures))
+                check_finite_outputs(shares)
+            for path, read, *best in zip(block, views, classes, shares, strict=False):
+                if isinstance(read, str):
+                    yield Prediction(path, [], read)
+                else:
+                    pairs = zip(*(column.tolist() for column in best), strict=True)
+                    yield Prediction(path, list(pairs))
+
+
+def _view_or_problem(view: EvalView, path: Path) -> np.ndarray | str:
+    try:
+        return view(open_picture(read_bytes(path, MOST_PICTURE_BYTES)))
+    except OSError as error:
+        return f"unreadable: {error.strerror or error}"
+    except ValueError as error:  # Of its file, or a BadPictureError.
+        return str(error)

@@ -1,0 +1,226 @@
+"""Linear probes of frozen features in closed form: few-shot, and on the whole training split.
+
+A ridge regression from the pooled features, those before the head, tells how linearly the classes
+can be read out of them. Few-shot: five examples of each class, say, over several draws, as in
+MLP-Mixer (arXiv:2105.01601), figures 2 and 4; what is drawn and regressed is as in
+google-research/big_vision's few-shot evaluator. Its penalty is fixed; here training examples that
+are held out choose it, and the test split has no part in that.
+
+Shapes: N examples, C channels, K classes.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mlp_core.errors import UserError
+from mlp_core.process.console import say
+from mlp_core.process.watchdog import limited
+from mlp_core.runs.markdown_table import markdown_table
+from mlp_vision.data.image_dataset import ImageDataset
+from mlp_vision.models.model_spec import ModelSpec
+from mlp_vision.tools.class_draws import check_shots, held_out, shots_of_each_class
+from mlp_vision.tools.features import MEMORY_LIMIT_BYTES, POOLED, feature_rows
+from mlp_vision.tools.inference import Inference, open_inference
+from mlp_vision.tools.ridge import RidgePath, fit_ridge
+
+PENALTIES = tuple(2.0**power for power in range(-6, 17))
+DRAWS = 5  # Of the shots; the probe's accuracy is the mean over them.
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 10_000  # Of the training split.
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Pooled features of a split, and what classes they are of."""
+
+    values: np.ndarray  # [N, C], float32.
+    labels: np.ndarray  # [N], integers.
+
+    def __getitem__(self, chosen: np.ndarray) -> "Features":
+        """Some of the examples."""
+        return Features(self.values[chosen], self.labels[chosen])
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeResult:
+    """What a probe scores; accuracies are fractions."""
+
+    probe: str  # "5-shot", or "linear".
+    fitted_examples: int
+    l2: float
+    held_out_accuracy: float  # Under this penalty, by which it was chosen; the mean over draws.
+    test_accuracy: float  # Likewise the mean.
+    test_accuracies: tuple[float, ...]  # Of each draw.
+
+    @property
+    def is_at_an_end(self) -> bool:
+        """Whether the penalty is the smallest or largest that was tried."""
+        return self.l2 in (PENALTIES[0], PENALTIES[-1])
+
+
+def probe(
+    config: ConfigDict,
+    source: str,
+    train_split: str,
+    test_split: str,
+    shots: Sequence[int],
+    linear: bool,
+) -> dict[str, Any]:
+    """Fits the probes, says what each scores on the test split, and returns that, fit for JSON.
+
+    The model, its resolution and its eval preset are those of the weights.
+
+    Args:
+      config: an experiment; it gives data set, batch size and arithmetic.
+      source: weights, see `published_weights.locate_weights`.
+      train_split: what probes are fitted on, and their penalties chosen.
+      test_split: what they are scored on, every example once.
+      shots: examples of each class, for a few-shot probe each.
+      linear: whether there is one on the whole training split, too.
+
+    Raises:
+        UserError: weights or data cannot be had, or a class has too few examples for the shots.
+    """
+    if not shots and not linear:
+        raise UserError("--shots: name how many examples of each class, or leave --linear on.")
+
+    def check(spec: ModelSpec, dataset: ImageDataset) -> None:
+        _check_memory(spec, dataset, train_split)
+        needed, there = max(shots, default=0) * dataset.num_classes, dataset.num_examples
+        if needed > there(train_split):
+            raise UserError(
+                f"--shots: {max(shots)} examples of each of {dataset.num_classes:,} classes are "
+                f"{needed:,}, and {dataset.name} {train_split} has {there(train_split):,}."
+            )
+
+    inference = open_inference(
+        config, source, [train_split, test_split], lambda spec: spec.adapted(num_classes=0), check
+    )
+    dataset = inference.dataset
+    with limited(60 * config.train.stall_limit):
+        train = _pooled_features(inference, train_split)
+        kept_back = _held_out(train)
+        rest, chosen_by = train[~kept_back], train[kept_back]
+        check_shots(
+            rest.labels,
+            dataset.class_names,
+            shots,
+            where=f"{dataset.name} {train_split}, without the {len(chosen_by):,} held out,",
+        )
+        test = _pooled_features(inference, test_split)
+    say(
+        f"{dataset.name}: probes of {len(rest):,} + {len(chosen_by):,} examples of {train_split} "
+        f"(the latter choose the penalty), scored on {len(test):,} of {test_split}; "
+        f"{train.values.shape[1]:,} features, {inference.spec.preprocessing()}"
+    )
+    results = [few_shot(rest, chosen_by, test, dataset.num_classes, k) for k in shots]
+    if linear:
+        results.append(whole_split(train, rest, chosen_by, test, dataset.num_classes))
+    say(table(results))
+    for result in results:
+        if result.is_at_an_end:
+            say(f"Note: the penalty of {result.probe} is at an end of those tried; see {__name__}.")
+    return {
+        "weights": source,
+        "dataset": dataset.name,
+        "train_split": train_split,
+        "held_out_examples": len(chosen_by),
+        "test_split": test_split,
+        "test_examples": len(test),
+        "num_features": train.values.shape[1],
+        "preprocessing": inference.spec.preprocessing(),
+        "probes": [dataclasses.asdict(result) for result in results],
+    }
+
+
+def few_shot(
+    train: Features, chosen_by: Features, test: Features, num_classes: int, shots: int
+) -> ProbeResult:
+    """Draws `shots` examples of each class of `train`, `DRAWS` times, and fits a probe on each.
+
+    One penalty holds for all draws: that with the best mean accuracy on `chosen_by`.
+    """
+    draws = [shots_of_each_class(train.labels, num_classes, shots, seed) for seed in range(DRAWS)]
+    paths = [fit(train[draw], num_classes) for draw in draws]
+    l2, held_out_accuracy = best_penalty(paths, chosen_by)
+    accuracies = tuple(accuracy(path, l2, test) for path in paths)
+    mean = statistics.mean(accuracies)
+    return ProbeResult(f"{shots}-shot", len(draws[0]), l2, held_out_accuracy, mean, accuracies)
+
+
+def whole_split(
+    everything: Features, train: Features, chosen_by: Features, test: Features, num_classes: int
+) -> ProbeResult:
+    """A probe fitted on `everything`: `train`, and `chosen_by`, which chose its penalty before."""
+    l2, held_out_accuracy = best_penalty([fit(train, num_classes)], chosen_by)
+    scored = accuracy(fit(everything, num_classes), l2, test)
+    return ProbeResult("linear", len(everything), l2, held_out_accuracy, scored, (scored,))
+
+
+def fit(examples: Features, num_classes: int) -> RidgePath:
+    """The regressions onto the classes of the examples, for all penalties."""
+    return fit_ridge(examples.values, examples.labels, num_classes)
+
+
+def best_penalty(paths: Sequence[RidgePath], chosen_by: Features) -> tuple[float, float]:
+    """The penalty with the best mean accuracy, the middle one of equals; and that accuracy."""
+    means = [statistics.mean(accuracy(path, l2, chosen_by) for path in paths) for l2 in PENALTIES]
+    best = [l2 for l2, mean in zip(PENALTIES, means, strict=True) if mean == max(means)]
+    return best[len(best) // 2], max(means)
+
+
+def accuracy(path: RidgePath, l2: float, examples: Features) -> float:
+    """The share of examples whose own class has the highest score."""
+    return path.solution(l2).num_correct(examples.values, examples.labels) / len(examples)
+
+
+def table(results: Sequence[ProbeResult]) -> str:
+    """The results in Markdown."""
+    head = ["probe", "fitted on", "l2", "held out, %", "test, %", f"lowest to highest of {DRAWS}"]
+    rows = []
+    for result in results:
+        lowest, highest = min(result.test_accuracies), max(result.test_accuracies)
+        rows.append(
+            [
+                result.probe,
+                f"{result.fitted_examples:,}",
+                f"{result.l2:g}",
+                f"{100 * result.held_out_accuracy:.2f}",
+                f"{100 * result.test_accuracy:.2f}",
+                f"{100 * lowest:.2f} to {100 * highest:.2f}" if lowest < highest else "",
+            ]
+        )
+    return markdown_table(head, rows)
+
+
+def _pooled_features(inference: Inference, split: str) -> Features:
+    """Of every example of a split that can be read."""
+    batches = list(feature_rows(inference, split, [POOLED]))
+    labels = np.concatenate([batch["label"] for batch in batches])
+    if left_out := inference.dataset.num_examples(split) - len(labels):
+        say(f"{split}: {left_out:,} examples could not be read; they have no part in this")
+    return Features(np.concatenate([batch[POOLED] for batch in batches]), labels)
+
+
+def _held_out(train: Features) -> np.ndarray:
+    """Whether each of the examples is kept back to choose penalties by."""
+    share = min(HELD_OUT_SHARE, MOST_HELD_OUT / len(train))
+    return held_out(train.labels, share, SEED)
+
+
+def _check_memory(spec: ModelSpec, dataset: ImageDataset, split: str) -> None:
+    size = 4 * dataset.num_examples(split) * spec.feature_dim
+    if size > MEMORY_LIMIT_BYTES:
+        raise UserError(
+            f"--train_split={split}: features of {size / 2**30:.0f} GiB would be held in memory; "
+            "name a part, such as train[:10%]."
+        )

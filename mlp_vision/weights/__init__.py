@@ -1,0 +1,1 @@
+"""Published weights and those of runs, opened and adapted to a model."""

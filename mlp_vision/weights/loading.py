@@ -1,0 +1,199 @@
+"""Weights wherever they lie: architecture and sizes told by content, numerics by source.
+
+Files in the published layout, in the one before it, or in timm's; and checkpoints of our own runs.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+
+from mlp_core.checkpoints.saved_runs import open_saved_run
+from mlp_core.errors import UserError
+from mlp_core.nn.parameters import check_shapes, flatten
+from mlp_core.process.console import say
+from mlp_core.process.small_files import read_json
+from mlp_core.run_folder.run_directory import RunFiles, has_checkpoint
+from mlp_core.weights.files import WeightFile, open_weight_file
+from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE
+from mlp_vision.models.model_spec import ModelSpec, Output, Shapes
+from mlp_vision.models.registry import ARCHITECTURES
+from mlp_vision.models.weight_layouts import MLP_LAYOUTS, Layout, layout_of, rearrange
+from mlp_vision.weights.spec_file import METADATA_KEY, read_spec, spec_from_json
+
+TIMM_CROP_SHARE = 0.875  # Of a side, as the presets have it.
+LAYOUTS = (
+    *itertools.chain.from_iterable(a.LAYOUTS for a in ARCHITECTURES.values()),
+    *MLP_LAYOUTS,  # Last: a marker of the oldest is in files of ViT, too.
+)
+SIGMOID_CLASSES = 21_843  # Heads of ImageNet-21k were trained with one sigmoid a class.
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights whose arrays have not been read yet."""
+
+    path: Path
+    origin: str  # In words: "published layout", say.
+    spec: ModelSpec
+    check: Callable[[], object]  # Reads through; raises UserError where there is damage.
+    read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
+
+
+def open_weights(path: Path) -> Weights:
+    """Recognises weights by their content; reads names, shapes and metadata only.
+
+    Args:
+      path: a weight file; a folder with timm's `model.safetensors` in it; the folder of a run
+        (its latest checkpoint) or of one checkpoint of it.
+
+    Raises:
+        UserError: there are no weights of a model that is known, or they are not whole; each
+          parameter that misses, is foreign or of an impossible shape is named.
+    """
+    if not path.is_dir():
+        return _open_file(path)
+    path = path.resolve()  # A link to a checkpoint is one.
+    if not has_checkpoint(path) and (path / WEIGHTS_FILE).is_file():
+        return _open_file(path / WEIGHTS_FILE)
+    return _open_run(path)
+
+
+def output_of_head(num_classes: int) -> Output:
+    """How the logits of a head that others trained become probabilities."""
+    return "sigmoid" if num_classes == SIGMOID_CLASSES else "softmax"
+
+
+def expected_params(model: nn.Module, image_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of the parameters of `model` at `image_size` pixels, by name."""
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    return flatten(variables["params"])
+
+
+def _open_file(path: Path) -> Weights:
+    file = open_weight_file(path)
+    layout = layout_of(file.headers, LAYOUTS)
+    if layout is None:
+        raise _unknown(path, file)
+    stand_ins = {
+        name: np.broadcast_to(np.zeros((), header.dtype), header.shape)  # Shapes without memory.
+        for name, header in file.headers.items()
+    }
+    shapes = {name: array.shape for name, array in rearrange(layout, stand_ins).items()}
+    architecture, sizes = _architecture_and_sizes(shapes)
+    if architecture is None:
+        raise _unknown(path, file)
+    try:
+        spec = _spec_of_file(file, layout, architecture, sizes)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"{path}: no model of this project ({first['loc'][0]}: {first['msg']})."
+        ) from error
+    _check_shapes(path, shapes, spec)
+    return Weights(
+        path,
+        f"{layout.name} layout",
+        spec,
+        check=file.check,
+        read=lambda: rearrange(layout, file.read()),
+    )
+
+
+def _open_run(path: Path) -> Weights:
+    run = open_saved_run(path, ["image_classification"])
+    spec = read_spec(RunFiles.of(run.workdir).model)
+    _check_shapes(run.checkpoint, run.params.shapes, spec)
+    return Weights(run.checkpoint, run.origin, spec, check=run.params.read, read=run.params.read)
+
+
+def _spec_of_file(
+    file: WeightFile, layout: Layout, architecture: type[ModelSpec], sizes: dict[str, Any]
+) -> ModelSpec:
+    described = file.metadata.get(METADATA_KEY)
+    if described is not None:
+        spec = spec_from_json(described, file.path)
+        if not isinstance(spec, architecture):
+            raise UserError(
+                f"{file.path}: its description is that of {spec.TITLE}, its arrays are those of "
+                f"{architecture.TITLE}."
+            )
+        return dataclasses.replace(spec, **sizes)
+    numerics = architecture.GOOGLE_NUMERICS
+    if layout.name == "timm":
+        config = _read_timm_config(file.path.with_name(CONFIG_FILE))
+        numerics = {**architecture.TIMM_NUMERICS, **config}
+    output = output_of_head(sizes["num_classes"])
+    return architecture(**{**numerics, **sizes}, output=output)
+
+
+def _architecture_and_sizes(shapes: Shapes) -> tuple[type[ModelSpec] | None, dict[str, Any]]:
+    """The model that parameters of these shapes belong to, as far as shapes tell; None if to none.
+
+    Sizes as those of a spec, with `num_classes` and `image_size`.
+    """
+    if any(0 in shape for shape in shapes.values()):
+        return None, {}
+    for architecture in ARCHITECTURES.values():
+        try:
+            sizes = architecture.sizes_in(shapes)
+        except (KeyError, ValueError):
+            continue
+        head = shapes.get("head/bias", ())
+        classes = head[0] if len(head) == 1 else 0
+        return architecture, sizes | {"num_classes": classes}
+    return None, {}
+
+
+def _read_timm_config(path: Path) -> dict[str, Any]:
+    """Preprocessing that the configuration beside a file of timm's settles; nothing without one.
+
+    Raises:
+        UserError: it cannot be read, or asks for what is not supported.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        config = read_json(path)
+        config = config.get("pretrained_cfg") or config
+        mean, std = (tuple(map(float, config.get(key, (0.5,) * 3))) for key in ("mean", "std"))
+        value_range = (0 - mean[0]) / std[0], (1 - mean[0]) / std[0]
+        bicubic = config.get("interpolation", "bicubic") == "bicubic"
+        crop_share = float(config.get("crop_pct", TIMM_CROP_SHARE))
+        if not -math.inf < value_range[0] < value_range[1] < math.inf:
+            raise ValueError(f"mean {mean[0]}, std {std[0]}")
+    except (OSError, ValueError, AttributeError, TypeError, IndexError, ArithmeticError) as error:
+        raise UserError(f"{path}: no configuration as timm writes it ({error}).") from error
+    if len({*mean}) != 1 or len({*std}) != 1:
+        raise UserError(
+            f"{path}: these weights see colour channels in ranges of their own (mean {mean}, std "
+            f"{std}), which is not supported."
+        )
+    if crop_share != TIMM_CROP_SHARE:
+        say(f"Note: {path} asks for crop_pct {crop_share}; the preset keeps {TIMM_CROP_SHARE}.")
+    return dict(value_range=value_range, eval_preset="timm" if bicubic else "resmall_crop")
+
+
+def _check_shapes(path: Path, there: Mapping[str, tuple], spec: ModelSpec) -> None:
+    """Compares names and shapes with those of the model that the sizes describe."""
+    check_shapes(path, there, expected_params(spec.create_model(), spec.image_size), spec.TITLE)
+
+
+def _unknown(path: Path, file: WeightFile) -> UserError:
+    some = ", ".join(list(file.headers)[:3]) or "nothing"
+    titles = ", ".join(architecture.TITLE for architecture in ARCHITECTURES.values())
+    return UserError(
+        f"{path}: these are no weights of a model of this project, of which there are {titles}, "
+        "neither in Google's layouts (for a Mixer stem/kernel, MixerBlock_0/token_mixing/Dense_0/"
+        "kernel) nor, for MLPs, in timm's (blocks.0.mlp_tokens.fc1.weight, blocks.0.mlp_channels."
+        f"gate.proj.weight); the file holds {some} ..."
+    )

@@ -1,0 +1,148 @@
+"""Weights onto a model: sizes compared, resolution and head adapted, each told in a line."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from mlp_core.data.classes import class_conflict
+from mlp_core.errors import UserError
+from mlp_core.nn.parameters import unflatten
+from mlp_core.process.console import say
+from mlp_vision.models.model_spec import ModelSpec
+from mlp_vision.models.registry import find_model
+from mlp_vision.weights import resolution
+from mlp_vision.weights.loading import Weights, expected_params, open_weights
+from mlp_vision.weights.published_weights import locate_weights
+
+Head = Literal["reset", "keep", "auto"]
+HEAD = ("head/kernel", "head/bias")
+
+
+def load_pretrained(
+    source: str | Path,
+    *,
+    model: str | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
+    head: Head = "auto",
+    mirror: str | None = None,
+    dtype: Any = jnp.float32,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A model with published, exported or trained weights; GELU form and epsilon are theirs.
+
+    `model.apply({"params": params}, images)` gives logits. Images are float,
+    [B, image_size, image_size, 3], in the value range that `describe_weights` tells: from -1 to 1
+    for Google's weights.
+
+    Args:
+      source: a published name such as "imagenet21k/Mixer-B_16", "hf://timm/NAME", a URL, a weight
+        file, or the folder of a run.
+      model: the name of the model that is expected; None for whatever the weights are.
+      num_classes: width of the head; None as in the weights, 0 for pooled features without a head.
+      image_size: pixels a side; None as in the weights.
+      head: "keep" theirs, "reset" to zeros, or "auto": keep it where the class counts agree.
+      mirror: a folder or URL to take published names from, in place of Google's bucket.
+      dtype: of the arithmetic; parameters are float32.
+
+    Raises:
+        UserError: the weights cannot be had, are damaged, or do not fit what is asked for.
+    """
+    weights = open_weights(locate_weights(str(source), mirror))
+    spec = weights.spec.adapted(image_size, num_classes=num_classes)
+    if model is not None:
+        spec = _named(model, weights, spec)
+    return spec.create_model(dtype), load_params(weights, spec, head)
+
+
+def _named(model: str, weights: Weights, spec: ModelSpec) -> ModelSpec:
+    """`spec` with the sizes that the name settles, so that a wrong name is told."""
+    architecture, named = find_model(model)
+    if not isinstance(spec, architecture):
+        raise UserError(f"{weights.path}: holds {spec.TITLE}, not {model}.")
+    return dataclasses.replace(spec, **weights.spec.sizes_at(spec.image_size, named))
+
+
+def describe_weights(source: str | Path, mirror: str | None = None) -> ModelSpec:
+    """Sizes, numerics, preprocessing and class names of weights, fetched where need be.
+
+    Raises:
+        UserError: the weights cannot be had or are damaged.
+    """
+    return open_weights(locate_weights(str(source), mirror)).spec
+
+
+def load_params(
+    weights: Weights, spec: ModelSpec, head: Head, head_bias: float = 0.0
+) -> dict[str, Any]:
+    """Parameters for the model that `spec` describes, as float32 numpy arrays.
+
+    A new head is zero but for its bias, `head_bias`. Says in a line each what became of the head
+    and of the resolution.
+
+    Raises:
+        UserError: see `check_fit`; or the arrays cannot be read.
+    """
+    keeps_head = check_fit(weights, spec, head)
+    arrays = resolution.change_resolution(weights.read(), weights.spec, spec)
+    expected = expected_params(spec.create_model(), spec.image_size)
+    classes = weights.spec.num_classes
+    if keeps_head:
+        fate = f"with its head of {classes:,} classes"
+    elif spec.num_classes == 0:
+        fate = f"without its head of {classes:,} classes" if classes else "which has no head"
+    else:
+        fate = f"with a zero head of {spec.num_classes:,} classes in place of its {classes:,}"
+        kernel, bias = (expected[name].shape for name in HEAD)
+        new_head = np.zeros(kernel, np.float32), np.full(bias, head_bias, np.float32)
+        arrays |= dict(zip(HEAD, new_head, strict=True))
+    parts, kept = ({name.split("/")[0] for name in names} for names in (arrays, expected))
+    for part in sorted(parts - kept - {"head"}):
+        fate += f", without its {part}"
+    say(f"Weights: {weights.path} ({weights.origin}), {fate}")
+    if line := resolution.announcement(weights.spec, spec):
+        say(line)
+    return unflatten({name: arrays[name] for name in expected})
+
+
+def check_fit(weights: Weights, spec: ModelSpec, head: Head) -> bool:
+    """Whether the head of `weights` is kept in the model that `spec` describes.
+
+    Raises:
+        UserError: sizes differ in more than resolution, or a head is to be kept that is for other
+          classes.
+    """
+    check_sizes(str(weights.path), weights.spec, spec)
+    if head not in get_args(Head):
+        raise UserError(f"head={head!r} is none of {', '.join(get_args(Head))}.")
+    there, wanted = weights.spec.num_classes, spec.num_classes
+    if head == "keep" and there != wanted:
+        raise UserError(
+            f"{weights.path}: its head is for {there:,} classes, the model's for {wanted:,}; "
+            "head=reset starts with a zero head."
+        )
+    other_classes = class_conflict(weights.spec.class_names, spec.class_names)
+    if head == "keep" and other_classes:
+        raise UserError(f"{weights.path}: its head is for other classes: {other_classes}.")
+    return head != "reset" and there == wanted > 0 and not other_classes
+
+
+def check_sizes(source: str, start: ModelSpec, wanted: ModelSpec) -> None:
+    """Refuses a model that the weights of `start` cannot be made to fit.
+
+    Raises:
+        UserError: names `source` and the fields to set; or see `ModelSpec.at_image_size`.
+    """
+    if type(start) is not type(wanted):
+        raise UserError(
+            f"{source}: does not fit the model; it is {start.TITLE}, the model {wanted.TITLE}."
+        )
+    right = start.at_image_size(wanted.image_size).sizes
+    if start.fits(wanted):
+        return
+    different = {name: size for name, size in right.items() if wanted.sizes[name] != size}
+    fields = ", ".join(f"{name}={size}" for name, size in different.items())
+    raise UserError(f"{source}: does not fit the model; it needs a model with {fields}.")

@@ -1,1 +1,0 @@
-"""Tests of mlp_text.datasets."""

@@ -16,7 +16,7 @@ import optax
 from mlp_text.models.model_spec import TextModelSpec
 from mlp_text.models.registry import MODELS as TEXT_MODELS
 from mlp_vision.models.registry import create_model
-from mlp_vision.tools.timed_turns import seconds_of
+from mlp_vision.tools.throughput import seconds_of
 
 IMAGE_SIZE, NUM_CLASSES, VOCAB_SIZE = 224, 1000, 32_000
 SMALL_IMAGE_SIZE, SMALL_NUM_CLASSES = 32, 10

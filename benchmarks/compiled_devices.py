@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import jax
 
 from mlp_core.errors import UserError
-from mlp_core.planning.chips import Chip
-from mlp_core.planning.topologies import open_topology
+from mlp_core.planning.chips import Chip, open_topology
 
 
 def devices_to_compile_for(topology: str) -> tuple[Sequence[jax.Device], Chip | None]:

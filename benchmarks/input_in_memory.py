@@ -19,8 +19,8 @@ import numpy as np
 from jax.sharding import Mesh
 from report import print_report, summary
 
-from mlp_core.data.array_source import ArraySource
 from mlp_core.data.pipeline import train_batches
+from mlp_core.data.source import ArraySource
 from mlp_core.distributed.mesh import make_mesh, put_batch
 
 IMAGE_SHAPE = (32, 32, 3)

@@ -21,7 +21,7 @@ from compiled_devices import devices_to_compile_for
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from report import print_report, summary
 
-from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.nn.spatial_gating import toeplitz_matrix
 from mlp_core.planning.step_cost import compile_step
 
 TOEPLITZ, FFT, FULL = "toeplitz", "fft", "full"

@@ -32,9 +32,8 @@ from published_mixer import PublishedMixer
 from report import print_report
 
 from mlp_core.distributed.mesh import make_mesh, replicated
-from mlp_core.planning.chips import GIB, Chip
+from mlp_core.planning.chips import GIB, Chip, compiler_version
 from mlp_core.planning.step_cost import StepCost, compile_step
-from mlp_core.planning.topologies import compiler_version
 from mlp_vision.models.registry import find_model
 
 MODELS = ("mixer_s32", "mixer_b16", "mixer_l16", "gmlp_s16", "gmlp_l36")

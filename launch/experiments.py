@@ -84,7 +84,7 @@ def _says_bert(config_file: Path) -> bool:
 
 def _has_names_of_bert(file: Path) -> bool:
     from mlp_core.weights.files import open_weight_file
-    from mlp_text.weights.bert_names import encoder_prefixes
+    from mlp_text.weights.bert_weights import encoder_prefixes
 
     return bool(encoder_prefixes(open_weight_file(file).headers))
 

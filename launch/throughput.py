@@ -44,7 +44,7 @@ def main() -> None:
     output = command.file_to_write(JSON)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_vision.models.registry import find_model
-    from mlp_vision.tasks.published_costs import published_models
+    from mlp_vision.tasks.planning import published_models
     from mlp_vision.tools.throughput_report import tell_throughput
 
     models = published_models() if MODELS.value is None else MODELS.value

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from launch import command, experiments
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
-from mlp_core.planning.topologies import check_topology
+from mlp_core.planning.chips import check_topology
 from mlp_core.runs.grid import at_point, parse_grid
 from mlp_text.tasks import experiment as text_experiment
 from mlp_text.tasks.wanted_model import check_fields

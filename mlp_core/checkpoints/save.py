@@ -20,20 +20,20 @@ from orbax.checkpoint import v1 as ocp
 
 from mlp_core.checkpoints.checksums import named_arrays, state_sums, sums_on_host
 from mlp_core.checkpoints.paths import literal_path, repair
-from mlp_core.checkpoints.reading import (
+from mlp_core.checkpoints.restore import (
     custom_metadata,
+    load_newest,
     read_arrays,
     read_metadata,
     reason_of,
 )
-from mlp_core.checkpoints.restore import load_newest
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import CheckpointConfig
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.stacked_blocks import unstack_blocks
-from mlp_core.process.full_disk import full_disk_told
-from mlp_core.process.garbage import collection_paused
+from mlp_core.nn.stack import unstack_blocks
+from mlp_core.process.host_memory import collection_paused
+from mlp_core.process.small_files import full_disk_told
 from mlp_core.process.watchdog import waits_for
 from mlp_core.weights.arrays import check_finite
 

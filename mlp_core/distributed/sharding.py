@@ -19,7 +19,7 @@ from mlp_core.distributed.mesh import DATA, MODEL, replicated
 from mlp_core.errors import UserError
 from mlp_core.nn.name_patterns import check_matches
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.stacked_blocks import is_stacked
+from mlp_core.nn.stack import is_stacked
 
 # Scalars in the smallest array that fsdp splits; below that, gathering costs more than it saves.
 LEAST_TO_SPLIT = 2**12

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.stacked_blocks import names_by_stack
+from mlp_core.nn.stack import names_by_stack
 
 
 def check_matches(entry: str, pattern: str, params: Mapping[str, Any]) -> None:
@@ -15,7 +15,7 @@ def check_matches(entry: str, pattern: str, params: Mapping[str, Any]) -> None:
     Args:
       entry: what the pattern is of, for the message.
       pattern: a regular expression on whole names.
-      params: what it is for, nested or by name, in either layout of `mlp_core.nn.stacked_blocks`.
+      params: what it is for, nested or by name, in either layout of `mlp_core.nn.stack`.
 
     Raises:
         UserError: begins with `entry`.

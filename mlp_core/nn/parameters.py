@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from clu import parameter_overview
 from flax import traverse_util
 
 from mlp_core.data.source import digest_of
@@ -74,3 +75,25 @@ def check_shapes(
             f"{path}: these are not the whole weights of {title}, or they hold more:\n  "
             + "\n  ".join(shown)
         )
+
+
+def parameter_table(params) -> str:
+    """Every parameter with shape, type and size."""
+    return parameter_overview.get_parameter_overview(params, include_stats=False)
+
+
+def parameter_summary(params) -> str:
+    """One line a top-level module: how many arrays, of how many scalars together."""
+    modules = sorted(params.items(), key=lambda item: _in_order_of_number(item[0]))
+    rows = [(name, len(jax.tree.leaves(module)), count(module)) for name, module in modules]
+    rows.append(("all parameters", len(flatten(params)), count(params)))
+    width = max(len(name) for name, _, _ in rows)
+    return "\n".join(
+        f"  {name:<{width}}  {arrays:>4} arrays  {size:>13,}" for name, arrays, size in rows
+    )
+
+
+def _in_order_of_number(name: str) -> tuple[str, int]:
+    """MixerBlock_2 before MixerBlock_10."""
+    stem, _, number = name.rpartition("_")
+    return (stem, int(number)) if number.isdigit() else (name, 0)

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from mlp_core.errors import UserError
-from mlp_core.nn.toeplitz import resize_vector, toeplitz_matrix
 
 # The forms of the paper's table 3, s of the activations Z; f mixes tokens.
 GATINGS = {
@@ -113,3 +112,16 @@ class SpatialGatingUnit(nn.Module):
         if attention is not None:
             gate = gate + attention
         return GATINGS[self.gating](bypass, gate)
+
+
+def toeplitz_matrix(vector: jax.Array) -> jax.Array:
+    """The matrix [n, n] of a vector [2n - 1]; made by reshaping, so that its gradient is cheap."""
+    n = (vector.shape[0] + 1) // 2
+    period = jnp.pad(vector, (0, 1))  # [2n]; a row one shorter than it moves each row by one.
+    return jnp.tile(period, n)[:-n].reshape(n, 2 * n - 1)[:, n - 1 :]
+
+
+def resize_vector(vector: jax.Array, n: int) -> jax.Array:
+    """A vector for n tokens: its middle, or with zeros for distances that it does not know."""
+    longer = n - (vector.shape[0] + 1) // 2  # Tokens, and weights at either end.
+    return jnp.pad(vector, longer) if longer > 0 else vector[-longer : vector.shape[0] + longer]

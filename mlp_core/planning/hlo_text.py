@@ -5,6 +5,7 @@ A program is a set of named computations, one of which is the entry. An instruct
     ROOT %name = SHAPE opcode(%operand, ...), attribute=..., metadata={...}, backend_config={...}
 """
 
+import collections
 import dataclasses
 import functools
 import math
@@ -137,3 +138,193 @@ def _bytes_of(kind: str) -> float:
     """Bytes of a scalar: "f32", "bf16", "s8"; a pred takes one, a token none."""
     bits = _BITS.search(kind)
     return int(bits.group()) / 8 if bits else float(kind == "pred")
+
+
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_RUN_IN_ORDER = ("while", "conditional", "call")  # These wait for their own collectives.
+_PASSED_ON = ("copy", "bitcast", "convert", "reshape")
+_KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_INDEX = re.compile(r"index=(\d+)")
+_INTEGER = re.compile(r"^-?\d+$")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramCost:
+    """Of one device, each time the program runs."""
+
+    # By the name that an operation has in the traced Python; empty where the compiler says nothing
+    # of cycles, as for a CPU.
+    cycles: collections.Counter[str]
+    bytes_sent: collections.Counter[str]  # By kind of collective.
+    waiting_cycles: float  # In which nothing is computed because a collective is being sent.
+    uncounted_loops: int  # Of which it is not known how often they go round; counted once.
+
+    @property
+    def total_cycles(self) -> float:
+        """Of all operations, one after the other."""
+        return sum(self.cycles.values())
+
+
+def program_cost(program: Program, bytes_per_cycle: float = math.inf) -> ProgramCost:
+    """Adds up a program whose device sends `bytes_per_cycle` over all its links at once."""
+    return _Costs(program, bytes_per_cycle).of(program.entry)
+
+
+class _Costs:
+    """The costs of a program's computations, each worked out once."""
+
+    def __init__(self, program: Program, bytes_per_cycle: float):
+        """Nothing is added up yet."""
+        self._program = program
+        self._bytes_per_cycle = bytes_per_cycle
+        self._of_name = functools.cache(lambda name: self.of(program.computations[name]))
+
+    def of(self, computation: Computation) -> ProgramCost:
+        """What running `computation` once costs."""
+        cycles, sent, uncounted = collections.Counter(), collections.Counter(), 0
+        links = _Links(self._bytes_per_cycle)
+        for instruction in computation.instructions.values():
+            own_cycles, own_bytes = instruction.estimated_cycles, collections.Counter()
+            if own_cycles:
+                cycles[instruction.op_name] += own_cycles
+            own_bytes.update(_sent(instruction, computation))
+            for part, times in self._parts(instruction, computation):
+                for op, number in part.cycles.items():
+                    cycles[op] += times * number
+                links.compute(times * (part.total_cycles + part.waiting_cycles))
+                links.waited += times * part.waiting_cycles
+                of_part = sent if instruction.opcode in _RUN_IN_ORDER else own_bytes
+                for kind, amount in part.bytes_sent.items():
+                    of_part[kind] += times * amount
+                uncounted += part.uncounted_loops
+            if instruction.opcode == "while" and self._trips(instruction, computation) is None:
+                uncounted += 1
+            links.run(instruction, own_cycles, own_bytes.total())
+            sent.update(own_bytes)
+        return ProgramCost(cycles, sent, links.waited, uncounted)
+
+    def _parts(
+        self, instruction: Instruction, computation: Computation
+    ) -> list[tuple[ProgramCost, int]]:
+        """What an instruction runs besides itself, and how often."""
+        match instruction.opcode:
+            case "while":
+                trips = self._trips(instruction, computation)
+                once = 1 if trips is None else trips
+                names = instruction.called("body") + instruction.called("condition")
+                return [(self._of_name(name), once) for name in names]
+            case "conditional":
+                names = instruction.called("branch_computations") or (
+                    instruction.called("true_computation") + instruction.called("false_computation")
+                )
+                return [(max(map(self._of_name, names), key=lambda cost: cost.total_cycles), 1)]
+            case "call":
+                return [(self._of_name(name), 1) for name in instruction.called("to_apply")]
+            case "fusion" | "async-start":  # Their cycles stand at the instruction itself.
+                inner = [self._of_name(name) for name in instruction.called("calls")]
+                return [
+                    (
+                        ProgramCost(
+                            collections.Counter(), cost.bytes_sent, 0, cost.uncounted_loops
+                        ),
+                        1,
+                    )
+                    for cost in inner
+                ]
+        return []
+
+    def _trips(self, loop: Instruction, computation: Computation) -> int | None:
+        """How often a loop goes round; None for one that does not plainly count to a constant."""
+        if known := _KNOWN_TRIPS.search(loop.attributes):
+            return int(known.group(1))
+        condition, body = (
+            self._program.computations[loop.called(name)[0]] for name in ("condition", "body")
+        )
+        start = _source(computation, loop.operands[0])
+        test = condition.root
+        if (test.opcode, start.opcode) != ("compare", "tuple") or "=LT" not in test.attributes:
+            return None
+        counter, limit = (_source(condition, name) for name in test.operands)
+        if counter.opcode != "get-tuple-element":
+            return None
+        place = _place(counter)
+        first = _constant(_source(computation, start.operands[place]))
+        if limit.opcode == "get-tuple-element":  # A constant that the loop carries along.
+            limit = _source(computation, start.operands[_place(limit)])
+        last, step = _constant(limit), _step(body, place)
+        if first is None or last is None or not step:
+            return None
+        return max(-(-(last - first) // step), 0)
+
+
+class _Links:
+    """Goes through a schedule and adds up how long the device waits for its collectives."""
+
+    def __init__(self, bytes_per_cycle: float):
+        """The schedule begins, and the links are free."""
+        self.waited = 0.0
+        self._bytes_per_cycle = bytes_per_cycle
+        self._now = 0.0
+        self._free = 0.0  # When the links have sent all that was started.
+        self._sent_at: dict[str, float] = {}  # Of collectives started and not yet waited for.
+
+    def compute(self, cycles: float) -> None:
+        """The device is busy."""
+        self._now += cycles
+
+    def run(self, instruction: Instruction, cycles: float, num_bytes: float) -> None:
+        """Computes for `cycles`, while `num_bytes` are sent if the instruction starts that."""
+        start, self._now = self._now, self._now + cycles
+        if instruction.opcode.endswith("-done"):
+            self._wait(self._sent_at.pop(instruction.operands[0], 0.0))
+        elif num_bytes:
+            self._free = max(self._free, start) + num_bytes / self._bytes_per_cycle
+            if instruction.opcode.endswith("-start"):
+                self._sent_at[instruction.name] = self._free
+            else:
+                self._wait(self._free)
+
+    def _wait(self, until: float) -> None:
+        waiting = max(until - self._now, 0.0)
+        self.waited += waiting
+        self._now += waiting
+
+
+def _step(body: Computation, place: int) -> int | None:
+    """What a round adds to the counter that the loop carries at `place`."""
+    added = _source(body, body.root.operands[place])
+    if added.opcode != "add":
+        return None
+    constants = [_constant(_source(body, name)) for name in added.operands]
+    return next((constant for constant in constants if constant is not None), None)
+
+
+def _source(computation: Computation, name: str) -> Instruction:
+    """The instruction that makes a value; it may have been copied or reshaped since."""
+    instruction = computation.instructions[name]
+    while instruction.opcode in _PASSED_ON:
+        instruction = computation.instructions[instruction.operands[0]]
+    return instruction
+
+
+def _place(element: Instruction) -> int:
+    return int(_INDEX.search(element.attributes).group(1))
+
+
+def _constant(instruction: Instruction) -> int | None:
+    is_integer = instruction.opcode == "constant" and _INTEGER.match(instruction.arguments)
+    return int(instruction.arguments) if is_integer else None
+
+
+def _sent(instruction: Instruction, computation: Computation) -> dict[str, float]:
+    """Bytes that a device sends in a collective, on a large ring."""
+    kind = instruction.opcode.removesuffix("-start")
+    if kind not in COLLECTIVES:
+        return {}
+    put_in = sum(computation.instructions[name].num_bytes for name in instruction.operands)
+    if kind == "all-reduce":  # First the parts, then their sums.
+        return {kind: 2 * put_in}
+    if kind == "all-gather":
+        started = instruction.opcode != kind  # Then what is put in is among the results.
+        return {kind: instruction.num_bytes - (put_in if started else 0)}
+    return {kind: put_in}

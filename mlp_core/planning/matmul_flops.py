@@ -7,7 +7,11 @@ loops count as often as they go round.
 import math
 from collections.abc import Iterator
 
+import flax.linen as nn
+import jax
 from jax.extend import core
+
+from mlp_core.nn.parameters import count
 
 
 def matmul_flops(traced: core.ClosedJaxpr) -> float:
@@ -48,3 +52,11 @@ def _inside(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
                 yield part.jaxpr
             elif isinstance(part, core.Jaxpr):
                 yield part
+
+
+def costs_of(model: nn.Module, example: jax.ShapeDtypeStruct) -> dict[str, float]:
+    """{"parameters": in millions, "gflops": of the forward pass of `example`}."""
+    # The initial values are no products.
+    trace = jax.make_jaxpr(model.init_with_output, return_shape=True)
+    traced, (_, variables) = trace(jax.random.key(0), example)
+    return {"parameters": count(variables) / 1e6, "gflops": matmul_flops(traced) / 1e9}

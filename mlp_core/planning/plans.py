@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
+from mlp_core.planning.chips import HERE, check_topology, compiler_version, open_topology
 from mlp_core.planning.planned_run import PlannedRun
 from mlp_core.planning.planner import STEPS, TRAIN, Planner, Trial, remedies
 from mlp_core.planning.report import (
@@ -19,7 +20,6 @@ from mlp_core.planning.report import (
     table_head,
     table_row,
 )
-from mlp_core.planning.topologies import HERE, check_topology, compiler_version, open_topology
 from mlp_core.process.console import say
 from mlp_core.runs.grid import parse_grid
 

@@ -3,12 +3,22 @@
 What a file says, and how long it is, is up to whoever made it: nothing is read without a limit.
 """
 
+import errno
+import fcntl
 import json
 import math
+import os
 import stat
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from mlp_core.errors import UserError
+from mlp_core.process.console import say
+from mlp_core.process.preemption import removed_at_end
 
 SMALL_FILE_BYTES = 64 << 20  # More than any configuration or list of names has.
 SKIPPED_AT_ONCE = 1 << 26  # Bytes.
@@ -81,3 +91,185 @@ def bounded_lines(file: IO[bytes], most_bytes: int) -> Iterator[bytes]:
         if len(line) > most_bytes:
             raise ValueError(f"line {number:,} is longer than {most_bytes >> 20} MiB")
         yield line
+
+
+def check_output(output: Path, suffixes: Sequence[str] = (), flag: str = "output") -> None:
+    """Refuses a file that cannot be written, before any work is done for it.
+
+    Args:
+      output: the file; folders on the way to it may be missing.
+      suffixes: of the formats that can be written; none: any.
+      flag: what names the file, for messages.
+
+    Raises:
+        UserError: the suffix is of no format, something lies there, or nothing can be written.
+    """
+    where = f"--{flag}={output}"
+    if suffixes and output.suffix not in suffixes:
+        *others, last = suffixes
+        raise UserError(f"{where}: name a file that ends in {', '.join(others)} or {last}.")
+    if output.is_symlink() or output.exists():
+        raise UserError(f"{where}: something lies there; name another.")
+    folder = next(folder for folder in output.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{where}: no file can be written in {folder}.")
+
+
+@contextmanager
+def whole_output(target: Path) -> Iterator[Path]:
+    """Yields a path to write to, which replaces `target` if the block succeeds.
+
+    The path is in a new private directory beside `target`, so no other user can foresee it or put
+    a link there. Nothing is left of it after an error. The result has the mode that the umask
+    gives, or that of the file it replaces. A link at `target` is replaced; the file it points to
+    stays as it is. Missing parent directories are created.
+
+    Raises:
+        OSError: `target` cannot be written, or is a directory, pipe or device.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(target))
+    with (
+        tempfile.TemporaryDirectory(
+            prefix=".part-", dir=target.parent, ignore_cleanup_errors=True
+        ) as private,
+        removed_at_end(Path(private)),
+    ):
+        part, mode = Path(private, f"part{target.suffix}"), _mode_for(target, Path(private))
+        yield part
+        if part.is_file():
+            part.chmod(mode)  # Some libraries create files that only their owner can read.
+        os.replace(part, target)
+
+
+def write_whole(target: Path, text: str) -> None:
+    """Writes a small file, whole or not at all, and the folders on the way to it.
+
+    Parts of names that are not UTF-8 are spelled out, as \\xe9.
+    """
+    with whole_output(target) as part:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _mode_for(target: Path, private: Path) -> int:
+    """The mode of the file at `target`, or that of a new file."""
+    if target.is_symlink() or not target.exists():
+        target = private / ".mode"
+        target.touch()
+    return stat.S_IMODE(target.stat().st_mode)
+
+
+# No room on the device; none left of the user's quota; more than a file may have.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class FullDiskError(UserError):
+    """There is no room to write."""
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether a full disk is the cause of an error, whichever library raised it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        # C++ libraries, such as those that write arrays and records, give the text only.
+        if any(os.strerror(number).lower() in str(error).lower() for number in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def full_disk_told(where: object) -> Iterator[None]:
+    """Raises a sentence in place of whatever a full disk raises; `where` is what is written to.
+
+    Raises:
+        FullDiskError: the disk is full.
+    """
+    try:
+        yield
+    except UserError:  # Told already.
+        raise
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        raise FullDiskError(
+            f"{where}: no room is left on the disk, or of the quota; make room, and the same "
+            "command goes on."
+        ) from error
+
+
+NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE may say so.
+A_DAY = 86400  # Seconds.
+LOOK_EVERY = 0.2
+
+
+def open_lock_file(path: Path) -> IO[bytes]:
+    """Opens a file to lock, created if need be, for reading and writing.
+
+    Raises:
+        OSError: it cannot be opened, or is a symbolic link, which could lead anywhere.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(path, "r+b", opener=lambda name, _: os.open(name, flags, 0o666))
+
+
+def lock(file: IO) -> bool:
+    """Locks an open file against other processes, until it is closed.
+
+    Returns False, and does nothing, on a file system without locks.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS_HERE:
+            raise
+        return False
+    return True
+
+
+def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> bool:
+    """As `lock`, but waits until the other process is done, and says so.
+
+    Args:
+      file: open.
+      work: what the other process does, as in "prepares the data".
+      limit: seconds that it may take.
+
+    Raises:
+        UserError: it takes longer.
+    """
+    deadline, is_told = time.monotonic() + limit, False
+    while True:
+        try:
+            return lock(file)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"{file.name}: another process has been at it for {limit / 3600:.3g} hours; "
+                    "see whether it hangs, and end it."
+                ) from None
+        if not is_told:
+            say(f"Waits for another process that {work}")
+            is_told = True
+        time.sleep(LOOK_EVERY)
+
+
+@contextmanager
+def one_at_a_time(path: Path, work: str) -> Iterator[None]:
+    """Lets one process in and the others wait, told that another does `work`.
+
+    `path` stays behind empty: taking it away would let two in.
+
+    Raises:
+        OSError: it cannot be written.
+        UserError: the other takes longer than a day.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_lock_file(path) as file:
+        lock_in_turn(file, work)
+        yield

@@ -12,10 +12,8 @@ from typing import TypeVar
 
 from mlp_core.errors import Preempted, UserError
 from mlp_core.process import preemption
-from mlp_core.process.compilation_cache import enable_compilation_cache
 from mlp_core.process.console import drop_unwritten, prepare_streams, print_error
-from mlp_core.process.garbage import collect_seldom
-from mlp_core.process.host_memory import keep_freed_memory
+from mlp_core.process.host_memory import collect_seldom, enable_compilation_cache, keep_freed_memory
 
 T = TypeVar("T")
 

@@ -9,14 +9,13 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from mlp_core.process.console import escaped
-from mlp_core.process.output_files import write_whole
-from mlp_core.reports.benchmark_lines import read_benchmarks
+from mlp_core.process.small_files import write_whole
 from mlp_core.reports.filled_tables import fill, other_runs
 from mlp_core.reports.html_page import html_page
 from mlp_core.reports.markdown import markdown
 from mlp_core.reports.published_tables import FOLDER, read_table
 from mlp_core.reports.recipes import Recipe
-from mlp_core.reports.runs import read_runs
+from mlp_core.reports.runs import read_benchmarks, read_runs
 from mlp_core.reports.sections import Section, sections
 
 FORMS: Mapping[str, Callable[[Sequence[Section]], str]] = {".html": html_page, ".md": markdown}

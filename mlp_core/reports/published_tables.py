@@ -38,7 +38,7 @@ class Row:
     from_memory: tuple[str, ...] = ()  # Keys of figures not compared with the printed paper.
     recipes: Mapping[str, tuple[str, ...]] = pydantic.Field(default_factory=dict)
     model: Mapping[str, Any] | None = None  # What `model_costs` of the package takes.
-    # What a training that costs this much is about; see mlp_vision/tasks/published_costs.py.
+    # What a training that costs this much is about; see mlp_vision/tasks/planning.py.
     model_name: str | None = None
     image_size: int | None = None
     pretraining_data: str | None = None

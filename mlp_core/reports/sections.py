@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlp_core.reports import words
-from mlp_core.reports.benchmark_lines import benchmark_row
 from mlp_core.reports.filled_tables import FilledTable, OtherRun
+from mlp_core.reports.runs import benchmark_row
 
 TITLE = "Published figures, and those measured here"
 

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
 from mlp_core.process.console import print_line
-from mlp_core.process.output_files import write_whole
+from mlp_core.process.small_files import write_whole
 from mlp_core.run_folder.run_directory import check_writable, has_checkpoint, locked_on_this_host
-from mlp_core.runs.comparison_table import Row, table
 from mlp_core.runs.grid import describe, parse_grid, portable_name
+from mlp_core.runs.markdown_table import Row, comparison_table
 from mlp_core.runs.several import (
     Experiment,
     Run,
@@ -115,7 +115,7 @@ def _run_all(in_turns: list[EntryRun], as_told: list[EntryRun], workdir: Path) -
     for i, each in enumerate(in_turns, 1):
         heading = f"run {i} of {len(in_turns)}: {each.name}"
         train_run(each.entry.experiment.train, each.run, heading, failures)
-        text = table([_row(other, failures) for other in as_told]) + "\n"
+        text = comparison_table([_row(other, failures) for other in as_told]) + "\n"
         write_whole(workdir / TABLE, text)
     print_line(f"\n{text}\nTable  {workdir / TABLE}")
     return not failures

@@ -10,7 +10,7 @@ from mlp_core.config import RunConfig
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import count
 from mlp_core.process.console import say
-from mlp_core.process.full_disk import full_disk_told
+from mlp_core.process.small_files import full_disk_told
 from mlp_core.run_folder.run_directory import (
     RunFiles,
     check_run_directory,
@@ -24,7 +24,7 @@ from mlp_core.run_folder.run_directory import (
 from mlp_core.run_folder.scores import in_words
 from mlp_core.train import loop as train_loop
 from mlp_core.train.durations import Plan
-from mlp_core.train.parameter_checks import check_parameters
+from mlp_core.train.programs import check_parameters
 from mlp_core.train.task import Task
 
 

@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.process.figure_files import figure_text, missing_glyphs_noted
-from mlp_core.process.output_files import whole_output
-from mlp_core.runs.seeds import SEED, differ_in_seed_only
-from mlp_core.runs.sweep_report import Outcome, best_of
+from mlp_core.process.small_files import whole_output
+from mlp_core.runs.markdown_table import SEED, Outcome, best_of, differ_in_seed_only
 
 DECADE = 10
 

@@ -1,17 +1,216 @@
 """What a run reports: training scalars, fetched one step late, and evaluations."""
 
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from mlp_core.errors import NonFiniteLossError
 from mlp_core.process.console import say
 from mlp_core.run_folder.metrics import MetricWriter, latest_metrics
 from mlp_core.run_folder.run_directory import RunFiles
 from mlp_core.train.durations import Plan
-from mlp_core.train.progress import ProgressBar, Stopwatch
+
+LONGEST_SILENCE = 30.0  # Seconds between two lines, if steps are done meanwhile.
+
+
+class Stopwatch:
+    """Times steps, evaluations, and the waiting for data; compilation counts as none of these."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        """Starts the first lap. `clock` returns seconds."""
+        self._clock = clock
+        self._lap_started = clock()
+        self._paused = 0.0  # In this lap, as what follows.
+        self._waited = 0.0
+        self._started = self._lap_started
+        self._paused_in_all = 0.0
+        self._first_step_done: float | None = None  # Seconds of training until then.
+        self._last_step_done = 0.0
+        self._steps_since_first = 0
+        self._evaluation: float | None = None  # Seconds of the last one.
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Time inside does not count as training."""
+        started = self._clock()
+        yield
+        seconds = self._clock() - started
+        self._paused += seconds
+        self._paused_in_all += seconds
+
+    @contextmanager
+    def evaluating(self, evaluation_step: "CompiledAtFirst") -> Iterator[None]:
+        """Time inside is that of an evaluation, except for compiling `evaluation_step`."""
+        started, compiled_before = self._clock(), evaluation_step.seconds
+        with self.pause():
+            yield
+        compilation = evaluation_step.seconds - compiled_before
+        self._evaluation = self._clock() - started - compilation
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time inside counts as training that waits for data."""
+        started = self._clock()
+        yield
+        self._waited += self._clock() - started
+
+    def step_done(self) -> None:
+        """Notes the time of a step. The first one, which warms up, is not part of the estimate."""
+        self._last_step_done = self._clock() - self._started - self._paused_in_all
+        if self._first_step_done is None:
+            self._first_step_done = self._last_step_done
+        else:
+            self._steps_since_first += 1
+
+    @property
+    def seconds_a_step(self) -> float | None:
+        """The mean over all steps but the first; None before the second is done."""
+        if not self._steps_since_first:
+            return None
+        return (self._last_step_done - self._first_step_done) / self._steps_since_first
+
+    def seconds_left(self, steps: int, evaluations: int) -> float | None:
+        """Expected seconds of so many more steps and evaluations; None if no step was timed yet."""
+        if self.seconds_a_step is None:
+            return None
+        return steps * self.seconds_a_step + evaluations * (self._evaluation or 0.0)
+
+    def lap(self) -> tuple[float, float]:
+        """Seconds of training and, of these, of waiting, since the last lap; starts a new one."""
+        now = self._clock()
+        seconds, waited = now - self._lap_started - self._paused, self._waited
+        self._lap_started, self._paused, self._waited = now, 0.0, 0.0
+        return seconds, waited
+
+
+class CompiledAtFirst:
+    """Compiles a jitted function for each new kind of batch, and says so before and after.
+
+    The last argument is the batch. The others have the same shapes and shardings in all calls.
+    """
+
+    def __init__(self, jitted: Callable, name: str, clock: Callable[[], float] = time.perf_counter):
+        """`name` is what is printed, such as "the training step"."""
+        self._jitted, self._name, self._clock = jitted, name, clock
+        self._compiled: dict[tuple, jax.stages.Compiled] = {}
+        self.seconds = 0.0  # That compilation took so far.
+
+    def compile(self, *args) -> jax.stages.Compiled:
+        """Compiles for such arguments, unless that has been done."""
+        kind = tuple((name, rows.shape, rows.dtype) for name, rows in args[-1].items())
+        if kind not in self._compiled:
+            say(f"Compiling {self._name} ...")
+            started = self._clock()
+            self._compiled[kind] = self._jitted.lower(*args).compile()
+            seconds = self._clock() - started
+            self.seconds += seconds
+            say(f"Compiled {self._name} in {seconds:.1f} s")
+        return self._compiled[kind]
+
+    def __call__(self, *args):
+        """Calls the compiled function."""
+        return self.compile(*args)(*args)
+
+
+class ProgressBar:
+    """Shows step, loss, speed and time left on a terminal, or prints lines elsewhere."""
+
+    def __init__(self, first_step: int, total_steps: int):
+        """Starts at `first_step`, up to which a resumed run was trained before."""
+        self._total_steps = total_steps
+        self._last_line: float | None = None
+        is_terminal = sys.stderr.isatty() and jax.process_index() == 0
+        self._bar = tqdm(
+            total=total_steps,
+            initial=first_step,
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
+            disable=not is_terminal,
+        )
+
+    def step_done(self) -> None:
+        """Moves the bar by one step."""
+        self._bar.update()
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether nothing was reported yet, or not for long."""
+        return self._last_line is None or time.monotonic() - self._last_line > LONGEST_SILENCE
+
+    def report(
+        self,
+        step: int,
+        loss: float,
+        examples_per_second: float | None,
+        seconds_left: float | None,
+    ) -> None:
+        """Refreshes the numbers shown; those that are None are not known yet."""
+        self._last_line = time.monotonic()
+        numbers = [f"loss {loss:.4f}"]
+        if examples_per_second is not None:
+            numbers.append(f"{examples_per_second:,.0f} ex/s")
+        if seconds_left is not None:
+            numbers.append(f"{tqdm.format_interval(seconds_left)} left")
+        if self._bar.disable:
+            say("  ".join([f"step {step:,}/{self._total_steps:,}", *numbers]))
+        else:
+            self._bar.set_postfix_str(", ".join(numbers))
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self._bar.close()
+
+
+WARM_UP, TRACED = 10, 10  # Steps.
+
+
+class StepTrace:
+    """Traces a few steps on the first host; a run that is too short, from its middle on."""
+
+    def __init__(self, folder: Path | None, first_step: int, last_step: int):
+        """Nothing is written yet.
+
+        Args:
+          folder: where the trace goes; None: there is to be none.
+          first_step: the step that the run begins with, from 0.
+          last_step: where it ends.
+        """
+        self._folder = folder if jax.process_index() == 0 else None
+        self._first = first_step + min(WARM_UP, (last_step - first_step) // 2)
+        self._last = min(self._first + TRACED, last_step) - 1
+        self._is_open = False
+
+    def step(self, number: int) -> AbstractContextManager[Any]:
+        """What encloses the start of step `number`, from 0."""
+        if self._folder and number == self._first:
+            jax.profiler.start_trace(self._folder)
+            self._is_open = True
+        if not self._is_open:
+            return nullcontext()
+        return jax.profiler.StepTraceAnnotation("train", step_num=number)
+
+    def after(self, number: int, state: Any) -> None:
+        """Waits for the `state` of the last step that is traced, and ends the trace."""
+        if self._is_open and number == self._last:
+            jax.block_until_ready(state)
+            self.close()
+
+    def close(self) -> None:
+        """Writes what has been traced, if anything has."""
+        if self._is_open:
+            self._is_open = False
+            jax.profiler.stop_trace()
+            say(
+                f"Trace from step {self._first + 1:,} on: {self._folder}/plugins/profile (pip "
+                "install xprof; xprof --logdir=..., or a .trace.json.gz in ui.perfetto.dev)"
+            )
+
 
 SECONDS_A_DAY = 86400
 

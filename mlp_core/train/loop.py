@@ -17,7 +17,7 @@ from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import RunConfig
 from mlp_core.data.pipeline import train_batches
 from mlp_core.distributed import hosts
-from mlp_core.distributed.agreement import wait_for_all
+from mlp_core.distributed.agreement import check_same_digest, wait_for_all
 from mlp_core.distributed.mesh import (
     check_batch_size,
     make_mesh,
@@ -26,21 +26,18 @@ from mlp_core.distributed.mesh import (
     rows_of_this_host,
 )
 from mlp_core.errors import Preempted, UserError
-from mlp_core.nn.parameter_table import parameter_summary, parameter_table
+from mlp_core.nn.parameters import digest, parameter_summary, parameter_table
+from mlp_core.nn.stack import in_layout_of
 from mlp_core.process.console import say
-from mlp_core.process.full_disk import full_disk_told
 from mlp_core.process.host_memory import keep_freed_blocks
-from mlp_core.process.output_files import write_whole
 from mlp_core.process.preemption import SaveRequest
+from mlp_core.process.small_files import full_disk_told, write_whole
 from mlp_core.process.watchdog import limited, waits_for
 from mlp_core.run_folder.run_directory import RunFiles
 from mlp_core.train.durations import Plan
 from mlp_core.train.evaluation import evaluate_splits
-from mlp_core.train.initial_state import initial_state
-from mlp_core.train.log import RunLog
+from mlp_core.train.log import CompiledAtFirst, RunLog, StepTrace
 from mlp_core.train.programs import Programs, make_programs
-from mlp_core.train.progress import CompiledAtFirst
-from mlp_core.train.step_trace import StepTrace
 from mlp_core.train.task import Task
 
 
@@ -235,3 +232,23 @@ def _announce(
     if jax.process_index() == 0:
         write_whole(files.parameters, parameter_table(state.params) + "\n")
     say(f"Parameters (each one in {files.parameters}):\n{parameter_summary(state.params)}")
+
+
+def initial_state(
+    task: Task, seed: int, programs: Programs, checkpoints: Checkpoints
+) -> TrainState:
+    """The state to go on from, on the devices; says in one line which it is.
+
+    Raises:
+        UserError: no checkpoint is whole, or it or the weight file does not fit the model.
+    """
+    state = checkpoints.load_newest(programs.abstract_state)
+    if state is not None:
+        return state
+    published = task.published_params()
+    if published is not None:
+        check_same_digest("config.init.weights", lambda: digest(published))
+        params = in_layout_of(programs.abstract_state.params, published)
+        return programs.create(params)
+    say(f"Start: random parameters, seed {seed}")
+    return programs.create_random(jax.random.key(seed))

@@ -5,7 +5,7 @@ be compiled ahead of time.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,16 +14,48 @@ from jax.sharding import Mesh
 
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import RunConfig
-from mlp_core.distributed.mesh import replicated
-from mlp_core.distributed.sharding import state_shardings
+from mlp_core.distributed.mesh import make_mesh, replicated
+from mlp_core.distributed.sharding import ParameterPlacement, state_shardings
 from mlp_core.nn.parameters import flatten
-from mlp_core.process.compiler_options import compiler_options
+from mlp_core.process.host_memory import compiler_options
 from mlp_core.train.durations import Plan
-from mlp_core.train.optimizer import check_schedule, make_optimizer, make_schedule
-from mlp_core.train.parameter_checks import check_parameters
+from mlp_core.train.optimizer import (
+    check_rate_factors,
+    check_schedule,
+    check_weight_decay,
+    make_optimizer,
+    make_schedule,
+)
 from mlp_core.train.step import Scalars, make_train_step
 from mlp_core.train.step_numbers import StepNumbers
 from mlp_core.train.task import Batch, Task
+
+
+def check_parameters(
+    settings: RunConfig,
+    params: Mapping[str, Any],
+    tensor_parallel: Sequence[str],
+    mesh: Mesh | None = None,
+) -> ParameterPlacement:
+    """Refuses patterns that match no parameter, and a sharding that does not fit.
+
+    Args:
+      settings: the experiment.
+      params: what has the parameters' shapes, by name.
+      tensor_parallel: see `Task`.
+      mesh: where they are to lie; by default all devices there are.
+
+    Returns where each of them lies.
+
+    Raises:
+        UserError: names the field.
+    """
+    check_weight_decay(settings.optimizer, params)
+    check_rate_factors(settings.optimizer, params)
+    mesh = mesh or make_mesh(settings.sharding.model_parallel)
+    placement = ParameterPlacement(settings.sharding, tensor_parallel, mesh)
+    placement.check(params)
+    return placement
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import optax
 
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import RateFactor
-from mlp_core.train.rate_factors import stop_frozen_gradients
+from mlp_core.train.optimizer import stop_frozen_gradients
 from mlp_core.train.task import Batch, Task
 
 Scalars = dict[str, jax.Array]

@@ -12,9 +12,7 @@ from typing import IO
 
 import requests
 
-from mlp_core.process.file_lock import lock_in_turn, open_lock_file
-from mlp_core.process.output_files import write_whole
-from mlp_core.process.small_files import read_json
+from mlp_core.process.small_files import lock_in_turn, open_lock_file, read_json, write_whole
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mlp_core.planning.model_costs import costs_of
+from mlp_core.planning.matmul_flops import costs_of
 from mlp_text.models.registry import create_encoder
 
 VOCABULARY = 32_000  # Tokens, as in Pay Attention to MLPs.

@@ -21,9 +21,8 @@ from mlp_text.corpus.sources import open_corpus
 from mlp_text.models.model_spec import EncoderSpec, TextModelSpec
 from mlp_text.tasks.config import TextConfig
 from mlp_text.tasks.made_vocabulary import made_files_dir
-from mlp_text.tasks.masked_lm import MaskedLanguageModelling
+from mlp_text.tasks.masked_lm import MaskedLanguageModelling, unigram_perplexity
 from mlp_text.tasks.masking import Masking
-from mlp_text.tasks.unigram import unigram_perplexity
 from mlp_text.tokens.tokenizer import Tokenizer
 from mlp_text.tokens.vocabulary import MAX_CHARACTERS
 

@@ -25,7 +25,7 @@ from mlp_core.train.data_record import (
 )
 from mlp_core.train.durations import Plan
 from mlp_core.train.optimizer import check_schedule
-from mlp_core.train.parameter_checks import check_parameters
+from mlp_core.train.programs import check_parameters
 from mlp_core.train.task import Params, Task
 from mlp_text.models.model_spec import (
     EncoderSpec,

@@ -11,8 +11,7 @@ from mlp_core.config import parse_config
 from mlp_core.data.splits import Splits, check_splits
 from mlp_core.data.tfds.prepared import find_prepared, is_own_folder
 from mlp_core.errors import UserError
-from mlp_core.planning.known_dataset import CountedExamples, KnownDataset
-from mlp_core.planning.planned_run import PlannedRun, on_platform
+from mlp_core.planning.planned_run import CountedExamples, KnownDataset, PlannedRun, on_platform
 from mlp_core.process.user_paths import user_path
 from mlp_core.train.task import Task
 from mlp_text.data.synthetic import SYNTHETIC

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.nn.spatial_gating import toeplitz_matrix
 from mlp_core.process.figure_files import (
     SHARES,
     TEXT_WIDTH,

@@ -13,12 +13,12 @@ from mlp_core.distributed.mesh import check_batch_size, make_mesh, replicated
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import digest
 from mlp_core.nn.precision import check_finite_outputs, compute_dtype
-from mlp_core.process.compiler_options import compiler_options
 from mlp_core.process.console import say
+from mlp_core.process.host_memory import compiler_options
 from mlp_core.process.watchdog import limited
 from mlp_core.run_folder.scores import in_words
 from mlp_core.train.evaluation import evaluate
-from mlp_core.train.progress import CompiledAtFirst
+from mlp_core.train.log import CompiledAtFirst
 from mlp_text.tasks.config import TextConfig
 from mlp_text.tasks.experiment import DATA
 from mlp_text.weights.loading import locate_text_weights, open_text_weights, spec_for

@@ -1,33 +1,181 @@
 """Published BERT weights in files of the Hugging Face hub: their sizes and arrays."""
 
+import codecs
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pydantic
 
-from mlp_core.config import MOST_BLOCKS
+from mlp_core.config import MOST_BLOCKS, PositiveFloat, PositiveInt
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
+from mlp_core.process.small_files import read_bytes
 from mlp_core.weights.files import WeightFile, open_weight_file
 from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_text.models.bert import BertEncoder
 from mlp_text.models.text_models import MaskedLm
-from mlp_text.weights.bert_config import GELU_NAMES, BertConfig, read_bert_config
-from mlp_text.weights.bert_names import (
-    HEAD_TABLE,
-    WORD_EMBEDDINGS,
-    encoder_names,
-    encoder_prefixes,
-    head_names,
-    is_kernel,
-    num_blocks_in,
-    plain_name,
-    pooler_names,
-)
+
+GELU_NAMES = {"gelu": "erf", "gelu_new": "tanh"}  # By the names of the Hugging Face hub.
+DECISIVE = ("model_type", "hidden_act", "layer_norm_eps")  # Not visible in any shape.
+
+
+class BertConfig(pydantic.BaseModel):
+    """The configuration in the hub's terms.
+
+    Sizes are None where it does not give them; the shapes of the weights settle all of them but the
+    number of heads. The other defaults are those of the format; see `assumed`.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, allow_inf_nan=False)
+
+    model_type: Literal["bert"] = "bert"  # RoBERTa and others name their arrays alike.
+    position_embedding_type: Literal["absolute"] = "absolute"
+    is_decoder: Literal[False] = False
+    hidden_act: Literal["gelu", "gelu_new"] = "gelu"
+    layer_norm_eps: PositiveFloat = 1e-12
+    num_attention_heads: PositiveInt | None = None
+    vocab_size: PositiveInt | None = None
+    hidden_size: PositiveInt | None = None
+    num_hidden_layers: PositiveInt | None = None
+    intermediate_size: PositiveInt | None = None
+    max_position_embeddings: PositiveInt | None = None
+    type_vocab_size: PositiveInt | None = None
+
+    @property
+    def assumed(self) -> dict[str, Any]:
+        """The fields that no shape settles and the file leaves out, with the format's defaults."""
+        unset = [name for name in DECISIVE if name not in self.model_fields_set]
+        return {name: getattr(self, name) for name in unset}
+
+
+def read_bert_config(path: Path) -> BertConfig:
+    """Reads the configuration; a byte-order mark in front is ignored.
+
+    Raises:
+        UserError: it cannot be read, or asks for something that is not supported.
+    """
+    try:
+        return BertConfig.model_validate_json(read_bytes(path).removeprefix(codecs.BOM_UTF8))
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"]))
+        if not field:
+            raise UserError(
+                f"{path}: no configuration of a BERT model ({problem['msg']})."
+            ) from error
+        reason = problem["msg"][0].lower() + problem["msg"][1:]
+        raise UserError(
+            f"{path}: {field} is {problem['input']!r:.60}, which is not supported: {reason}."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from error
+
+
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+OF_ENCODER = re.compile(r"(bert\.|)(?:embeddings|encoder\.layer)\.")
+OF_HEAD = re.compile(r"(.*?)cls\.predictions\.")
+# Encoders whose parameters have the names and shapes of BERT's, but which compute something else.
+OTHER_MODELS = {"roberta", "electra", "ernie", "data2vec_text"}
+HEAD_TABLE = "cls.predictions.decoder.weight"  # A copy of the word embeddings, where it is there.
+SAME_TENSOR = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
+
+# Ours by theirs.
+BLOCK_PARTS = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "attention_out",
+    "attention.output.LayerNorm": "attention_norm",
+    "intermediate.dense": "project_in",
+    "output.dense": "project_out",
+    "output.LayerNorm": "out_norm",
+}
+HEAD_PARTS = {
+    "cls.predictions.transform.dense": "head/transform",
+    "cls.predictions.transform.LayerNorm": "head/norm",
+}
+
+
+def encoder_prefixes(names: Iterable[str]) -> list[str]:
+    """What comes before `embeddings.` in `names`, such as `bert.`: one entry per encoder.
+
+    Empty if there is no BERT among them.
+    """
+    names = list(names)
+    found = {n.removesuffix(WORD_EMBEDDINGS) for n in names if n.endswith(WORD_EMBEDDINGS)}
+    if not found:  # An incomplete BERT, whose missing tensors are reported one by one.
+        found = {match[1] for match in map(OF_ENCODER.match, names) if match}
+    return sorted(
+        prefix
+        for prefix in found
+        if not prefix or (prefix.endswith(".") and OTHER_MODELS.isdisjoint(prefix.split(".")))
+    )
+
+
+def plain_name(name: str, prefix: str) -> str:
+    """The name without the encoder's `prefix`, and with weight and bias for gamma and beta.
+
+    Of two names for the same tensor it is the first.
+    """
+    head = OF_HEAD.match(name)
+    if name.startswith(prefix):
+        name = name.removeprefix(prefix)
+    elif head and prefix.startswith(head[1]):  # `module.cls.` beside `module.bert.`.
+        name = name.removeprefix(head[1])
+    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+    return SAME_TENSOR.get(name, name)
+
+
+def num_blocks_in(names: Iterable[str]) -> int:
+    """How many blocks parameters of these names are of."""
+    matches = (re.match(r"encoder\.layer\.(\d+)\.", name) for name in names)
+    return len({match[1] for match in matches if match})
+
+
+def encoder_names(num_blocks: int) -> dict[str, str]:
+    """{their name: our name} of a `BertEncoder`, under `encoder/`."""
+    tables = {
+        f"embeddings.{name}.weight": f"encoder/{name}/embedding"
+        for name in ("word_embeddings", "position_embeddings", "token_type_embeddings")
+    }
+    parts = {"embeddings.LayerNorm": "encoder/embeddings_norm"}
+    for i in range(num_blocks):
+        parts |= {
+            f"encoder.layer.{i}.{theirs}": f"encoder/BertBlock_{i}/{ours}"
+            for theirs, ours in BLOCK_PARTS.items()
+        }
+    return tables | _leaves(parts)
+
+
+def head_names() -> dict[str, str]:
+    """{their name: our name} of a `MaskedLmHead`, under `head/`."""
+    return _leaves(HEAD_PARTS) | {"cls.predictions.bias": "head/bias"}
+
+
+def pooler_names() -> dict[str, str]:
+    """{their name: our name} of the pooler of a `ClassificationHead`."""
+    return _leaves({"pooler.dense": "pooler"})
+
+
+def is_kernel(our_name: str) -> bool:
+    """Whether it is a kernel, which lies transposed in their files."""
+    return our_name.endswith("/kernel")
+
+
+def _leaves(parts: Mapping[str, str]) -> dict[str, str]:
+    names = {}
+    for theirs, ours in parts.items():
+        weight = "scale" if theirs.endswith("LayerNorm") else "kernel"
+        names |= {f"{theirs}.weight": f"{ours}/{weight}", f"{theirs}.bias": f"{ours}/bias"}
+    return names
+
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 OTHER_FORMATS = ("*.onnx", "onnx/*.onnx", "*.h5", "*.msgpack", "*.gguf", "*.zip", "*.safetensors")

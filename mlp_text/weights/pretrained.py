@@ -12,8 +12,7 @@ import numpy as np
 
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten, unflatten
-from mlp_core.nn.spatial_gating import fit_spatial
-from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.nn.spatial_gating import fit_spatial, toeplitz_matrix
 from mlp_core.process.console import say
 from mlp_text.models.model_spec import (
     EncoderSpec,

@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from mlp_core.data.array_source import ArraySource
-from mlp_core.data.source import Source
+from mlp_core.data.source import ArraySource, Source
 from mlp_core.data.splits import Splits
 from mlp_core.data.tfds.prepared import (
     LabelledDataset,
@@ -23,19 +22,17 @@ from mlp_core.data.tfds.prepared import (
 from mlp_core.data.tfds.tfrecord import TfrecordSource
 from mlp_core.errors import UserError
 from mlp_core.process.user_paths import user_path
-from mlp_vision.data.array_views import ArrayViews
-from mlp_vision.data.binary_pictures import in_full_brightness
 from mlp_vision.data.cifar import Cifar10, Cifar100
 from mlp_vision.data.digits import Digits
 from mlp_vision.data.flowers import Flowers102
-from mlp_vision.data.host_views import View
+from mlp_vision.data.host_views import ArrayViews, View
 from mlp_vision.data.image_codec import BadPictureError, decode_rgb
 from mlp_vision.data.image_folder import FolderDataset
 from mlp_vision.data.labels import Label, find_label
 from mlp_vision.data.pets import Pets
 from mlp_vision.data.photos import PhotoSource
 from mlp_vision.data.synthetic import Synthetic
-from mlp_vision.data.tfds_records import TfdsRecords, skipped_pictures
+from mlp_vision.data.tfds_records import TfdsRecords, in_full_brightness, skipped_pictures
 
 OWN_BUILDERS = {
     builder.name: builder for builder in (Cifar10, Cifar100, Digits, Flowers102, Pets, Synthetic)

@@ -17,12 +17,14 @@ import simplejpeg
 from PIL import Image
 
 from mlp_vision.data.image_codec import (
+    END_OF_IMAGE,
     MOST_DECODED_BYTES,
+    JpegHeader,
     as_array,
     decode_picture,
     orientation_of_jpeg,
+    read_jpeg_header,
 )
-from mlp_vision.data.jpeg_header import END_OF_IMAGE, JpegHeader, read_jpeg_header
 
 SHRINKINGS = (8, 4, 2)  # That libjpeg-turbo decodes to as fast as it reads.
 CHANNELS = 3  # Of a crop, a byte each.

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from mlp_core.data.source import digest_of, sampled_indices
 from mlp_core.data.tfds.prepared import damage_told
 from mlp_core.errors import UserError
-from mlp_vision.data.binary_pictures import in_full_brightness
+from mlp_vision.data.image_codec import decode_rgb, encode_png
 from mlp_vision.data.labels import Label
 
 
@@ -90,3 +91,17 @@ def skipped_pictures(features: Mapping[str, Any]) -> dict[str, tfds.decode.Decod
         for name, feature in features.items()
         if isinstance(feature, tfds.features.Image)
     }
+
+
+BUILDERS = ("dsprites",)  # Of TFDS.
+
+
+def in_full_brightness(builder: str, encoded: bytes) -> bytes:
+    """A picture that `builder` has stored, encoded anew where its white is 1.
+
+    Raises:
+        BadPictureError: as `image_codec.decode_rgb`.
+    """
+    if builder not in BUILDERS:
+        return encoded
+    return encode_png((decode_rgb(encoded)[..., 0] > 0).astype(np.uint8) * 255)

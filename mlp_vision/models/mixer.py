@@ -5,18 +5,26 @@ C channels of a token (`hidden_dim`), K classes. The parameter tree is that of t
 Google published; so are the defaults of GELU form and LayerNorm epsilon.
 """
 
-from typing import Any
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.nn.mlp import MlpBlock, StochasticDepth
 from mlp_core.nn.platform_forms import materialized
 from mlp_core.nn.stack import Remat
 from mlp_vision.models.heads import linear_head
+from mlp_vision.models.model_spec import ModelSpec, Shapes
+from mlp_vision.models.patch_model_spec import MlpModelSpec
 from mlp_vision.models.patches import patch_tokens
 from mlp_vision.models.token_blocks import through_blocks
+from mlp_vision.models.token_grids import bilinear
 
 # See `mlp_core.distributed.sharding`; each MLP is split by its hidden units.
 TENSOR_PARALLEL = (
@@ -109,3 +117,178 @@ class Mixer(nn.Module):
         x = through_blocks(self, MixerBlock, fields, x, train)
         x = jnp.mean(x, axis=1, dtype=jnp.float32)  # [B, C]
         return linear_head(x, self.num_classes)  # [B, K]
+
+
+# MLP-Mixer, table 1; S/8 is the size of one published weight file.
+MIXER_SIZES = {
+    name: dict(
+        zip(
+            ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim"),
+            sizes,
+            strict=True,
+        )
+    )
+    for name, sizes in {
+        "s32": (32, 512, 8, 256, 2048),
+        "s16": (16, 512, 8, 256, 2048),
+        "s8": (8, 512, 8, 256, 2048),
+        "b32": (32, 768, 12, 384, 3072),
+        "b16": (16, 768, 12, 384, 3072),
+        "l32": (32, 1024, 24, 512, 4096),
+        "l16": (16, 1024, 24, 512, 4096),
+        "h14": (14, 1280, 32, 640, 5120),
+    }.items()
+}
+
+
+@frozen_settings
+class MixerSpec(MlpModelSpec):
+    """An MLP-Mixer without its parameters."""
+
+    TITLE: ClassVar = "MLP-Mixer"
+    MODULE: ClassVar = Mixer
+    MODELS: ClassVar = {
+        "mixer": {},  # Leaves all sizes open.
+        **{f"mixer_{name}": sizes for name, sizes in MIXER_SIZES.items()},
+    }
+    TENSOR_PARALLEL: ClassVar = TENSOR_PARALLEL
+    BLOCK: ClassVar = "MixerBlock"
+    TOKEN_MIXING: ClassVar = tuple(
+        f"token_mixing/{layer}/{leaf}"
+        for layer in ("Dense_0", "Dense_1")
+        for leaf in ("kernel", "bias")
+    )
+    SIZES: ClassVar = (
+        *("patch_size", "hidden_dim", "num_blocks"),
+        *("tokens_mlp_dim", "channels_mlp_dim"),
+    )
+
+    architecture: Literal["mixer"] = "mixer"
+    tokens_mlp_dim: PositiveInt
+    channels_mlp_dim: PositiveInt
+
+    @classmethod
+    def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
+        """See `ModelSpec.sizes_in`."""
+        tokens, tokens_mlp_dim = shapes["MixerBlock_0/token_mixing/Dense_0/kernel"]
+        _, channels_mlp_dim = shapes["MixerBlock_0/channel_mixing/Dense_0/kernel"]
+        return cls.common_sizes_in(shapes, num_patches=tokens) | dict(
+            tokens_mlp_dim=tokens_mlp_dim, channels_mlp_dim=channels_mlp_dim
+        )
+
+    def at_image_size(self, image_size: int) -> Self:
+        """The same model for images of another size.
+
+        A side longer by a whole factor K widens the token MLP by K squared (MLP-Mixer, section 3);
+        for any other size its width stays.
+
+        Raises:
+            UserError: the patch size does not divide `image_size`.
+        """
+        factor, rest = divmod(image_size, self.image_size)
+        width = self.tokens_mlp_dim * (factor**2 if rest == 0 and factor else 1)
+        return dataclasses.replace(super().at_image_size(image_size), tokens_mlp_dim=width)
+
+    def sizes_at(self, image_size: int, named: Mapping[str, Any]) -> dict[str, Any]:
+        """As the base class; the token MLPs are as wide as the image size asks for.
+
+        A width that is named may be that of these weights, or of the same at a lower resolution.
+        """
+        sizes = super().sizes_at(image_size, named)
+        if sizes["patch_size"] == self.patch_size:
+            factor = math.isqrt(self.tokens_mlp_dim // sizes["tokens_mlp_dim"])
+            if self.tokens_mlp_dim == factor**2 * sizes["tokens_mlp_dim"]:
+                sizes["tokens_mlp_dim"] = self.at_image_size(image_size).tokens_mlp_dim
+        return sizes
+
+    def fits(self, wanted: ModelSpec) -> bool:
+        """As the base class: the token MLPs grow with the number of tokens, or keep their width."""
+        candidates = (self, self.at_image_size(wanted.image_size))
+        return any(super(MixerSpec, spec).fits(wanted) for spec in candidates)
+
+    def _timm_arguments(self) -> str:
+        ratios = self._timm_ratio(self.tokens_mlp_dim), self._timm_ratio(self.channels_mlp_dim)
+        return f"mlp_ratio={ratios}"
+
+    def resolution_change(self, wanted: Self) -> str:
+        """See `ModelSpec.resolution_change`."""
+        if self.tokens_mlp_dim == wanted.tokens_mlp_dim:
+            return (
+                f": token-mixing weights resampled as images of {self.grid} x {self.grid} "
+                f"tokens to {wanted.grid} x {wanted.grid}; an extension of ours, not in the paper"
+            )
+        factor = wanted.grid // self.grid
+        return (
+            f" by the paper's construction: token MLPs act on each of {factor} x {factor} tiles "
+            f"alone at first, {self.tokens_mlp_dim:,} to {wanted.tokens_mlp_dim:,} hidden units"
+        )
+
+    def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
+        """See `MlpModelSpec.token_mixing_change`.
+
+        Where the token MLPs grow, the construction of MLP-Mixer, section 3 and appendix C; else
+        they are resampled.
+        """
+        keeps_width = self.tokens_mlp_dim == wanted.tokens_mlp_dim
+        change = resample_token_mlp if keeps_width else tile_token_mlp
+        return lambda *mlp: change(*mlp, self.grid, wanted.grid)
+
+
+def tile_token_mlp(
+    kernel_0: np.ndarray,
+    bias_0: np.ndarray,
+    kernel_1: np.ndarray,
+    bias_1: np.ndarray,
+    grid: int,
+    new_grid: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A token MLP [S, D_S], [D_S], [D_S, S], [S] on each of K x K tiles of a larger image.
+
+    Returns [K^2 S, K^2 D_S], [K^2 D_S], [K^2 D_S, K^2 S], [K^2 S], block-diagonal. The paper's text
+    takes the sequence as one tile after the other, but the tokens lie row by row over the whole
+    image; so the token axes are permuted.
+    """
+    factor = new_grid // grid
+    tiles, (tokens, hidden) = factor**2, kernel_0.shape
+    place = token_places(grid, factor)  # [K^2, S]
+    new_kernel_0 = np.zeros((tiles * tokens, tiles * hidden), kernel_0.dtype)
+    new_kernel_1 = np.zeros((tiles * hidden, tiles * tokens), kernel_1.dtype)
+    new_bias_1 = np.zeros(tiles * tokens, bias_1.dtype)
+    for tile in range(tiles):
+        units = slice(tile * hidden, (tile + 1) * hidden)
+        new_kernel_0[place[tile], units] = kernel_0
+        new_kernel_1[units, place[tile]] = kernel_1
+        new_bias_1[place[tile]] = bias_1
+    return new_kernel_0, np.tile(bias_0, tiles), new_kernel_1, new_bias_1
+
+
+def token_places(grid: int, factor: int) -> np.ndarray:
+    """Row-major place in the larger image of each token of each tile, int [K^2, S]."""
+    side = grid * factor
+    places = np.arange(side**2).reshape(factor, grid, factor, grid)  # Tile row, row, column.
+    return places.swapaxes(1, 2).reshape(factor**2, grid**2)
+
+
+def resample_token_mlp(
+    kernel_0: np.ndarray,
+    bias_0: np.ndarray,
+    kernel_1: np.ndarray,
+    bias_1: np.ndarray,
+    grid: int,
+    new_grid: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A token MLP [S, D_S], [D_S], [D_S, S], [S] for another number of tokens; D_S stays.
+
+    Each hidden unit's weights over the tokens, in and out, are taken as a picture and resampled
+    bilinearly. What comes in is scaled by the ratio of the numbers of tokens, so that a hidden
+    unit's sum over a constant input stays. An extension of ours: the paper changes resolution by
+    whole factors only.
+    """
+    weights = bilinear(grid, new_grid)  # [new S, S]
+    ratio = grid**2 / new_grid**2
+    return (
+        (weights @ kernel_0 * ratio).astype(kernel_0.dtype),
+        bias_0,
+        (kernel_1 @ weights.T).astype(kernel_1.dtype),
+        (weights @ bias_1).astype(bias_1.dtype),
+    )

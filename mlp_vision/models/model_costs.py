@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mlp_core.planning.model_costs import costs_of
+from mlp_core.planning.matmul_flops import costs_of
 from mlp_vision.models.registry import create_model, find_model
 
 

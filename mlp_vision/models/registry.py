@@ -8,8 +8,8 @@ import flax.linen as nn
 
 from mlp_core.errors import UserError
 from mlp_core.nn.mlp import GELU_FORMS
-from mlp_vision.models.gmlp_spec import Gating, GmlpSpec, Pooling, SpatialMatrix
-from mlp_vision.models.mixer_spec import MixerSpec
+from mlp_vision.models.gmlp import Gating, GmlpSpec, Pooling, SpatialMatrix
+from mlp_vision.models.mixer import MixerSpec
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.models.resnet import ResNetSpec
 from mlp_vision.models.vit import VitSpec

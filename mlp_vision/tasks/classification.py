@@ -7,6 +7,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import optax
 from clu import metrics
 
 from mlp_core.data.source import Source
@@ -14,13 +15,55 @@ from mlp_core.train.task import Batch, Params
 from mlp_vision.augment import augmentation
 from mlp_vision.augment.mixing import mix
 from mlp_vision.augment.random_erasing import random_erasing
-from mlp_vision.models.model_spec import ModelSpec
+from mlp_vision.models.model_spec import ModelSpec, Output
+from mlp_vision.models.permutations import permute
 from mlp_vision.models.registry import TENSOR_PARALLEL
-from mlp_vision.tasks.classifier import eval_view, model_input, view_logits
 from mlp_vision.tasks.config import AugmentConfig
-from mlp_vision.tasks.losses import class_shares, cross_entropies
 from mlp_vision.weights.loading import Weights
 from mlp_vision.weights.pretrained import Head, load_params
+
+
+def class_shares(labels: jax.Array, num_classes: int, label_smoothing: float = 0.0) -> jax.Array:
+    """Labels as shares of the classes, float32 [B, K], that add up to one.
+
+    `labels` are integers [B], or shares [B, K] where pictures were mixed. Smoothing takes its part
+    of them and spreads it evenly over all K classes (arXiv:1512.00567, section 7).
+    """
+    shares = jax.nn.one_hot(labels, num_classes) if labels.ndim == 1 else labels
+    return (1 - label_smoothing) * shares + label_smoothing / num_classes
+
+
+def cross_entropies(output: Output, logits: jax.Array, shares: jax.Array) -> jax.Array:
+    """The loss of each example, [B], for logits and shares of the classes, [B, K].
+
+    "softmax": one distribution over the classes. "sigmoid": a yes or no for each class, summed over
+    them, as in google-research/big_vision.
+    """
+    if output == "softmax":
+        return optax.softmax_cross_entropy(logits, shares)
+    return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, shares), axis=-1)
+
+
+def eval_view(spec: ModelSpec, images: jax.Array) -> jax.Array:
+    """Pictures [B, H, W, 3], 0 to 255, as the eval preset of `spec` cuts them, [B, N, N, 3]."""
+    return augmentation.eval_view(images, spec.image_size, spec.eval_preset)
+
+
+def model_input(spec: ModelSpec, model: nn.Module, views: jax.Array) -> jax.Array:
+    """Views [B, N, N, 3], 0 to 255, in the value range, order and type that the model sees."""
+    views = permute(views, spec.permutation, spec.moved_patch)
+    return augmentation.to_value_range(views, spec.value_range).astype(model.dtype)
+
+
+def view_logits(spec: ModelSpec, model: nn.Module, params: Params, views: jax.Array) -> jax.Array:
+    """Logits [B, K], float32, of views [B, N, N, 3], 0 to 255."""
+    return model.apply({"params": params}, model_input(spec, model, views))
+
+
+def probabilities(spec: ModelSpec, logits: jax.Array) -> jax.Array:
+    """Logits [B, K] as probabilities: they add up to one, or each stands for itself (sigmoid)."""
+    return {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}[spec.output](logits)
+
 
 ACCURACIES = ("top1", "top5")
 

@@ -15,7 +15,7 @@ from mlp_core.config import (
     RunConfig,
     frozen_settings,
 )
-from mlp_vision.models.gmlp_spec import Gating, Pooling, SpatialMatrix
+from mlp_vision.models.gmlp import Gating, Pooling, SpatialMatrix
 from mlp_vision.models.model_spec import EvalPresetName, Output, ValueRange
 from mlp_vision.models.permutations import Permutation
 from mlp_vision.models.resnet import NumUnits

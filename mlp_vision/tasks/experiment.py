@@ -22,7 +22,7 @@ from mlp_core.train import loop as train_loop
 from mlp_core.train.data_record import DataRecord, check_same_data, check_same_data_on_all_hosts
 from mlp_core.train.durations import Plan
 from mlp_core.train.optimizer import check_schedule
-from mlp_core.train.parameter_checks import check_parameters
+from mlp_core.train.programs import check_parameters
 from mlp_vision.augment.policies import make_policy
 from mlp_vision.data.host_views import EvalView, TrainView
 from mlp_vision.data.image_dataset import ImageDataset, open_image_dataset, open_source

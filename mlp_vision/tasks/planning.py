@@ -1,6 +1,9 @@
 """Image classification to be planned: the task of a run, without pictures and weights."""
 
+import dataclasses
+import functools
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -8,15 +11,80 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
 from mlp_core.data.splits import check_splits
+from mlp_core.data.tfds.prepared import find_prepared
 from mlp_core.errors import UserError
-from mlp_core.planning.planned_run import PaperFigures, PlannedRun, on_platform
-from mlp_vision.data.known_sizes import KnownPictures, find_dataset
+from mlp_core.planning.planned_run import (
+    CountedExamples,
+    KnownDataset,
+    PaperFigures,
+    PlannedRun,
+    on_platform,
+)
+from mlp_core.reports.published_tables import FOLDER, Row, read_table
+from mlp_vision.data.image_dataset import (
+    ImageDataset,
+    is_folder_of_pictures,
+    open_image_dataset,
+)
 from mlp_vision.models.model_spec import ModelSpec
-from mlp_vision.models.registry import find_model
+from mlp_vision.models.registry import MODELS, find_model
 from mlp_vision.tasks.config import ImageClassificationConfig
 from mlp_vision.tasks.experiment import build_task, num_classes
-from mlp_vision.tasks.published_costs import published_costs
 from mlp_vision.tasks.wanted_model import wanted_spec
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownPictures(KnownDataset):
+    """An `ImageDataset` of which only the figures are known."""
+
+    picture_size: tuple[int, int] | None = None  # Height and width, where all have the same.
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether pictures come as they are; else as the model's views cut them."""
+        return self.picture_size is not None
+
+    def load(self, split: str) -> CountedExamples:
+        """As many examples as the split has."""
+        return CountedExamples(self.num_examples(split))
+
+    records = load
+
+
+# ImageNet-21k as TFDS-style builders prepare it. JFT-300M is not public: MLP-Mixer, section 3, and
+# Sun et al. (arXiv:1707.02968) for its classes.
+KNOWN = {
+    dataset.name: dataset
+    for dataset in (
+        KnownPictures("cifar10", 10, {"train": 50_000, "test": 10_000}, (32, 32)),
+        KnownPictures("cifar100", 100, {"train": 50_000, "test": 10_000}, (32, 32)),
+        KnownPictures("digits", 10, {"train": 1_437, "test": 360}, (8, 8)),
+        KnownPictures("synthetic", 10, {"train": 256, "test": 100}, (32, 32)),
+        KnownPictures("oxford_iiit_pet", 37, {"train": 3_680, "test": 3_669}),
+        KnownPictures(
+            "oxford_flowers102", 102, {"train": 1_020, "validation": 1_020, "test": 6_149}
+        ),
+        KnownPictures("imagenet2012", 1_000, {"train": 1_281_167, "validation": 50_000}),
+        KnownPictures("imagenet21k", 21_843, {"full": 14_197_122}),
+        KnownPictures("jft_300m", 18_291, {"full": 303_000_000}),
+    )
+}
+
+
+def find_dataset(name: str, data_dir: str | None, label: str | None = None) -> ImageDataset | None:
+    """What is known of a data set, or None; see `open_image_dataset`.
+
+    Raises:
+        UserError: it lies on this machine and is damaged, or is no data set of pictures.
+    """
+    if is_folder_of_pictures(name):
+        return open_image_dataset(name, data_dir, label)
+    if find_prepared(name, data_dir) is None:
+        return KNOWN.get(name)
+    dataset = open_image_dataset(name, data_dir, label)
+    shape = dataset.builder.info.features["image"].shape[:2] if dataset.in_memory else None
+    sizes = {split: dataset.num_examples(split) for split in dataset.splits}
+    return KnownPictures(name, dataset.num_classes, sizes, shape)
 
 
 def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> PlannedRun:
@@ -81,3 +149,32 @@ def _example(picture_size: tuple[int, int]) -> dict[str, jax.ShapeDtypeStruct]:
         "image": jax.ShapeDtypeStruct((*picture_size, 3), np.uint8),
         "label": jax.ShapeDtypeStruct((), np.int32),
     }
+
+
+TABLES = Path(__file__).parents[1] / FOLDER
+MIXER_COSTS, GMLP_MODELS = TABLES / "mixer_table_3.json", TABLES / "gmlp_table_1_and_2.json"
+TRAINED_AT = 224  # Pixels; what is larger was fine-tuned so.
+
+
+def published_costs(model: str, image_size: int, data: str, epochs: float | None) -> PaperFigures:
+    """What the paper tells of a model, and of its training on a data set for so many epochs."""
+    speed, core_days = None, None
+    for row in _rows():
+        if (row.model_name, row.image_size) != (model, image_size) or image_size != TRAINED_AT:
+            continue
+        speed = row.published["images_per_core_second"]
+        if (row.pretraining_data, row.pretraining_epochs) == (data, epochs):
+            core_days = row.published["core_days"]
+    return PaperFigures(examples_per_core_second=speed, core_days=core_days)
+
+
+def published_models() -> list[str]:
+    """The models of MLP-Mixer's table 3 and of gMLP's tables 1 and 2, in the order of `MODELS`."""
+    of_mixers_table = {row.model_name for row in _rows()}
+    gmlps = {row.model["name"] for row in read_table(GMLP_MODELS).rows}
+    return [name for name in MODELS if name in of_mixers_table | gmlps]
+
+
+@functools.cache
+def _rows() -> tuple[Row, ...]:
+    return read_table(MIXER_COSTS).rows

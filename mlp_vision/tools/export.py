@@ -11,14 +11,14 @@ import jaxlib
 
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.process import output_files
+from mlp_core.process import small_files as output_files
 from mlp_core.process.console import say
 from mlp_core.weights import npz as npz_format
 from mlp_core.weights.files import write_weight_file
-from mlp_vision.models.mixer_spec import MixerSpec
+from mlp_vision.models.mixer import MixerSpec
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.models.weight_layouts import to_timm
-from mlp_vision.tasks.classifier import eval_view, probabilities, view_logits
+from mlp_vision.tasks.classification import eval_view, probabilities, view_logits
 from mlp_vision.weights.loading import Weights
 from mlp_vision.weights.pretrained import load_params
 from mlp_vision.weights.spec_file import metadata_of

@@ -16,9 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
-from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.nn.spatial_gating import toeplitz_matrix
 from mlp_core.process.figure_files import TEXT_WIDTH, WEIGHTS, check_blocks, new_figure, styled
-from mlp_vision.tools.unit_order import in_pairs, mean_frequency
 from mlp_vision.weights.loading import Weights, open_weights
 from mlp_vision.weights.published_weights import locate_weights
 
@@ -181,3 +180,32 @@ def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
         top, left = i // columns * (height + 1), i % columns * (width + 1)
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+def mean_frequency(units: np.ndarray) -> np.ndarray:
+    """The mean frequency [U] of images [U, G, G], weighed by power, in cycles a patch."""
+    power = np.abs(np.fft.fft2(units)) ** 2  # [U, G, G]
+    cycles = np.fft.fftfreq(units.shape[-1])
+    radius = np.hypot(cycles[:, None], cycles[None, :])
+    total = power.sum((1, 2))
+    return (power * radius).sum((1, 2)) / np.where(total > 0, total, 1)
+
+
+def in_pairs(units: np.ndarray) -> np.ndarray:
+    """The indices [U] of images [U, G, G] in the order of showing: pairs of opposite phase.
+
+    The unit of the lowest frequency that is left comes first, then, of all that are left, the one
+    whose correlation with it is the most negative. An odd one comes last.
+    """
+    flat = units.reshape(len(units), -1)
+    norms = np.linalg.norm(flat, axis=1, keepdims=True)
+    directions = flat / np.where(norms > 0, norms, 1)
+    left = list(np.argsort(mean_frequency(units), kind="stable"))
+    order = []
+    while left:
+        unit = left.pop(0)
+        order.append(unit)
+        if left:
+            partner = int(np.argmin(directions[left] @ directions[unit]))
+            order.append(left.pop(partner))
+    return np.array(order)

@@ -15,10 +15,10 @@ from mlp_core.process.user_paths import user_path
 from mlp_core.process.watchdog import limited, waits_for
 from mlp_vision.data.host_views import EvalView
 from mlp_vision.data.image_codec import MOST_PICTURE_BYTES
-from mlp_vision.data.picture_files import SUFFIXES, as_text, pictures_below
+from mlp_vision.data.image_folder import SUFFIXES, as_text, pictures_below
 from mlp_vision.data.pictures import open_picture
 from mlp_vision.models.model_spec import ModelSpec
-from mlp_vision.tasks.classifier import probabilities, view_logits
+from mlp_vision.tasks.classification import probabilities, view_logits
 
 BATCH = 32  # Pictures at a time.
 STALL_LIMIT = 30.0  # Minutes for such a batch, as in configs/run_fields.py.

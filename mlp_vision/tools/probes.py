@@ -11,7 +11,7 @@ Shapes: N examples, C channels, K classes.
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,98 @@ from mlp_core.process.watchdog import limited
 from mlp_core.runs.markdown_table import markdown_table
 from mlp_vision.data.image_dataset import ImageDataset
 from mlp_vision.models.model_spec import ModelSpec
-from mlp_vision.tools.class_draws import check_shots, held_out, shots_of_each_class
 from mlp_vision.tools.features import MEMORY_LIMIT_BYTES, POOLED, feature_rows
 from mlp_vision.tools.inference import Inference, open_inference
-from mlp_vision.tools.ridge import RidgePath, fit_ridge
+
+EPSILON = 1e-5  # Added to standard deviations.
+BLOCK = 8192  # Examples that are held in float64 at a time, where they outnumber the features.
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearClassifier:
+    """Scores of classes that are linear in the features."""
+
+    weights: np.ndarray  # [C, K], float64.
+    bias: np.ndarray  # [K], float64.
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """A score for each class [N, K] of features [N, C]."""
+        return features @ self.weights + self.bias
+
+    def num_correct(self, features: np.ndarray, labels: np.ndarray) -> int:
+        """How many of the examples, features [N, C] and labels [N], have the highest score."""
+        return sum(
+            int((self.scores(features[block]).argmax(-1) == labels[block]).sum())
+            for block in _blocks(len(labels))
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RidgePath:
+    """The solutions for all penalties: X the standardised features, Y the centred targets.
+
+    With the eigenvalues e of X'X, or of XX' where that is smaller, and eigenvectors Q, the weights
+    are Q Q'X'Y / (e + l2), or X'Q Q'Y / (e + l2).
+    """
+
+    mean: np.ndarray  # [C], of the features.
+    scale: np.ndarray  # [C], what they are divided by.
+    target_mean: np.ndarray  # [K]
+    eigenvalues: np.ndarray  # [R]
+    basis: np.ndarray  # [C, R]: Q, or X'Q.
+    projected: np.ndarray  # [R, K]: Q'X'Y, or Q'Y.
+
+    def solution(self, l2: float) -> LinearClassifier:
+        """The minimum of |XW - Y|^2 + l2 |W|^2, for features as they were given; `l2` > 0."""
+        weights = self.basis @ (self.projected / (self.eigenvalues + l2)[:, None])
+        weights /= self.scale[:, None]
+        return LinearClassifier(weights, self.target_mean - self.mean @ weights)
+
+
+def fit_ridge(features: np.ndarray, labels: np.ndarray, num_classes: int) -> RidgePath:
+    """Decomposes the regression in float64.
+
+    Args:
+      features: [N, C].
+      labels: integers [N], from 0 to `num_classes` - 1; a class may be absent.
+      num_classes: K.
+    """
+    num_examples, num_features = features.shape
+    mean = features.mean(0, dtype=np.float64)
+    scale = _standard_deviation(features, mean) + EPSILON
+    target_mean = 2 * np.bincount(labels, minlength=num_classes) / num_examples - 1
+    if num_examples < num_features:
+        x = (features - mean) / scale
+        y = _targets(labels, num_classes) - target_mean
+        eigenvalues, q = np.linalg.eigh(x @ x.T)  # [N, N]
+        basis, projected = x.T @ q, q.T @ y
+    else:
+        gram = np.zeros((num_features, num_features))
+        cross = np.zeros((num_features, num_classes))
+        for block in _blocks(num_examples):
+            x = (features[block] - mean) / scale
+            gram += x.T @ x
+            cross += x.T @ (_targets(labels[block], num_classes) - target_mean)
+        eigenvalues, basis = np.linalg.eigh(gram)  # [C, C]
+        projected = basis.T @ cross
+    # Rounding may make those that are zero negative.
+    return RidgePath(mean, scale, target_mean, eigenvalues.clip(min=0), basis, projected)
+
+
+def _standard_deviation(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    squares = sum(((features[block] - mean) ** 2).sum(0) for block in _blocks(len(features)))
+    return np.sqrt(squares / len(features))
+
+
+def _targets(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """[N, K], 1 for the class of an example and -1 for all others."""
+    return np.where(labels[:, None] == np.arange(num_classes), 1.0, -1.0)
+
+
+def _blocks(num_examples: int) -> Iterator[slice]:
+    for first in range(0, num_examples, BLOCK):
+        yield slice(first, first + BLOCK)
+
 
 PENALTIES = tuple(2.0**power for power in range(-6, 17))
 DRAWS = 5  # Of the shots; the probe's accuracy is the mean over them.
@@ -224,3 +312,53 @@ def _check_memory(spec: ModelSpec, dataset: ImageDataset, split: str) -> None:
             f"--train_split={split}: features of {size / 2**30:.0f} GiB would be held in memory; "
             "name a part, such as train[:10%]."
         )
+
+
+MOST_NAMED = 3  # Classes in a message.
+
+
+def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Draws about a `share` of each class, one example at least of a class that has two or more.
+
+    Returns whether each of the examples, of which `labels` [N] are the classes, is held out.
+    """
+    rng = np.random.default_rng(seed)
+    is_held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        is_held_out[members[:count]] = True
+    return is_held_out
+
+
+def shots_of_each_class(labels: np.ndarray, num_classes: int, shots: int, seed: int) -> np.ndarray:
+    """Draws `shots` examples of each class, without repetition; returns their indices.
+
+    With the same seed the draws of fewer shots are among those of more. Each class must have as
+    many, see `check_shots`.
+    """
+    rng = np.random.default_rng(seed)
+    members = [rng.permutation(np.flatnonzero(labels == c)) for c in range(num_classes)]
+    return np.concatenate([of_class[:shots] for of_class in members])
+
+
+def check_shots(
+    labels: np.ndarray, class_names: Sequence[str], shots: Sequence[int], where: str
+) -> None:
+    """Refuses more shots than some class has examples among `labels`; `where` names these.
+
+    Raises:
+        UserError: names the classes with the fewest, and how many shots can be had.
+    """
+    counts = np.bincount(labels, minlength=len(class_names))
+    wanted, fewest = max(shots, default=0), int(counts.min())
+    if fewest >= wanted:
+        return
+    short = [c for c in np.argsort(counts, kind="stable") if counts[c] < wanted]
+    named = ", ".join(f"{class_names[c]!r} ({counts[c]})" for c in short[:MOST_NAMED])
+    others = f" and {len(short) - MOST_NAMED} more classes" if len(short) > MOST_NAMED else ""
+    remedy = f"ask for {fewest} at most" if fewest else "leave few-shot probes out with --shots="
+    raise UserError(
+        f"--shots: {wanted} examples of each class are asked for, and {where} has fewer of "
+        f"{named}{others}; {remedy}."
+    )

@@ -19,7 +19,7 @@ from mlp_core.weights.sources import (
     fetch_weight_file,
     path_on_this_machine,
 )
-from mlp_vision.models.mixer_spec import MIXER_SIZES, MixerSpec
+from mlp_vision.models.mixer import MIXER_SIZES, MixerSpec
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.weights.loading import open_weights, output_of_head
 

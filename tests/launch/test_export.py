@@ -11,7 +11,7 @@ import pytest
 
 from mlp_core.weights.files import open_weight_file, write_weight_file
 from mlp_vision.models.weight_layouts import to_timm
-from mlp_vision.tasks.classifier import eval_view, probabilities, view_logits
+from mlp_vision.tasks.classification import eval_view, probabilities, view_logits
 from mlp_vision.weights.loading import open_weights
 from mlp_vision.weights.pretrained import load_params
 from tests.conftest import ROOT

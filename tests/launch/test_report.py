@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mlp_vision.tasks.published_costs import published_costs
+from mlp_vision.tasks.planning import published_costs
 from tests.conftest import ROOT
 
 

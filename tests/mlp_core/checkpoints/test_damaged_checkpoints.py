@@ -19,7 +19,7 @@ from mlp_core.checkpoints.checksums import (
     sums_on_devices,
     sums_on_host,
 )
-from mlp_core.checkpoints.reading import METADATA_CHECKSUM
+from mlp_core.checkpoints.restore import METADATA_CHECKSUM
 from mlp_core.checkpoints.save import Checkpoints, SavedParams
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import CheckpointConfig

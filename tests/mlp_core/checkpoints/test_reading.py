@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.checkpoints.reading import read_arrays
+from mlp_core.checkpoints.restore import read_arrays
 from mlp_core.run_folder.checkpoint_folder import DamagedError
 
 

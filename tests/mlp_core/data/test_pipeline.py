@@ -4,8 +4,8 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from mlp_core.data.array_source import ArraySource
 from mlp_core.data.pipeline import TrainOrder, eval_batches, train_batches
+from mlp_core.data.source import ArraySource
 
 SOURCE = ArraySource({"label": np.arange(10)})
 

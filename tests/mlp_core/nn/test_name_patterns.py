@@ -8,7 +8,7 @@ import pytest
 from mlp_core.errors import UserError
 from mlp_core.nn.name_patterns import check_matches
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.stacked_blocks import stack_blocks
+from mlp_core.nn.stack import stack_blocks
 
 PARAMS = {f"MixerBlock_{i}": {"kernel": np.zeros(2)} for i in range(3)} | {
     "stem": {"kernel": np.zeros(2)}

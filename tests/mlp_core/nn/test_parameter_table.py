@@ -1,6 +1,6 @@
 import numpy as np
 
-from mlp_core.nn.parameter_table import parameter_summary, parameter_table
+from mlp_core.nn.parameters import parameter_summary, parameter_table
 
 PARAMS = {f"MixerBlock_{i}": {"kernel": np.zeros((3, i + 1), np.float32)} for i in (0, 10, 2)}
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from mlp_core.nn.gmlp import GmlpBlock
-from mlp_core.nn.stack import block_stack
-from mlp_core.nn.stacked_blocks import stack_blocks, unstack_blocks
+from mlp_core.nn.stack import block_stack, stack_blocks, unstack_blocks
 
 B, S, C, BLOCKS = 3, 5, 8, 2
 X = np.random.default_rng(0).standard_normal((B, S, C)).astype(np.float32)

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import RateFactor
 from mlp_core.distributed.mesh import make_mesh
-from mlp_core.nn.stacked_blocks import (
+from mlp_core.nn.stack import (
     has_stacks,
     in_layout_of,
     is_stacked,
@@ -19,7 +19,7 @@ from mlp_core.nn.stacked_blocks import (
     stack_blocks,
     unstack_blocks,
 )
-from mlp_core.train.rate_factors import leave_frozen
+from mlp_core.train.optimizer import leave_frozen
 
 
 def params():

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlp_core.nn.toeplitz import resize_vector, toeplitz_matrix
+from mlp_core.nn.spatial_gating import resize_vector, toeplitz_matrix
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mlp_core.planning.model_parts import cycles_by_part, part_of
+from mlp_core.planning.report import cycles_by_part, part_of
 from mlp_vision.models.registry import create_model
 
 

@@ -8,8 +8,7 @@ import jax
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.planning.chips import CHIPS
-from mlp_core.planning.topologies import check_topology, open_topology
+from mlp_core.planning.chips import CHIPS, check_topology, open_topology
 from tests.conftest import ROOT
 
 needs_libtpu = pytest.mark.skipif(
@@ -23,9 +22,9 @@ import json, sys
 import jax, jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 from mlp_core.distributed.mesh import make_mesh, replicated, batch_sharding
-from mlp_core.planning.hlo_cost import program_cost
+from mlp_core.planning.hlo_text import program_cost
 from mlp_core.planning.hlo_text import parse_program
-from mlp_core.planning.topologies import open_topology
+from mlp_core.planning.chips import open_topology
 
 jax.config.update("jax_enable_compilation_cache", False)
 for name in sys.argv[1:]:

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from mlp_core.run_folder.run_directory import RunFiles
+from mlp_core.train import log as progress
 from mlp_core.train import log as run_log
-from mlp_core.train import progress
 from mlp_core.train.durations import Plan
-from mlp_core.train.log import RunLog
+from mlp_core.train.log import CompiledAtFirst, RunLog, Stopwatch
 from mlp_core.train.loop import train
-from mlp_core.train.progress import CompiledAtFirst, Stopwatch
 from tests.mlp_core.train.quadratic import Quadratic, settings
 
 

@@ -12,8 +12,7 @@ from mlp_core.config import RateFactor, RunConfig, parse_config
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
 from mlp_core.train.loop import train
-from mlp_core.train.optimizer import make_optimizer
-from mlp_core.train.rate_factors import check_rate_factors
+from mlp_core.train.optimizer import check_rate_factors, make_optimizer
 from mlp_core.train.step import make_train_step
 from tests.mlp_core.train.quadratic import Quadratic
 from tests.mlp_core.train.test_loop import Interrupt, StopsAt, final_state

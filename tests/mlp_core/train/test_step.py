@@ -9,7 +9,7 @@ import pytest
 from configs import common
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import parse_config
-from mlp_core.data.array_source import ArraySource
+from mlp_core.data.source import ArraySource
 from mlp_core.distributed.mesh import batch_sharding, replicated
 from mlp_core.train.step import make_train_step
 from mlp_vision.tasks.classification import ImageClassification

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from mlp_core.train.log import StepTrace
 from mlp_core.train.loop import train
-from mlp_core.train.step_trace import StepTrace
 from tests.mlp_core.train.quadratic import Interrupt, Quadratic, StopsAt, settings
 
 

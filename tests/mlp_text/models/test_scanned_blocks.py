@@ -9,7 +9,7 @@ import pytest
 
 from mlp_core.checkpoints.save import SavedParams
 from mlp_core.errors import UserError
-from mlp_core.nn.stacked_blocks import stack_blocks
+from mlp_core.nn.stack import stack_blocks
 from mlp_text.models.bert import BertEncoder
 from mlp_text.models.gmlp import GmlpEncoder
 from mlp_text.models.text_models import MaskedLm

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_text.models.heads import ClassificationHead, MaskedLmHead
-from mlp_text.models.text_models import MaskedLm, TextClassifier
+from mlp_text.models.text_models import ClassificationHead, MaskedLm, MaskedLmHead, TextClassifier
 from tests.mlp_text.weights.tiny_bert import ENCODER, IDS, MASK, params_of
 
 STATES = np.random.default_rng(0).normal(size=(3, 12, 32)).astype(np.float32)

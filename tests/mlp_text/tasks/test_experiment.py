@@ -10,7 +10,7 @@ from configs import text_common
 from mlp_core.checkpoints.save import SavedParams
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.toeplitz import resize_vector, toeplitz_matrix
+from mlp_core.nn.spatial_gating import resize_vector, toeplitz_matrix
 from mlp_text.data.synthetic import WORDS
 from mlp_text.tasks import experiment
 from mlp_text.tokens.tokenizer import open_tokenizer

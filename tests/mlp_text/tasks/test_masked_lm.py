@@ -9,8 +9,7 @@ import pytest
 from mlp_core.distributed.mesh import make_mesh, replicated
 from mlp_core.errors import UserError
 from mlp_core.train.evaluation import evaluate
-from mlp_text.tasks.masked_lm import MaskedLanguageModelling
-from mlp_text.tasks.unigram import unigram_perplexity
+from mlp_text.tasks.masked_lm import MaskedLanguageModelling, unigram_perplexity
 from tests.mlp_core.train.test_step import assert_close, train
 from tests.mlp_text.data.made_text import (
     LENGTH,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.nn.spatial_gating import toeplitz_matrix
 from mlp_text import load_pretrained, open_tokenizer
 from mlp_text.tasks import experiment
 from mlp_text.tools import figures

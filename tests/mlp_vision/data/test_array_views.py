@@ -1,11 +1,10 @@
 import numpy as np
 from PIL import Image
 
-from mlp_core.data.array_source import ArraySource
 from mlp_core.data.pipeline import train_batches
+from mlp_core.data.source import ArraySource
 from mlp_vision.augment.policies import RandAugment
-from mlp_vision.data.array_views import ArrayViews
-from mlp_vision.data.host_views import TrainView
+from mlp_vision.data.host_views import ArrayViews, TrainView
 from mlp_vision.data.pictures import DecodedPicture
 from tests.mlp_vision.data.made_photos import photo
 

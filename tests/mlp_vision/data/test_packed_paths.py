@@ -1,7 +1,7 @@
 import os
 import pickle
 
-from mlp_vision.data.packed_paths import PackedPaths
+from mlp_vision.data.image_folder import PackedPaths
 
 PATHS = ["cat/1.jpg", "", "hund/ärger.png", os.fsdecode(b"odd/\xff.jpg"), "cat/2.jpg"]
 

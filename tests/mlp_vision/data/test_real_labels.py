@@ -15,7 +15,7 @@ from mlp_vision.data.host_views import EvalView
 from mlp_vision.data.image_dataset import open_image_dataset, open_source
 from mlp_vision.data.real_labels import NUM_CLASSES, open_real_labels
 from mlp_vision.tasks import experiment
-from mlp_vision.tasks.classifier import view_logits
+from mlp_vision.tasks.classification import view_logits
 from mlp_vision.tasks.preparation import prepare
 from mlp_vision.tools.scoring import score
 from mlp_vision.weights.loading import open_weights

@@ -10,7 +10,7 @@ import mlp_vision
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import count, unflatten
 from mlp_core.weights.files import open_weight_file
-from mlp_vision.models.gmlp_spec import GMLP_SIZES
+from mlp_vision.models.gmlp import GMLP_SIZES
 from mlp_vision.models.registry import create_model
 from mlp_vision.weights.loading import expected_params, open_weights
 from mlp_vision.weights.pretrained import load_params

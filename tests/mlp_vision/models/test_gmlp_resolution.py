@@ -8,10 +8,9 @@ import pytest
 import mlp_vision
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.nn.spatial_gating import toeplitz_matrix
 from mlp_core.weights.files import write_weight_file
-from mlp_vision.models.gmlp_resolution import resample_spatial_matrix, resample_toeplitz_vector
-from mlp_vision.models.gmlp_spec import GmlpSpec
+from mlp_vision.models.gmlp import GmlpSpec, resample_spatial_matrix, resample_toeplitz_vector
 from mlp_vision.models.patch_model_spec import GOOGLE_NUMERICS
 from mlp_vision.weights.loading import open_weights
 from mlp_vision.weights.pretrained import check_sizes

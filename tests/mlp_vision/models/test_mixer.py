@@ -6,8 +6,7 @@ from scipy.special import erf
 
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import count, unflatten
-from mlp_vision.models.mixer import Mixer
-from mlp_vision.models.mixer_spec import MIXER_SIZES
+from mlp_vision.models.mixer import MIXER_SIZES, Mixer
 from mlp_vision.models.registry import create_model
 from tests.conftest import ROOT
 

@@ -11,7 +11,7 @@ from mlp_core.nn.parameters import unflatten
 from mlp_vision.models.permutations import permute, permuted_patches, source_pixels
 from mlp_vision.models.registry import create_model
 from mlp_vision.tasks import experiment
-from mlp_vision.tasks.classifier import model_input
+from mlp_vision.tasks.classification import model_input
 from mlp_vision.tools.scoring import score
 from mlp_vision.weights.loading import open_weights
 from tests.configs.config_files import load

@@ -8,7 +8,7 @@ import pytest
 
 from mlp_core.checkpoints.save import SavedParams
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.stacked_blocks import stack_blocks
+from mlp_core.nn.stack import stack_blocks
 from mlp_vision.tasks import experiment
 from mlp_vision.tools.export import export
 from mlp_vision.tools.scoring import score

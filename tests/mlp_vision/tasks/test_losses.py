@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlp_vision.tasks.losses import class_shares, cross_entropies
+from mlp_vision.tasks.classification import class_shares, cross_entropies
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], np.float32)
 LABELS = np.array([0, 2])

@@ -5,8 +5,7 @@ from mlp_core.distributed.mesh import make_mesh
 from mlp_core.errors import UserError
 from mlp_vision.data import synthetic
 from mlp_vision.data.digits import Digits
-from mlp_vision.data.known_sizes import KNOWN, find_dataset
-from mlp_vision.tasks.planning import planned_run
+from mlp_vision.tasks.planning import KNOWN, find_dataset, planned_run
 from tests.configs.config_files import CONFIGS, load
 from tests.conftest import ROOT
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_vision.tools.class_draws import check_shots, held_out, shots_of_each_class
+from mlp_vision.tools.probes import check_shots, held_out, shots_of_each_class
 
 SIZES = [40, 25, 7, 2, 1]
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), SIZES))

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from mlp_core.errors import UserError
 from mlp_vision.data.image_dataset import open_image_dataset
-from mlp_vision.tasks.classifier import eval_view, view_logits
+from mlp_vision.tasks.classification import eval_view, view_logits
 from mlp_vision.tools.features import extract
 from mlp_vision.weights.loading import open_weights
 from mlp_vision.weights.pretrained import load_params

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.nn.toeplitz import toeplitz_matrix
+from mlp_core.nn.spatial_gating import toeplitz_matrix
 from mlp_core.weights.files import write_weight_file
 from mlp_vision.tools import figures
 from tests.conftest import ROOT

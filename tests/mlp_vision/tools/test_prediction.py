@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mlp_core.errors import UserError
-from mlp_vision.tasks.classifier import probabilities, view_logits
+from mlp_vision.tasks.classification import probabilities, view_logits
 from mlp_vision.tools.prediction import BATCH, find_pictures, predict
 from mlp_vision.weights.label_names import label_names
 from mlp_vision.weights.loading import open_weights

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from mlp_vision.tools import ridge
-from mlp_vision.tools.ridge import EPSILON, fit_ridge
+from mlp_vision.tools import probes as ridge
+from mlp_vision.tools.probes import EPSILON, fit_ridge
 
 NUM_CLASSES = 4
 MORE_EXAMPLES, MORE_FEATURES = (90, 12), (20, 50)

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_vision.tasks.published_costs import published_models
+from mlp_vision.tasks.planning import published_models
 from mlp_vision.tools import throughput as throughput_module
 from mlp_vision.tools.throughput import FORWARD, STEPS, TRAINING, throughput
 from mlp_vision.tools.throughput_report import HEAD, figures, rows, tell_throughput

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from mlp_vision.tools.timed_turns import TURNS, WARM_UP_CALLS, timed_turns
+from mlp_vision.tools.throughput import TURNS, WARM_UP_CALLS, timed_turns
 
 SECONDS = 0.05
 

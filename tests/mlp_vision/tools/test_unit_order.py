@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlp_vision.tools.unit_order import in_pairs, mean_frequency
+from mlp_vision.tools.figures import in_pairs, mean_frequency
 
 GRID = 16
 

@@ -10,8 +10,8 @@ import pytest
 
 from mlp_core.errors import UserError
 from mlp_core.weights.files import open_weight_file, write_weight_file
-from mlp_vision.models.gmlp_spec import GmlpSpec
-from mlp_vision.models.mixer_spec import MixerSpec
+from mlp_vision.models.gmlp import GmlpSpec
+from mlp_vision.models.mixer import MixerSpec
 from mlp_vision.models.patch_model_spec import GOOGLE_NUMERICS
 from mlp_vision.tools.export import export
 from mlp_vision.weights.loading import open_weights

@@ -7,7 +7,7 @@ import mlp_vision
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import unflatten
 from mlp_core.weights.files import write_weight_file
-from mlp_vision.models import mixer_resolution
+from mlp_vision.models import mixer as mixer_resolution
 from mlp_vision.weights import resolution
 from mlp_vision.weights.loading import open_weights
 from tests.mlp_vision.weights.made_weights import made_arrays, tiny_arrays, write_tiny

@@ -15,7 +15,7 @@ from mlp_vision.data.image_dataset import open_image_dataset
 from mlp_vision.tasks.classification import ImageClassification
 from mlp_vision.tasks.config import ImageClassificationConfig
 from mlp_vision.tasks.experiment import build_task
-from mlp_vision.tasks.wanted_model import wanted_spec
+from mlp_vision.tasks.model_from_config import wanted_spec
 
 WARM_UP_STEPS = 5  # Not timed.
 

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from report import print_report, summary
 
 from mlp_core.data.pipeline import train_batches
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_core.distributed.mesh import make_mesh, put_batch
 
 IMAGE_SHAPE = (32, 32, 3)

@@ -73,7 +73,7 @@ def _hub_says_bert(source: str) -> bool:
 
 
 def _says_bert(config_file: Path) -> bool:
-    from mlp_core.process.small_files import read_json
+    from mlp_core.process.files import read_json
 
     try:
         config = read_json(config_file)
@@ -84,7 +84,7 @@ def _says_bert(config_file: Path) -> bool:
 
 def _has_names_of_bert(file: Path) -> bool:
     from mlp_core.weights.files import open_weight_file
-    from mlp_text.weights.bert_weights import encoder_prefixes
+    from mlp_text.weights.bert import encoder_prefixes
 
     return bool(encoder_prefixes(open_weight_file(file).headers))
 

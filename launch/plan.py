@@ -14,7 +14,7 @@ import json
 from absl import flags
 
 from launch import command, config_flag, experiments
-from mlp_core.process.small_files import write_whole
+from mlp_core.process.files import write_whole
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)

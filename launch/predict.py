@@ -16,7 +16,7 @@ from absl import flags
 from launch import command, experiments
 from mlp_core.errors import UserError
 from mlp_core.process.console import in_one_line, print_error, print_line
-from mlp_core.process.small_files import write_whole
+from mlp_core.process.files import write_whole
 
 flags.adopt_module_key_flags(command)
 WEIGHTS = flags.DEFINE_string(

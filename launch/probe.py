@@ -15,7 +15,7 @@ from absl import flags
 
 from launch import command, config_flag, experiments, weights_flag
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import write_whole
+from mlp_core.process.files import write_whole
 
 flags.adopt_module_key_flags(command)
 flags.adopt_module_key_flags(config_flag)

@@ -28,7 +28,7 @@ def main() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
     import mlp_text
     import mlp_vision
-    from mlp_core.process.small_files import check_output
+    from mlp_core.process.files import check_output
     from mlp_core.reports.document import FORMS, write_report
 
     output = command.path_of(OUTPUT)

@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
     draw, folders = checked_figure(arguments)
     # Imported here so that --help and a wrong flag are answered at once.
     from mlp_core.process.figure_files import FORMATS, write
-    from mlp_core.process.small_files import check_output
+    from mlp_core.process.files import check_output
 
     output = command.path_of(OUTPUT)
     check_output(output, FORMATS)

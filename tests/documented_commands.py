@@ -27,8 +27,8 @@ from mlp_core.errors import UserError
 from mlp_core.planning.chips import check_topology
 from mlp_core.runs.grid import at_point, parse_grid
 from mlp_text.tasks import experiment as text_experiment
-from mlp_text.tasks.wanted_model import check_fields
-from mlp_vision.tasks.wanted_model import wanted_spec
+from mlp_text.tasks.model_from_config import check_fields
+from mlp_vision.tasks.model_from_config import wanted_spec
 from mlp_vision.weights.published_weights import PUBLISHED, spec_before_fetching
 
 PROCESSES = 2

@@ -15,7 +15,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from mlp_core.data.source import Source, SourceForWorkers
+from mlp_core.data.sources import Source, SourceForWorkers
 from mlp_core.data.workers import batches_of_workers
 
 Batch = dict[str, np.ndarray]

@@ -16,7 +16,7 @@ from mlp_core.data.tfds.convert import convert, find_converted
 from mlp_core.data.tfds.prepared import Builders, find_prepared, open_prepared
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
-from mlp_core.process.small_files import whole_output
+from mlp_core.process.files import whole_output
 from mlp_core.process.user_paths import user_path
 from mlp_core.weights.downloads import place_in
 from mlp_core.weights.sources import HUGGING_FACE, WEIGHTS_FILE

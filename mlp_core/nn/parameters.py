@@ -9,7 +9,7 @@ import numpy as np
 from clu import parameter_overview
 from flax import traverse_util
 
-from mlp_core.data.source import digest_of
+from mlp_core.data.sources import digest_of
 from mlp_core.errors import UserError
 
 MOST_LINES = 12  # Of mismatches shown one by one.

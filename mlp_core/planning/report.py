@@ -14,7 +14,7 @@ from mlp_core.planning.planned_run import PlannedRun
 from mlp_core.planning.planner import EVALUATION, TRAIN, Trial
 from mlp_core.planning.step_cost import StepCost
 from mlp_core.runs.grid import describe as describe_point
-from mlp_core.runs.markdown_table import markdown_head, markdown_row
+from mlp_core.runs.tables import markdown_head, markdown_row
 
 DEPTH = 3  # Modules within one another that are told apart.
 OTHER, LOOP = "other", "arrays that a loop carries"

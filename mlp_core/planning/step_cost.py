@@ -12,7 +12,7 @@ import jax
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.errors import UserError
 from mlp_core.planning.chips import GIB, Chip
-from mlp_core.planning.hlo_text import ProgramCost, parse_program, program_cost
+from mlp_core.planning.hlo import ProgramCost, parse_program, program_cost
 from mlp_core.planning.matmul_flops import matmul_flops
 
 _TOO_MUCH = "RESOURCE_EXHAUSTED"

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from mlp_core.errors import UserError
 from mlp_core.process.console import in_one_line, print_error
-from mlp_core.process.small_files import whole_output
+from mlp_core.process.files import whole_output
 
 TEXT_WIDTH = 5.5  # Inches, of a paper in one column.
 FORMATS = (".png", ".svg")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlp_core.process.console import print_error
-from mlp_core.process.small_files import whole_output
+from mlp_core.process.files import whole_output
 
 STATUS = 124  # Exit status, that of timeout(1).
 MOST_LOOKS, LONGEST_PAUSE = 20, 10.0  # Looks within the limit; seconds between two.

@@ -9,7 +9,7 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from mlp_core.process.console import escaped
-from mlp_core.process.small_files import write_whole
+from mlp_core.process.files import write_whole
 from mlp_core.reports.filled_tables import fill, other_runs
 from mlp_core.reports.html_page import html_page
 from mlp_core.reports.markdown import markdown

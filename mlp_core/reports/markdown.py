@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mlp_core.reports import words
 from mlp_core.reports.sections import TITLE, Entry, Section
-from mlp_core.runs.markdown_table import markdown_table
+from mlp_core.runs.tables import markdown_table
 
 
 def markdown(sections: Sequence[Section]) -> str:

@@ -13,7 +13,7 @@ import pydantic
 
 from mlp_core.config import frozen_settings
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import read_json
+from mlp_core.process.files import read_json
 
 FOLDER = "published_tables"  # In the package that it is about.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import parse_json, read_text
+from mlp_core.process.files import parse_json, read_text
 from mlp_core.run_folder.metrics import latest_metrics
 from mlp_core.run_folder.run_directory import (
     RunFiles,

@@ -11,7 +11,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from mlp_core.config import MOST_STEPS
-from mlp_core.process.small_files import parse_json, write_whole
+from mlp_core.process.files import parse_json, write_whole
 
 
 class MetricWriter:

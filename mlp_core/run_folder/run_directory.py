@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
 from mlp_core.process.console import say
-from mlp_core.process.small_files import lock, open_lock_file, read_json, write_whole
+from mlp_core.process.files import lock, open_lock_file, read_json, write_whole
 from mlp_core.process.user_paths import check_utf8
 from mlp_core.run_folder import checkpoint_folder
 from mlp_core.urls import masked_values

@@ -12,10 +12,9 @@ from ml_collections import ConfigDict
 
 from mlp_core.errors import UserError
 from mlp_core.process.console import print_line
-from mlp_core.process.small_files import write_whole
+from mlp_core.process.files import write_whole
 from mlp_core.run_folder.run_directory import check_writable, has_checkpoint, locked_on_this_host
 from mlp_core.runs.grid import describe, parse_grid, portable_name
-from mlp_core.runs.markdown_table import Row, comparison_table
 from mlp_core.runs.several import (
     Experiment,
     Run,
@@ -25,6 +24,7 @@ from mlp_core.runs.several import (
     runs_at,
     train_run,
 )
+from mlp_core.runs.tables import Row, comparison_table
 
 TABLE = "comparison.md"
 

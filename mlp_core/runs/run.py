@@ -10,7 +10,7 @@ from mlp_core.config import RunConfig
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import count
 from mlp_core.process.console import say
-from mlp_core.process.small_files import full_disk_told
+from mlp_core.process.files import full_disk_told
 from mlp_core.run_folder.run_directory import (
     RunFiles,
     check_run_directory,

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.process.console import print_line
-from mlp_core.process.small_files import read_json, write_whole
+from mlp_core.process.files import read_json, write_whole
 from mlp_core.process.subprocess import import_once, run_in_own_process
 from mlp_core.run_folder.run_directory import RunFiles, read_results
 from mlp_core.runs.grid import Point, at_point, earlier_folder_name, fields_of, folder_name

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from mlp_core.config import parse_config
 from mlp_core.errors import UserError
 from mlp_core.process.console import in_one_line, print_line
-from mlp_core.process.small_files import write_whole
+from mlp_core.process.files import write_whole
 from mlp_core.run_folder.run_directory import (
     RunFiles,
     check_run_directory,
@@ -34,7 +34,6 @@ from mlp_core.run_folder.run_directory import (
 )
 from mlp_core.run_folder.scores import in_words, spread_in_words
 from mlp_core.runs.grid import at_point, describe, parse_grid, value_at
-from mlp_core.runs.markdown_table import Outcome, best_of, differ_in_seed_only, sweep_table
 from mlp_core.runs.several import (
     Experiment,
     Run,
@@ -46,6 +45,7 @@ from mlp_core.runs.several import (
     train_run,
 )
 from mlp_core.runs.sweep_plot import plot
+from mlp_core.runs.tables import Outcome, best_of, differ_in_seed_only, sweep_table
 
 FINAL = "best"  # Folder of the final run.
 TABLE, PLOT = "sweep.md", "sweep.png"

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mlp_core.process.figure_files import figure_text, missing_glyphs_noted
-from mlp_core.process.small_files import whole_output
-from mlp_core.runs.markdown_table import SEED, Outcome, best_of, differ_in_seed_only
+from mlp_core.process.files import whole_output
+from mlp_core.runs.tables import SEED, Outcome, best_of, differ_in_seed_only
 
 DECADE = 10
 

@@ -16,11 +16,11 @@ import pydantic
 from ml_collections import ConfigDict
 
 from mlp_core.config import frozen_settings
-from mlp_core.data.source import digest_of
+from mlp_core.data.sources import digest_of
 from mlp_core.distributed.agreement import agree
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
-from mlp_core.process.small_files import read_text
+from mlp_core.process.files import read_text
 from mlp_core.run_folder.run_directory import (
     RunFiles,
     differences_in_data_fields,

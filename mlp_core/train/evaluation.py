@@ -8,7 +8,7 @@ from clu import metrics
 from jax.sharding import Mesh
 
 from mlp_core.data.pipeline import eval_batches
-from mlp_core.data.source import Source
+from mlp_core.data.sources import Source
 from mlp_core.distributed.mesh import put_batch, rows_of_this_host
 from mlp_core.errors import UserError
 from mlp_core.process.console import say

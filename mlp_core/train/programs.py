@@ -17,7 +17,7 @@ from mlp_core.config import RunConfig
 from mlp_core.distributed.mesh import make_mesh, replicated
 from mlp_core.distributed.sharding import ParameterPlacement, state_shardings
 from mlp_core.nn.parameters import flatten
-from mlp_core.process.host_memory import compiler_options
+from mlp_core.process.speed import compiler_options
 from mlp_core.train.durations import Plan
 from mlp_core.train.optimizer import (
     check_rate_factors,

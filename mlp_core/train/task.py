@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import clu.metrics
 import jax
 
-from mlp_core.data.source import Source
+from mlp_core.data.sources import Source
 
 Params = Mapping[str, Any]
 Batch = Mapping[str, jax.Array]

@@ -12,7 +12,7 @@ from typing import IO
 
 import requests
 
-from mlp_core.process.small_files import lock_in_turn, open_lock_file, read_json, write_whole
+from mlp_core.process.files import lock_in_turn, open_lock_file, read_json, write_whole
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import whole_output
+from mlp_core.process.files import whole_output
 from mlp_core.weights import npz as npz_format
 from mlp_core.weights import safetensors as safetensors_format
 from mlp_core.weights.arrays import ArrayHeader, check_dtype, check_finite

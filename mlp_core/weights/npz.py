@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import parse_json
+from mlp_core.process.files import parse_json
 from mlp_core.weights.arrays import (
     ArrayHeader,
     as_float32,

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from mlp_core.data.source import digest_of, sampled_indices
+from mlp_core.data.sources import digest_of, sampled_indices
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import read_json
+from mlp_core.process.files import read_json
 from mlp_core.weights.arrays import ArrayHeader, read_npy_header
 from mlp_text.corpus.blocks import BlockLayout
 from mlp_text.corpus.shard_blocks import ShardFiles

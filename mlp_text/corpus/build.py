@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
-from mlp_core.process.small_files import one_at_a_time, read_json, whole_output, write_whole
+from mlp_core.process.files import one_at_a_time, read_json, whole_output, write_whole
 from mlp_text.corpus.all_cores import tokenise_shards
 from mlp_text.corpus.block_source import CORPUS_FILE, COUNTS_FILE, BlockSource, read_counts
 from mlp_text.corpus.blocks import BlockLayout

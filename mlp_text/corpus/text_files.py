@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import skip_line
+from mlp_core.process.files import skip_line
 from mlp_text.corpus.shard import Entry, Shard
 
 JSON_SUFFIXES = (".json", ".jsonl")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import bounded_lines, parse_json
+from mlp_core.process.files import bounded_lines, parse_json
 
 LONGEST_FIELD = 1 << 26  # Characters of CSV; more is a quote left open.
 LONGEST_LINE = 1 << 26  # Bytes; more is no row.

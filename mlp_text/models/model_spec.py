@@ -15,7 +15,7 @@ from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settin
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
 from mlp_core.nn.stack import Remat
-from mlp_core.process.small_files import read_text
+from mlp_core.process.files import read_text
 from mlp_text.models.bert import BertEncoder
 from mlp_text.models.gmlp import GmlpEncoder
 from mlp_text.models.text_models import MaskedLm, TextClassifier

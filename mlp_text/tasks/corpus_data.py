@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mlp_core.data.source import Source
+from mlp_core.data.sources import Source
 from mlp_core.errors import UserError
 from mlp_core.process.user_paths import user_path
 from mlp_core.train.task import Params

@@ -38,7 +38,7 @@ from mlp_text.tasks.config import TextConfig
 from mlp_text.tasks.corpus_data import CorpusData
 from mlp_text.tasks.labelled_data import LabelledData
 from mlp_text.tasks.made_vocabulary import fingerprint, made_files_dir, made_vocabulary
-from mlp_text.tasks.wanted_model import check_fields, wanted_encoder
+from mlp_text.tasks.model_from_config import check_fields, wanted_encoder
 from mlp_text.tokens.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 from mlp_text.weights.loading import (
     TextWeights,

@@ -10,7 +10,7 @@ import flax.linen as nn
 import numpy as np
 
 from mlp_core.data.classes import assumed_order, names_for_labels, numbers_in
-from mlp_core.data.source import ArraySource, Source
+from mlp_core.data.sources import ArraySource, Source
 from mlp_core.data.splits import check_split
 from mlp_core.errors import UserError
 from mlp_core.process.console import say

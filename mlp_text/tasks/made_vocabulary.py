@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import one_at_a_time, write_whole
+from mlp_core.process.files import one_at_a_time, write_whole
 from mlp_core.process.user_paths import cache_dir, user_path
 from mlp_text.tasks.config import TokenizerConfig
 from mlp_text.tokens.tokenizer import Tokenizer

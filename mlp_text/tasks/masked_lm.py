@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from clu import metrics
 
-from mlp_core.data.source import Source
+from mlp_core.data.sources import Source
 from mlp_core.errors import UserError
 from mlp_core.train.task import Batch, Params
 from mlp_text.models.text_models import TENSOR_PARALLEL

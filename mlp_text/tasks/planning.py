@@ -26,8 +26,8 @@ from mlp_text.tasks.experiment import (
     with_rate_of_bert,
 )
 from mlp_text.tasks.labelled_data import LabelledData
+from mlp_text.tasks.model_from_config import check_fields, wanted_encoder
 from mlp_text.tasks.text_classification import TextClassification
-from mlp_text.tasks.wanted_model import check_fields, wanted_encoder
 from mlp_text.weights.loading import TextWeights, weights_before_fetching
 
 KNOWN = {

@@ -35,7 +35,7 @@ from mlp_text.tasks.experiment import (
     source_of_weights,
 )
 from mlp_text.tasks.made_vocabulary import made_files_dir, made_vocabulary, vocabulary_file
-from mlp_text.tasks.wanted_model import wanted_encoder
+from mlp_text.tasks.model_from_config import wanted_encoder
 from mlp_text.tokens.tokenizer import FILES, Tokenizer, open_tokenizer
 from mlp_text.tokens.wordpiece import CASING_FILE
 from mlp_text.weights.loading import (

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError, Message
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import read_bytes
+from mlp_core.process.files import read_bytes
 from mlp_text.tokens.tokenizer import NAMES
 from mlp_text.tokens.tokenizers_library import check_character_rules, faults_as_value_errors
 

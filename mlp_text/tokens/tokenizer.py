@@ -15,7 +15,7 @@ from tokenizers import AddedToken, models, normalizers, processors
 
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
-from mlp_core.process.small_files import read_text
+from mlp_core.process.files import read_text
 from mlp_text.tokens.sentencepiece_model import read_sentencepiece
 from mlp_text.tokens.tokenizers_library import (
     check_tokenizer_json,

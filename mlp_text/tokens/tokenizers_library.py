@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mlp_core.process.small_files import parse_json
+from mlp_core.process.files import parse_json
 
 LENGTH = struct.Struct("<I")
 RUST_PANICS = "pyo3_runtime"  # The module that such exceptions say they are from; there is none.

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlp_core.errors import UserError
 from mlp_core.nn.precision import check_finite_outputs, compute_dtype
-from mlp_core.process.small_files import skip_line
+from mlp_core.process.files import skip_line
 from mlp_core.train.task import Params
 from mlp_text.data.tables import LONGEST_LINE, tab_separated
 from mlp_text.models.model_spec import TextModelSpec

@@ -22,7 +22,7 @@ from mlp_core.weights.sources import (
 from mlp_text.models.model_spec import BertEncoderSpec, TextModelSpec, expected_params, read_spec
 from mlp_text.tokens.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 from mlp_text.tokens.wordpiece import CASING_FILE, VOCABULARY_FILE
-from mlp_text.weights.bert_weights import has_other_formats, is_padded, open_bert
+from mlp_text.weights.bert import has_other_formats, is_padded, open_bert
 
 VOCABULARIES = (VOCABULARY_FILE, TOKENIZER_FILE, "spiece.model")  # Beside published weights.
 TASKS = ("text_classification", "masked_lm")  # Of our runs.

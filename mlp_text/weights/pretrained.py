@@ -21,7 +21,7 @@ from mlp_text.models.model_spec import (
     expected_params,
     fields_of,
 )
-from mlp_text.weights.bert_weights import is_padded
+from mlp_text.weights.bert import is_padded
 from mlp_text.weights.loading import TextWeights, locate_text_weights, open_text_weights
 
 SPATIAL = "gating/spatial"

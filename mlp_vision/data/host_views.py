@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_vision.augment.augmentation import ASPECT_RATIOS, CROP_ATTEMPTS
 from mlp_vision.augment.eval_presets import EVAL_PRESETS
 from mlp_vision.augment.policies import Policy

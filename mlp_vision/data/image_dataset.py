@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from mlp_core.data.source import ArraySource, Source
+from mlp_core.data.sources import ArraySource, Source
 from mlp_core.data.splits import Splits
 from mlp_core.data.tfds.prepared import (
     LabelledDataset,

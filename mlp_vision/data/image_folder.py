@@ -28,11 +28,11 @@ import numpy as np
 from tqdm import tqdm
 
 from mlp_core.data.classes import in_class_order, numbers_in
-from mlp_core.data.source import digest_of, sampled_indices
+from mlp_core.data.sources import digest_of, sampled_indices
 from mlp_core.data.splits import parts_of
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
-from mlp_core.process.small_files import read_bytes
+from mlp_core.process.files import read_bytes
 from mlp_vision.data.image_codec import MOST_PICTURE_BYTES, BadPictureError
 
 

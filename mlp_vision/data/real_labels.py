@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.classes import numbers_in
-from mlp_core.data.source import Source
+from mlp_core.data.sources import Source
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import SMALL_FILE_BYTES, read_json
+from mlp_core.process.files import SMALL_FILE_BYTES, read_json
 from mlp_core.process.user_paths import cache_dir, user_path
 from mlp_core.weights.downloads import RemoteFile, fetch, https_url, place_in
 from mlp_vision.data.image_dataset import ImageDataset

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlp_core.data.source import digest_of, sampled_indices
+from mlp_core.data.sources import digest_of, sampled_indices
 from mlp_core.data.tfds.prepared import damage_told
 from mlp_core.errors import UserError
 from mlp_vision.data.image_codec import decode_rgb, encode_png

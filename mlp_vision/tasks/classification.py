@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from clu import metrics
 
-from mlp_core.data.source import Source
+from mlp_core.data.sources import Source
 from mlp_core.train.task import Batch, Params
 from mlp_vision.augment import augmentation
 from mlp_vision.augment.mixing import mix

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
 from mlp_core.data.classes import assumed_order, names_for_labels
-from mlp_core.data.source import Source
+from mlp_core.data.sources import Source
 from mlp_core.data.splits import check_splits
 from mlp_core.distributed.agreement import first_host_first
 from mlp_core.distributed.sharding import divisible_size
@@ -31,7 +31,7 @@ from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.models.registry import TENSOR_PARALLEL
 from mlp_vision.tasks.classification import ACCURACIES, ImageClassification
 from mlp_vision.tasks.config import ImageClassificationConfig
-from mlp_vision.tasks.wanted_model import departures, wanted_spec
+from mlp_vision.tasks.model_from_config import departures, wanted_spec
 from mlp_vision.weights.loading import Weights, expected_params, open_weights
 from mlp_vision.weights.pretrained import check_fit, check_sizes
 from mlp_vision.weights.published_weights import locate_weights, spec_before_fetching

@@ -30,7 +30,7 @@ from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.models.registry import MODELS, find_model
 from mlp_vision.tasks.config import ImageClassificationConfig
 from mlp_vision.tasks.experiment import build_task, num_classes
-from mlp_vision.tasks.wanted_model import wanted_spec
+from mlp_vision.tasks.model_from_config import wanted_spec
 
 
 @dataclasses.dataclass(frozen=True)

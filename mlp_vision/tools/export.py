@@ -11,7 +11,7 @@ import jaxlib
 
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.process import small_files as output_files
+from mlp_core.process import files as output_files
 from mlp_core.process.console import say
 from mlp_core.weights import npz as npz_format
 from mlp_core.weights.files import write_weight_file

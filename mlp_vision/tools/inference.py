@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
 from mlp_core.data.classes import assumed_order, names_for_labels
-from mlp_core.data.source import Source
+from mlp_core.data.sources import Source
 from mlp_core.data.splits import check_split
 from mlp_core.distributed.agreement import check_same_digest, first_host_first
 from mlp_core.distributed.mesh import check_batch_size, make_mesh, replicated

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlp_core.errors import UserError
 from mlp_core.nn.precision import check_finite_outputs, compute_dtype
-from mlp_core.process.small_files import read_bytes
+from mlp_core.process.files import read_bytes
 from mlp_core.process.user_paths import user_path
 from mlp_core.process.watchdog import limited, waits_for
 from mlp_vision.data.host_views import EvalView

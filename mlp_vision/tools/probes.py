@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
 from mlp_core.process.watchdog import limited
-from mlp_core.runs.markdown_table import markdown_table
+from mlp_core.runs.tables import markdown_table
 from mlp_vision.data.image_dataset import ImageDataset
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.tools.features import MEMORY_LIMIT_BYTES, POOLED, feature_rows

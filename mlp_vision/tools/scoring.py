@@ -11,13 +11,13 @@ from mlp_core.distributed.agreement import check_same_digest
 from mlp_core.distributed.mesh import replicated
 from mlp_core.nn.precision import check_finite_outputs
 from mlp_core.process.console import say
-from mlp_core.process.host_memory import compiler_options
+from mlp_core.process.speed import compiler_options
 from mlp_core.process.watchdog import limited
 from mlp_core.train.evaluation import evaluate
 from mlp_core.train.log import CompiledAtFirst
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.tasks.classification import score_batch
-from mlp_vision.tasks.wanted_model import numeric_places
+from mlp_vision.tasks.model_from_config import numeric_places
 from mlp_vision.tools.inference import open_inference
 
 

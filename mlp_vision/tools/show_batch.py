@@ -14,7 +14,7 @@ from mlp_core.data.pipeline import TrainOrder, train_batches
 from mlp_core.errors import UserError
 from mlp_core.process.console import in_one_line, say
 from mlp_core.process.figure_files import FORMATS, figure_text, write
-from mlp_core.process.small_files import check_output
+from mlp_core.process.files import check_output
 from mlp_core.train.durations import Plan
 from mlp_core.train.step import step_rngs
 from mlp_vision.data.host_views import EvalView
@@ -24,7 +24,7 @@ from mlp_vision.models.permutations import permute
 from mlp_vision.tasks.classification import class_shares, eval_view
 from mlp_vision.tasks.config import AugmentConfig, ImageClassificationConfig
 from mlp_vision.tasks.experiment import build_task, check_before_fetching, fetch, num_classes
-from mlp_vision.tasks.wanted_model import wanted_spec
+from mlp_vision.tasks.model_from_config import wanted_spec
 from mlp_vision.weights.loading import open_weights
 from mlp_vision.weights.published_weights import spec_before_fetching
 

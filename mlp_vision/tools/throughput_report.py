@@ -14,8 +14,8 @@ from tqdm import tqdm
 from mlp_core.errors import UserError
 from mlp_core.planning.chips import MIB
 from mlp_core.process.console import say
-from mlp_core.process.small_files import write_whole
-from mlp_core.runs.markdown_table import markdown_head, markdown_row
+from mlp_core.process.files import write_whole
+from mlp_core.runs.tables import markdown_head, markdown_row
 from mlp_vision.tools.throughput import FORWARD, STEPS, ModelThroughput, StepThroughput, throughput
 
 HEAD = (

@@ -5,7 +5,7 @@ logits, in the public bucket of BiT, which has the same classes.
 """
 
 from mlp_core.process.console import say
-from mlp_core.process.small_files import SMALL_FILE_BYTES, read_bytes
+from mlp_core.process.files import SMALL_FILE_BYTES, read_bytes
 from mlp_core.process.user_paths import cache_dir
 from mlp_core.weights.downloads import DownloadError, RemoteFile, fetch
 from mlp_vision.models.model_spec import ModelSpec

@@ -20,7 +20,7 @@ from mlp_core.checkpoints.saved_runs import open_saved_run
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import check_shapes, flatten
 from mlp_core.process.console import say
-from mlp_core.process.small_files import read_json
+from mlp_core.process.files import read_json
 from mlp_core.run_folder.run_directory import RunFiles, has_checkpoint
 from mlp_core.weights.files import WeightFile, open_weight_file
 from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE

@@ -6,7 +6,7 @@ from pathlib import Path
 import pydantic
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import parse_json, read_text
+from mlp_core.process.files import parse_json, read_text
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.models.registry import ARCHITECTURES
 

@@ -5,9 +5,9 @@ import pytest
 from launch.experiments import experiment_of
 from mlp_core.config import parse_config
 from mlp_core.runs.grid import at_point, parse_grid
-from mlp_core.runs.markdown_table import differ_in_seed_only
 from mlp_core.runs.several import Run
 from mlp_core.runs.sweep import final_run
+from mlp_core.runs.tables import differ_in_seed_only
 from tests.configs.config_files import CONFIGS, MODULES, load
 
 

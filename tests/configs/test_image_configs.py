@@ -18,7 +18,7 @@ from mlp_core.train.optimizer import (
 from mlp_vision.models.registry import find_model
 from mlp_vision.tasks import experiment
 from mlp_vision.tasks.config import AugmentConfig, ImageClassificationConfig, LossConfig
-from mlp_vision.tasks.wanted_model import wanted_spec
+from mlp_vision.tasks.model_from_config import wanted_spec
 from mlp_vision.weights.loading import expected_params
 from tests.configs.config_files import CONFIGS, load
 from tests.conftest import ROOT

@@ -12,7 +12,7 @@ from mlp_text.models.model_spec import TextModelSpec
 from mlp_text.models.registry import find_model
 from mlp_text.tasks import experiment
 from mlp_text.tasks.config import TextConfig
-from mlp_text.tasks.wanted_model import check_fields, wanted_encoder
+from mlp_text.tasks.model_from_config import check_fields, wanted_encoder
 from mlp_text.weights.pretrained import expected_params
 from tests.configs.config_files import CONFIGS, load
 from tests.conftest import ROOT

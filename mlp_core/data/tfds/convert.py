@@ -20,7 +20,7 @@ from mlp_core.data.tfds.tfrecord import read_records
 from mlp_core.errors import UserError
 from mlp_core.process import preemption
 from mlp_core.process.console import say
-from mlp_core.process.small_files import one_at_a_time, read_json
+from mlp_core.process.files import one_at_a_time, read_json
 from mlp_core.process.user_paths import cache_dir
 
 ONE_BY_ONE = "group_size:1"  # Each example is found and unpacked by itself.

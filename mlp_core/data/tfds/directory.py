@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import read_bytes, read_json
+from mlp_core.process.files import read_bytes, read_json
 
 INFO_FILE, FEATURES_FILE = "dataset_info.json", "features.json"
 TFDS_CLASS = re.compile(r"tensorflow_datasets(\.\w+)+")

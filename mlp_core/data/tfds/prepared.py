@@ -18,7 +18,7 @@ from mlp_core.data.tfds.convert import find_converted
 from mlp_core.data.tfds.directory import INFO_FILE, open_directory
 from mlp_core.errors import MissingError, UserError
 from mlp_core.process.console import say
-from mlp_core.process.small_files import full_disk_told, one_at_a_time
+from mlp_core.process.files import full_disk_told, one_at_a_time
 from mlp_core.process.user_paths import check_utf8, user_path
 
 Builders = Mapping[str, Callable[..., tfds.core.DatasetBuilder]]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mlp_core.data.pipeline import TrainOrder, eval_batches, train_batches
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 
 SOURCE = ArraySource({"label": np.arange(10)})
 

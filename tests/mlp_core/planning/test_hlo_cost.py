@@ -4,7 +4,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mlp_core.distributed.mesh import make_mesh, replicated
-from mlp_core.planning.hlo_text import parse_program, program_cost
+from mlp_core.planning.hlo import parse_program, program_cost
 from tests.conftest import ROOT
 
 # Compiled for v3:2x2: the gradient of a layer of 512 x 512, added up over five micro-batches, then

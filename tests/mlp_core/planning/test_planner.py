@@ -8,7 +8,7 @@ from mlp_core.distributed.mesh import make_mesh
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import count
 from mlp_core.planning.chips import CHIPS
-from mlp_core.planning.hlo_text import ProgramCost
+from mlp_core.planning.hlo import ProgramCost
 from mlp_core.planning.planner import EVALUATION, STEPS, TRAIN, Trial, remedies
 from mlp_core.planning.plans import open_planner, sweep
 from mlp_core.planning.report import (

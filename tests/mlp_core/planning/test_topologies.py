@@ -22,8 +22,8 @@ import json, sys
 import jax, jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 from mlp_core.distributed.mesh import make_mesh, replicated, batch_sharding
-from mlp_core.planning.hlo_text import program_cost
-from mlp_core.planning.hlo_text import parse_program
+from mlp_core.planning.hlo import program_cost
+from mlp_core.planning.hlo import parse_program
 from mlp_core.planning.chips import open_topology
 
 jax.config.update("jax_enable_compilation_cache", False)

@@ -8,7 +8,7 @@ import pytest
 
 from mlp_core.distributed.mesh import make_mesh
 from mlp_core.process import compiler_options as module
-from mlp_core.process.host_memory import compiler_options
+from mlp_core.process.speed import compiler_options
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import lock, lock_in_turn
+from mlp_core.process.files import lock, lock_in_turn
 
 
 def test_who_waits_for_a_lock_is_told_and_does_not_wait_for_ever(tmp_path, capsys):

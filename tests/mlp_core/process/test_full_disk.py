@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_core.data.tfds.tfrecord import read_records
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import FullDiskError, full_disk_told, is_full_disk
+from mlp_core.process.files import FullDiskError, full_disk_told, is_full_disk
 from mlp_core.run_folder.checkpoint_folder import saved_steps
 from mlp_core.run_folder.metrics import MetricWriter, read_metrics
 from mlp_core.train.loop import train

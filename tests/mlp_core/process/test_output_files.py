@@ -10,7 +10,7 @@ import pytest
 
 from mlp_core.errors import UserError
 from mlp_core.process.figure_files import new_figure, write
-from mlp_core.process.small_files import check_output, open_lock_file, whole_output, write_whole
+from mlp_core.process.files import check_output, open_lock_file, whole_output, write_whole
 from mlp_core.weights.files import write_weight_file
 
 

@@ -1,4 +1,4 @@
-from mlp_core.runs.markdown_table import differ_in_seed_only, seed_groups
+from mlp_core.runs.tables import differ_in_seed_only, seed_groups
 
 RATE = "schedule.peak_learning_rate"
 

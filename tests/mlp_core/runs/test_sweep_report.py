@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlp_core.runs.markdown_table import Outcome, best_of, sweep_table
 from mlp_core.runs.sweep_plot import plot
+from mlp_core.runs.tables import Outcome, best_of, sweep_table
 
 RATE = "schedule.peak_learning_rate"
 GOOD = [Outcome({RATE: rate}, score) for rate, score in [(0.003, 0.5), (0.01, 0.7), (0.06, 0.7)]]

@@ -10,7 +10,7 @@ from clu import metrics
 
 from configs import run_fields
 from mlp_core.config import RunConfig, parse_config
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 
 
 @flax.struct.dataclass

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from clu import metrics
 
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_core.distributed.mesh import make_mesh
 from mlp_core.train.evaluation import evaluate
 

@@ -7,7 +7,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from mlp_core.data.pipeline import TrainOrder
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_core.errors import NonFiniteLossError, UserError
 from mlp_core.run_folder.metrics import read_metrics
 from mlp_core.train.loop import check_batch_sizes, train

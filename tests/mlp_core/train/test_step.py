@@ -9,12 +9,12 @@ import pytest
 from configs import common
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import parse_config
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_core.distributed.mesh import batch_sharding, replicated
 from mlp_core.train.step import make_train_step
 from mlp_vision.tasks.classification import ImageClassification
 from mlp_vision.tasks.config import ImageClassificationConfig
-from mlp_vision.tasks.wanted_model import wanted_spec
+from mlp_vision.tasks.model_from_config import wanted_spec
 from tests.mlp_core.train.quadratic import Quadratic
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_core.nn import gmlp as gmlp_block
 from tests.mlp_core.train.quadratic import Quadratic
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_core.process.small_files import parse_json, read_bytes
+from mlp_core.process.files import parse_json, read_bytes
 from mlp_core.run_folder.run_directory import read_config, read_results, saved_steps
 from mlp_core.weights.files import open_weight_file, write_weight_file
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mlp_core.process import small_files as file_lock
+from mlp_core.process import files as file_lock
 from mlp_core.weights import downloads
 from mlp_core.weights.downloads import DownloadError, RemoteFile, fetch
 from mlp_core.weights.sources import fetch_weight_file

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_text.tasks.masking import Masking
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL = range(5)

@@ -16,7 +16,7 @@ from mlp_text.models.model_spec import read_spec
 from mlp_text.tokens import wordpiece
 from mlp_text.tokens.sentencepiece_model import _message_class
 from mlp_text.tokens.tokenizer import LONGEST_TEXT, open_tokenizer
-from mlp_text.weights.bert_weights import open_bert, read_bert_config
+from mlp_text.weights.bert import open_bert, read_bert_config
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]
 UNITS = struct.pack("<I", 1024)  # The length of an array of rules for characters.

@@ -10,7 +10,7 @@ import mlp_text
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
 from mlp_text.models.model_spec import GmlpEncoderSpec, TextModelSpec
-from mlp_text.weights.bert_weights import is_padded
+from mlp_text.weights.bert import is_padded
 from mlp_text.weights.loading import open_text_weights, spec_for
 from mlp_text.weights.pretrained import load_params
 from tests.mlp_text.weights.golden_bert import golden_folder, golden_io, with_vocabulary

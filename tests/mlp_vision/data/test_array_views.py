@@ -2,7 +2,7 @@ import numpy as np
 from PIL import Image
 
 from mlp_core.data.pipeline import train_batches
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_vision.augment.policies import RandAugment
 from mlp_vision.data.host_views import ArrayViews, TrainView
 from mlp_vision.data.pictures import DecodedPicture

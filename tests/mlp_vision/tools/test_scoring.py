@@ -100,7 +100,7 @@ def test_the_command_tells_score_preset_and_splits(trained_run, data_dir):
 # The process hangs in the reading of its first batch.
 WAITS_IN_VAIN = """
 import sys, time
-from mlp_core.data.source import ArraySource
+from mlp_core.data.sources import ArraySource
 from mlp_vision.tools import features
 from mlp_vision.tools import scoring
 from mlp_vision.tools.inference import Inference

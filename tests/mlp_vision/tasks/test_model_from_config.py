@@ -10,7 +10,7 @@ from mlp_core.errors import UserError
 from mlp_core.run_folder.metrics import read_metrics
 from mlp_vision.tasks import experiment
 from mlp_vision.tasks.config import ImageClassificationConfig
-from mlp_vision.tasks.wanted_model import departures, wanted_spec
+from mlp_vision.tasks.model_from_config import departures, wanted_spec
 from mlp_vision.weights.loading import open_weights
 from tests.configs.config_files import load
 from tests.conftest import ROOT

@@ -13,7 +13,7 @@ from mlp_core.errors import UserError
 from mlp_core.weights.files import open_weight_file
 from mlp_text.models.bert import BertEncoder
 from mlp_text.models.text_models import MaskedLm, TextClassifier
-from mlp_text.weights.bert_weights import open_bert
+from mlp_text.weights.bert import open_bert
 from mlp_text.weights.loading import open_text_weights
 from mlp_text.weights.pretrained import load_pretrained
 from tests.mlp_text.weights.golden_bert import (

@@ -1,6 +1,6 @@
 """Tables in Markdown."""
 
-from mlp_core.runs.markdown_table import markdown_table
+from mlp_core.runs.tables import markdown_table
 
 
 def test_no_cell_ends_its_row_or_moves_the_cursor():

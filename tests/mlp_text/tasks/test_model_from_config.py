@@ -9,7 +9,7 @@ from mlp_core.config import parse_config
 from mlp_core.errors import UserError
 from mlp_text.models.model_spec import BertEncoderSpec, GmlpEncoderSpec
 from mlp_text.tasks.config import TextConfig
-from mlp_text.tasks.wanted_model import check_fields, wanted_encoder
+from mlp_text.tasks.model_from_config import check_fields, wanted_encoder
 from mlp_text.weights.pretrained import differences
 
 SIZES = dict(hidden_dim=16, num_blocks=2, ffn_dim=32)

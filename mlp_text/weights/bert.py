@@ -15,7 +15,7 @@ import pydantic
 from mlp_core.config import MOST_BLOCKS, PositiveFloat, PositiveInt
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.process.small_files import read_bytes
+from mlp_core.process.files import read_bytes
 from mlp_core.weights.files import WeightFile, open_weight_file
 from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_text.models.bert import BertEncoder

@@ -7,6 +7,7 @@ Whatever lies in the real ones changes nothing, and what a test leaves there fai
 import atexit
 import os
 import shutil
+import signal
 import site
 import tempfile
 import threading
@@ -15,6 +16,9 @@ from pathlib import Path
 
 import jax
 import pytest
+
+# Under nohup it is ignored, and would be in the processes that tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

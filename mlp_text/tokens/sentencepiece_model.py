@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from mlp_core.errors import UserError
 from mlp_core.process.files import read_bytes
-from mlp_text.tokens.tokenizer import NAMES
+from mlp_text.tokens.special_tokens import NAMES
 from mlp_text.tokens.tokenizers_library import check_character_rules, faults_as_value_errors
 
 PACKAGE = "all_mlp_sentencepiece"

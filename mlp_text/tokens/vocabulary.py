@@ -15,7 +15,8 @@ from tokenizers import normalizers, trainers
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
 from mlp_text.tokens.sentencepiece_model import sentencepiece_tokenizer
-from mlp_text.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer
+from mlp_text.tokens.special_tokens import SPECIAL_TOKENS
+from mlp_text.tokens.tokenizer import Tokenizer
 from mlp_text.tokens.wordpiece import wordpiece
 
 KINDS = ("wordpiece", "unigram")

@@ -9,7 +9,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
 from mlp_core.process.files import read_bytes, read_json
-from mlp_text.tokens.tokenizer import SPECIAL_TOKENS
+from mlp_text.tokens.special_tokens import SPECIAL_TOKENS
 
 VOCABULARY_FILE = "vocab.txt"  # As it is published,
 CASING_FILE = "tokenizer_config.json"  # and beside it.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlp_core.distributed.mesh import make_mesh
-from mlp_core.process import compiler_options as module
+from mlp_core.process import speed as module
 from mlp_core.process.speed import compiler_options
 
 

@@ -10,7 +10,8 @@ from tokenizers import models, pre_tokenizers
 
 from mlp_core.errors import UserError
 from mlp_text.tokens.sentencepiece_model import parse_model
-from mlp_text.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer, open_tokenizer
+from mlp_text.tokens.special_tokens import SPECIAL_TOKENS
+from mlp_text.tokens.tokenizer import Tokenizer, open_tokenizer
 from tests.mlp_text.data.english import ODD, PARAGRAPHS
 
 WORDS = ["the", "cat", "sat", "on", "mat", "un", "##able", "##s", ",", "."]

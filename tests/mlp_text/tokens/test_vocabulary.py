@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import UserError
-from mlp_text.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer
+from mlp_text.tokens.special_tokens import SPECIAL_TOKENS
+from mlp_text.tokens.tokenizer import Tokenizer
 from mlp_text.tokens.vocabulary import KINDS, train_vocabulary
 from tests.mlp_text.data.english import ODD, PARAGRAPHS
 

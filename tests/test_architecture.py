@@ -57,6 +57,9 @@ def test_imports_between_the_folders_of_a_package_go_one_way(package):
 def test_a_package_has_few_folders_and_a_folder_few_modules(package):
     entries = [path for path in (ROOT / package).iterdir() if path.name != "__pycache__"]
     assert len(entries) <= 15, entries
+    for folder in {path.parent for path in (ROOT / package).rglob("*.py")}:
+        modules = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(modules) <= 15, (folder, modules)
 
 
 def test_modules_stay_small_enough_to_read_in_one_sitting():

@@ -33,6 +33,9 @@ from mlp_core.run_folder.checkpoint_folder import (
 )
 
 MOST_TOLD = 5
+UNREPORTED = "unreported"  # Name in the metadata of a checkpoint; see `RunLog`.
+METADATA_CHECKSUM = "metadata_crc32"
+MOST_CHARACTERS = 200
 
 
 def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -> TrainState | None:
@@ -150,9 +153,6 @@ def _none_is_whole(directory: Path, problems: Sequence[DamagedError]) -> UserErr
     )
 
 
-UNREPORTED = "unreported"  # Name in the metadata of a checkpoint; see `RunLog`.
-METADATA_CHECKSUM = "metadata_crc32"
-MOST_CHARACTERS = 200
 
 # Orbax logs, with tracebacks, what it raises besides. Once an array has failed, it listens to no
 # other: asyncio tells how those failed, or Python that there is nobody to tell.

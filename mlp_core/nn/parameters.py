@@ -1,4 +1,4 @@
-"""Parameter trees by name: `MixerBlock_0/token_mixing/Dense_0/kernel`."""
+"""Parameter trees by name, and tables of them: `MixerBlock_0/token_mixing/Dense_0/kernel`."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The spatial gating unit (Pay Attention to MLPs, section 2.1): tokens are mixed by a gate.
+"""The spatial gating unit (Pay Attention to MLPs, section 2.1), full or Toeplitz.
 
 Shapes: B batch, S tokens, G channels that are gated.
 """

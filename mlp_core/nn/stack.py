@@ -1,4 +1,4 @@
-"""The blocks of a model, one after the other: as one program each or as one for all of them.
+"""The blocks of a model: as one program each, or scanned with their parameters stacked.
 
 Shapes: B batch, S tokens, C channels.
 """
@@ -22,6 +22,10 @@ Remat = Literal["none", "blocks", "dots"]
 # What is kept for the backward pass: nothing, or the products with weights. Those without weights,
 # attention's scores [B, S, S], are the largest arrays of a block and soon made again.
 _KEPT = {"blocks": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+_BLOCK = re.compile(r"(\w*Block)_(\d+)")
+_STACK = re.compile(r"(\w*Block)s")
+_BLOCK_IN_NAME = re.compile(r"((?:^|.*/)\w*Block)_\d+(/.*)")
+_STACK_IN_NAME = re.compile(r"((?:^|.*/)\w*Block)s(/.*)")
 
 
 def block_stack(
@@ -85,10 +89,6 @@ def block_stack(
     return states if all_states else states[-1]
 
 
-_BLOCK = re.compile(r"(\w*Block)_(\d+)")
-_STACK = re.compile(r"(\w*Block)s")
-_BLOCK_IN_NAME = re.compile(r"((?:^|.*/)\w*Block)_\d+(/.*)")
-_STACK_IN_NAME = re.compile(r"((?:^|.*/)\w*Block)s(/.*)")
 
 
 def stack_name(block: str) -> str:

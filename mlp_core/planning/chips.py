@@ -1,4 +1,4 @@
-"""The TPUs that libtpu compiles for, and what each has."""
+"""The TPUs that libtpu compiles for, what each has, and their topologies."""
 
 import dataclasses
 import importlib.metadata
@@ -14,6 +14,25 @@ from jax.experimental import topologies
 from mlp_core.errors import UserError
 
 MIB, GIB = 2**20, 2**30
+_OF_PAPER = "within two fifths of the throughput that MLP-Mixer measured"
+_UNCHECKED = "not checked against a measurement"
+_TOO_LONG = (
+    "not to be trusted: for the products of channel mixing they are 1.4 to 2.2 times what the "
+    "compiler's own schedule takes"
+)
+_LIKE_V6E = "not to be trusted: unchecked, and its matrix units have the size of v6e's"
+HERE = ("cpu", "gpu")
+FLAT = ("v2", "v3", "v5e", "v6e")  # A torus of two dimensions; that of others has three.
+LARGEST = 2**16  # Devices; more than any pod has.
+INSTALL = 'pip install -e ".[tpu]"'
+_FORM = re.compile(r"(\w+):([0-9]{1,6}(?:x[0-9]{1,6}){1,2})")
+# Of libtpu, so that it does not look for a machine with TPUs around it.
+_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v3-8",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # No TPU is touched, so that none need be ours alone.
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +55,6 @@ class Chip:
         return self.hbm_gib * GIB
 
 
-_OF_PAPER = "within two fifths of the throughput that MLP-Mixer measured"
-_UNCHECKED = "not checked against a measurement"
-_TOO_LONG = (
-    "not to be trusted: for the products of channel mixing they are 1.4 to 2.2 times what the "
-    "compiler's own schedule takes"
-)
-_LIKE_V6E = "not to be trusted: unchecked, and its matrix units have the size of v6e's"
 
 # The cycles of a product are the compiler's guess from before it schedules the instructions. It
 # adds about 8 cycles for each tile of 1,024 results on v6e, as if memory took a quarter of its
@@ -65,18 +77,6 @@ CHIPS = (
 )
 
 
-HERE = ("cpu", "gpu")
-FLAT = ("v2", "v3", "v5e", "v6e")  # A torus of two dimensions; that of others has three.
-LARGEST = 2**16  # Devices; more than any pod has.
-INSTALL = 'pip install -e ".[tpu]"'
-_FORM = re.compile(r"(\w+):([0-9]{1,6}(?:x[0-9]{1,6}){1,2})")
-# Of libtpu, so that it does not look for a machine with TPUs around it.
-_ENVIRONMENT = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v3-8",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # No TPU is touched, so that none need be ours alone.
-}
 
 
 def check_topology(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Reads the text of a compiled program: computations, their instructions, and what these call.
+"""Reads the text of a compiled program, and adds up what it costs on a TPU.
 
 A program is a set of named computations, one of which is the entry. An instruction has the form
 
@@ -21,6 +21,12 @@ _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
 _BITS = re.compile(r"\d+")
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_RUN_IN_ORDER = ("while", "conditional", "call")  # These wait for their own collectives.
+_PASSED_ON = ("copy", "bitcast", "convert", "reshape")
+_KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_INDEX = re.compile(r"index=(\d+)")
+_INTEGER = re.compile(r"^-?\d+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,12 +146,6 @@ def _bytes_of(kind: str) -> float:
     return int(bits.group()) / 8 if bits else float(kind == "pred")
 
 
-COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-_RUN_IN_ORDER = ("while", "conditional", "call")  # These wait for their own collectives.
-_PASSED_ON = ("copy", "bitcast", "convert", "reshape")
-_KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-_INDEX = re.compile(r"index=(\d+)")
-_INTEGER = re.compile(r"^-?\d+$")
 
 
 @dataclasses.dataclass(frozen=True)

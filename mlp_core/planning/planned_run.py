@@ -15,6 +15,9 @@ from mlp_core.errors import UserError
 from mlp_core.train.durations import Plan
 from mlp_core.train.task import Task
 
+S = TypeVar("S", bound=RunConfig)
+Examples = Mapping[str, jax.ShapeDtypeStruct]  # What one example is, by feature.
+
 
 @dataclasses.dataclass(frozen=True)
 class CountedExamples:
@@ -51,8 +54,6 @@ class KnownDataset:
         return sum(len(range(self.sizes[name])[cut]) for name, cut in parts)
 
 
-S = TypeVar("S", bound=RunConfig)
-Examples = Mapping[str, jax.ShapeDtypeStruct]  # What one example is, by feature.
 
 
 @dataclasses.dataclass(frozen=True)

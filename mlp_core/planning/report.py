@@ -1,4 +1,4 @@
-"""A plan in figures, in words, and as a table in Markdown."""
+"""A plan in figures, by parts of the model, in words, and as a table in Markdown."""
 
 import collections
 import dataclasses
@@ -29,6 +29,9 @@ _STRUCTURE = re.compile(
 )
 _MODEL = re.compile(r"[A-Z][A-Za-z]*(?<!Blocks)")  # The outermost module has no number.
 _BLOCK = re.compile(r"(\w*Block)_\d+")
+COSTLIEST = 12  # Parts that are told.
+SECONDS_A_DAY = 86_400
+TITLES = {TRAIN: "Training step", EVALUATION: "Evaluation step"}
 
 
 def part_of(op_name: str) -> tuple[str, str]:
@@ -73,9 +76,6 @@ def cycles_by_part(cycles: Mapping[str, float]) -> list[tuple[str, str, float]]:
     return [(part, phase, number) for (part, phase), number in parts.most_common()]
 
 
-COSTLIEST = 12  # Parts that are told.
-SECONDS_A_DAY = 86_400
-TITLES = {TRAIN: "Training step", EVALUATION: "Evaluation step"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Small files, such as configurations and lists of names, read within bounds.
+"""Files that are read within bounds, appear only when whole, and are locked.
 
 What a file says, and how long it is, is up to whoever made it: nothing is read without a limit.
+A full disk becomes a `FullDiskError`.
 """
 
 import errno
@@ -22,6 +23,11 @@ from mlp_core.process.preemption import removed_at_end
 
 SMALL_FILE_BYTES = 64 << 20  # More than any configuration or list of names has.
 SKIPPED_AT_ONCE = 1 << 26  # Bytes.
+# No room on the device; none left of the user's quota; more than a file may have.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE may say so.
+A_DAY = 86400  # Seconds.
+LOOK_EVERY = 0.2
 
 
 def read_bytes(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
@@ -160,8 +166,6 @@ def _mode_for(target: Path, private: Path) -> int:
     return stat.S_IMODE(target.stat().st_mode)
 
 
-# No room on the device; none left of the user's quota; more than a file may have.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FullDiskError(UserError):
@@ -200,9 +204,6 @@ def full_disk_told(where: object) -> Iterator[None]:
         ) from error
 
 
-NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE may say so.
-A_DAY = 86400  # Seconds.
-LOOK_EVERY = 0.2
 
 
 def open_lock_file(path: Path) -> IO[bytes]:

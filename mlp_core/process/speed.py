@@ -1,4 +1,5 @@
-"""How the C library treats memory that a program gives back."""
+"""What makes the process faster: freed memory kept, rare garbage collection, compiled programs
+kept from run to run, and options of the compiler."""
 
 import atexit
 import ctypes
@@ -26,6 +27,18 @@ MEMORY_INFO, MEMORY_LIMIT, MEMORY_USED = (
     Path("/sys/fs/cgroup/memory.max"),  # These two of a container.
     Path("/sys/fs/cgroup/memory.current"),
 )
+OBJECTS = 50_000  # Made and not given back since the last look; Python's own: 700 to 2,000.
+# JAX warns so of each program.
+JAX_WARNING = re.compile(
+    r"Error (?:reading|writing) persistent compilation cache entry for '.*?': \w+: (.+)"
+)
+# Keeps barriers until operations are fused; see `platform_forms.materialized`.
+_OF_CPUS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+# YNNPACK, to which XLA in JAX 0.10 to 0.12 leaves matrix products on CPUs, takes 1.2 to 1.3 times
+# as long on Intel's for those of these models as the library that XLA had before, and on AMD's
+# somewhat less; see benchmarks/README.md.
+_OF_INTEL = {"xla_cpu_experimental_ynn_fusion_type": ""}
+_CPU_INFO = Path("/proc/cpuinfo")  # Of Linux; other systems have XLA's defaults.
 
 
 def keep_freed_memory() -> None:
@@ -68,7 +81,6 @@ def _free_memory() -> int:
         return free
 
 
-OBJECTS = 50_000  # Made and not given back since the last look; Python's own: 700 to 2,000.
 
 
 def collect_seldom() -> None:
@@ -94,10 +106,6 @@ def collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-# JAX warns so of each program.
-JAX_WARNING = re.compile(
-    r"Error (?:reading|writing) persistent compilation cache entry for '.*?': \w+: (.+)"
-)
 
 
 def enable_compilation_cache() -> None:
@@ -124,13 +132,6 @@ def enable_compilation_cache() -> None:
     warnings.showwarning = show
 
 
-# Keeps barriers until operations are fused; see `platform_forms.materialized`.
-_OF_CPUS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
-# YNNPACK, to which XLA in JAX 0.10 to 0.12 leaves matrix products on CPUs, takes 1.2 to 1.3 times
-# as long on Intel's for those of these models as the library that XLA had before, and on AMD's
-# somewhat less; see benchmarks/README.md.
-_OF_INTEL = {"xla_cpu_experimental_ynn_fusion_type": ""}
-_CPU_INFO = Path("/proc/cpuinfo")  # Of Linux; other systems have XLA's defaults.
 
 
 def compiler_options(mesh: Mesh) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Runs as a report sees them: what their folders say, without a device and without checkpoints."""
+"""What a report reads: folders of runs, without their checkpoints, and lines of benchmarks."""
 
 import dataclasses
 import json
@@ -17,6 +17,8 @@ from mlp_core.run_folder.run_directory import (
     read_environments,
     read_finished_results,
 )
+
+HOURS_A_DAY = 24
 
 
 def read_benchmarks(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -68,7 +70,6 @@ def _in_words(values: dict[str, Any]) -> str:
     )
 
 
-HOURS_A_DAY = 24
 
 
 @dataclasses.dataclass(frozen=True)

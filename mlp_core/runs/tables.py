@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Tables of runs in Markdown, and runs that differ in their seeds only."""
 
 import dataclasses
 import re
@@ -11,6 +11,11 @@ from mlp_core.process.console import in_one_line
 from mlp_core.run_folder.metrics import read_metrics
 from mlp_core.run_folder.run_directory import RunFiles, hardware_in_words, read_environments
 from mlp_core.run_folder.scores import in_words, median_and_range, spread_in_words, value_in_words
+
+SEED = "seed"  # The field of a configuration.
+MINUTES_A_DAY = 24 * 60
+COST, SPEED = "train/device_days", "train/examples_per_second_per_device"  # As `RunLog` has them.
+TITLES = ("result", "trained on", "device-minutes", "examples/s/device", "remark")
 
 
 def markdown_row(cells: Iterable[str]) -> str:
@@ -32,7 +37,6 @@ def _in_a_cell(text: str) -> str:
     return re.sub(r"(?<!\\)\|", r"\|", in_one_line(text.replace("\n", " ")))
 
 
-SEED = "seed"  # The field of a configuration.
 
 
 def differ_in_seed_only(points: Sequence[Mapping[str, Any]]) -> bool:
@@ -86,9 +90,6 @@ def sweep_table(outcomes: Sequence[Outcome], metric: str) -> str:
     return markdown_table([*outcomes[0].point, metric, "remark"], rows)
 
 
-MINUTES_A_DAY = 24 * 60
-COST, SPEED = "train/device_days", "train/examples_per_second_per_device"  # As `RunLog` has them.
-TITLES = ("result", "trained on", "device-minutes", "examples/s/device", "remark")
 
 
 @dataclasses.dataclass(frozen=True)

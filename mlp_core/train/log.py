@@ -1,4 +1,4 @@
-"""What a run reports: training scalars, fetched one step late, and evaluations."""
+"""What a run reports: training scalars, fetched one step late, evaluations, progress, a trace."""
 
 import sys
 import time
@@ -18,6 +18,8 @@ from mlp_core.run_folder.run_directory import RunFiles
 from mlp_core.train.durations import Plan
 
 LONGEST_SILENCE = 30.0  # Seconds between two lines, if steps are done meanwhile.
+WARM_UP, TRACED = 10, 10  # Steps.
+SECONDS_A_DAY = 86400
 
 
 class Stopwatch:
@@ -167,7 +169,6 @@ class ProgressBar:
         self._bar.close()
 
 
-WARM_UP, TRACED = 10, 10  # Steps.
 
 
 class StepTrace:
@@ -212,7 +213,6 @@ class StepTrace:
             )
 
 
-SECONDS_A_DAY = 86400
 
 
 class RunLog:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules and update rules, built from optax."""
+"""Learning-rate schedules, update rules and learning-rate multipliers, built from optax."""
 
 import re
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from mlp_core.nn.name_patterns import check_matches
 from mlp_core.nn.parameters import parameter_names
 from mlp_core.train.step_numbers import Number
 from mlp_core.train.task import Params
+
+TRAINED, FROZEN = "trained", "frozen"
 
 
 def check_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> None:
@@ -120,7 +122,6 @@ def check_weight_decay(config: OptimizerConfig, params) -> None:
         )
 
 
-TRAINED, FROZEN = "trained", "frozen"
 
 
 def scale_by_rate_factors(rate_factors: Sequence[RateFactor]) -> optax.GradientTransformation:

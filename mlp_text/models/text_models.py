@@ -1,4 +1,4 @@
-"""An encoder with a head on it.
+"""Heads, and encoders with a head on them.
 
 Encoders map `input_ids`, `attention_mask` (None without pads) and `token_type_ids` (None without
 segments), [B, S] each, to states [B, S, C]. Parameters are {"encoder": ..., "head": ...}.
@@ -18,6 +18,14 @@ from mlp_core.nn.mlp import GELU_FORMS
 from mlp_text.models import bert
 
 head_init = nn.initializers.normal(0.02)  # As BERT has it.
+# See `distributed.sharding`; the table of words and the classifier are split by channels, since the
+# number of words or classes seldom divides.
+TENSOR_PARALLEL = (
+    *gmlp_block.TENSOR_PARALLEL,
+    *bert.TENSOR_PARALLEL,
+    ".*/word_embeddings/embedding=-,model",
+    "head/classifier/kernel=model,-",
+)
 
 
 class MaskedLmHead(nn.Module):
@@ -78,14 +86,6 @@ def mean_of_tokens(states: jax.Array, attention_mask: jax.Array | None) -> jax.A
     return total / jnp.maximum(counted.sum(axis=1, keepdims=True), 1)
 
 
-# See `distributed.sharding`; the table of words and the classifier are split by channels, since the
-# number of words or classes seldom divides.
-TENSOR_PARALLEL = (
-    *gmlp_block.TENSOR_PARALLEL,
-    *bert.TENSOR_PARALLEL,
-    ".*/word_embeddings/embedding=-,model",
-    "head/classifier/kernel=model,-",
-)
 
 
 class MaskedLm(nn.Module):

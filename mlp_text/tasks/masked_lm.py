@@ -1,4 +1,4 @@
-"""Masked language modelling: the task that the training engine runs.
+"""Masked language modelling: perplexity, and the task that the training engine runs.
 
 Shapes: B batch, S tokens, P prediction slots, V vocabulary.
 """

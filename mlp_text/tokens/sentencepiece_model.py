@@ -52,6 +52,9 @@ MESSAGES = {
         "normalizer_spec": (3, "Normalizer", None),
     },
 }
+SPACE = "\u2581"  # Stands for a space: pieces that begin with it begin a word.
+UNIGRAM, BPE = 1, 2  # Of `TrainerSpec.ModelType`.
+CONTROL, USER_DEFINED = 3, 4  # Of `SentencePiece.Type`.
 
 
 def parse_model(data: bytes) -> Message:
@@ -100,9 +103,6 @@ def _message_class(name: str) -> type[Message]:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
 
-SPACE = "\u2581"  # Stands for a space: pieces that begin with it begin a word.
-UNIGRAM, BPE = 1, 2  # Of `TrainerSpec.ModelType`.
-CONTROL, USER_DEFINED = 3, 4  # Of `SentencePiece.Type`.
 
 
 def read_sentencepiece(path: Path) -> tokenizers.Tokenizer:

@@ -1,4 +1,4 @@
-"""Published BERT weights in files of the Hugging Face hub: their sizes and arrays."""
+"""Published BERT weights in files of the Hugging Face hub: their configuration, names and arrays."""
 
 import codecs
 import dataclasses
@@ -23,6 +23,37 @@ from mlp_text.models.text_models import MaskedLm
 
 GELU_NAMES = {"gelu": "erf", "gelu_new": "tanh"}  # By the names of the Hugging Face hub.
 DECISIVE = ("model_type", "hidden_act", "layer_norm_eps")  # Not visible in any shape.
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+OF_ENCODER = re.compile(r"(bert\.|)(?:embeddings|encoder\.layer)\.")
+OF_HEAD = re.compile(r"(.*?)cls\.predictions\.")
+# Encoders whose parameters have the names and shapes of BERT's, but which compute something else.
+OTHER_MODELS = {"roberta", "electra", "ernie", "data2vec_text"}
+HEAD_TABLE = "cls.predictions.decoder.weight"  # A copy of the word embeddings, where it is there.
+SAME_TENSOR = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
+# Ours by theirs.
+BLOCK_PARTS = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "attention_out",
+    "attention.output.LayerNorm": "attention_norm",
+    "intermediate.dense": "project_in",
+    "output.dense": "project_out",
+    "output.LayerNorm": "out_norm",
+}
+HEAD_PARTS = {
+    "cls.predictions.transform.dense": "head/transform",
+    "cls.predictions.transform.LayerNorm": "head/norm",
+}
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+OTHER_FORMATS = ("*.onnx", "onnx/*.onnx", "*.h5", "*.msgpack", "*.gguf", "*.zip", "*.safetensors")
+EXAMPLE_CONFIG = (
+    '{"model_type": "bert", "num_attention_heads": 12, "hidden_act": "gelu", '
+    '"layer_norm_eps": 1e-12}'
+)
+PADDED_TO = [2**power for power in range(3, 11)]  # Rows of a table, for the hardware's sake.
+MOST_NAMES = 12  # Of tensors that miss or do not fit, shown one by one.
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class BertConfig(pydantic.BaseModel):
@@ -77,29 +108,7 @@ def read_bert_config(path: Path) -> BertConfig:
         raise UserError(f"{path}: cannot be read ({error}).") from error
 
 
-WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
-OF_ENCODER = re.compile(r"(bert\.|)(?:embeddings|encoder\.layer)\.")
-OF_HEAD = re.compile(r"(.*?)cls\.predictions\.")
-# Encoders whose parameters have the names and shapes of BERT's, but which compute something else.
-OTHER_MODELS = {"roberta", "electra", "ernie", "data2vec_text"}
-HEAD_TABLE = "cls.predictions.decoder.weight"  # A copy of the word embeddings, where it is there.
-SAME_TENSOR = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
 
-# Ours by theirs.
-BLOCK_PARTS = {
-    "attention.self.query": "query",
-    "attention.self.key": "key",
-    "attention.self.value": "value",
-    "attention.output.dense": "attention_out",
-    "attention.output.LayerNorm": "attention_norm",
-    "intermediate.dense": "project_in",
-    "output.dense": "project_out",
-    "output.LayerNorm": "out_norm",
-}
-HEAD_PARTS = {
-    "cls.predictions.transform.dense": "head/transform",
-    "cls.predictions.transform.LayerNorm": "head/norm",
-}
 
 
 def encoder_prefixes(names: Iterable[str]) -> list[str]:
@@ -177,16 +186,7 @@ def _leaves(parts: Mapping[str, str]) -> dict[str, str]:
     return names
 
 
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-OTHER_FORMATS = ("*.onnx", "onnx/*.onnx", "*.h5", "*.msgpack", "*.gguf", "*.zip", "*.safetensors")
-EXAMPLE_CONFIG = (
-    '{"model_type": "bert", "num_attention_heads": 12, "hidden_act": "gelu", '
-    '"layer_norm_eps": 1e-12}'
-)
-PADDED_TO = [2**power for power in range(3, 11)]  # Rows of a table, for the hardware's sake.
-MOST_NAMES = 12  # Of tensors that miss or do not fit, shown one by one.
 
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)

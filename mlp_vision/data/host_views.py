@@ -1,6 +1,7 @@
 """From pictures of any size to N x N, on the host: training's crops, eval presets.
 
-What can be done after that, flips and value range, is done on the device.
+What can be done after that, flips and value range, is done on the device. `ArrayViews` is a source
+of such views of images that are in memory.
 """
 
 import dataclasses

@@ -15,6 +15,41 @@ OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)
 START_OF_SCAN = 0xDA
 METADATA = 0xE1  # Of EXIF or XMP.
 STANDALONE = {0x01, *range(0xD0, 0xDA)}  # Have no length; none belongs before the scan.
+# What may be behind the name of a picture, whatever its suffix. Others stay out: Pillow would
+# hand PostScript, say, to another program.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+# How to undo the turn that EXIF says a camera was held at.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+NO_PICTURES = {
+    b"<!doctype html": "a web page, not a picture",
+    b"<html": "a web page, not a picture",
+    b"<head": "a web page, not a picture",
+    b"<!--": "a web page, not a picture",
+    b"<?xml": "a text in XML, not a picture",
+    b"<svg": "a drawing in SVG, which cannot be read",
+    b"{": "a text in JSON, not a picture",
+    b"version https://git-lfs": "a placeholder of Git LFS, not the picture itself",
+}
+MOST_PICTURE_BYTES = 1 << 30  # Of a file.
+# To decode one picture, copies included: 167 million pixels of a usual JPEG or PNG.
+MOST_DECODED_BYTES = 5 << 28
+RGB_BYTES = 4  # A pixel in RGB, as Pillow stores it.
+# What decoders hold a pixel beside the picture itself, measured and rounded up; the rest is small.
+DECODER_BYTES = {"WEBP": 13, "AVIF": 16, "PPM": 8, "BMP": 2}
+JPEG2000_BYTES = 6  # The same of each channel.
+MARGIN = 8  # Rows and columns by which decoders and resizing exceed a picture, if it is thin.
+TOO_DEEP = "32 bits a pixel, of which only 8 and 16 are read"
+BLOCK_PIXELS = 1 << 17  # Converted at a time.
+START_OF_JPEG = b"\xff\xd8"
+STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,41 +119,6 @@ def _two_bytes(encoded: bytes, place: int) -> int:
     return encoded[place] << 8 | encoded[place + 1]
 
 
-# What may be behind the name of a picture, whatever its suffix. Others stay out: Pillow would
-# hand PostScript, say, to another program.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
-# How to undo the turn that EXIF says a camera was held at.
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-NO_PICTURES = {
-    b"<!doctype html": "a web page, not a picture",
-    b"<html": "a web page, not a picture",
-    b"<head": "a web page, not a picture",
-    b"<!--": "a web page, not a picture",
-    b"<?xml": "a text in XML, not a picture",
-    b"<svg": "a drawing in SVG, which cannot be read",
-    b"{": "a text in JSON, not a picture",
-    b"version https://git-lfs": "a placeholder of Git LFS, not the picture itself",
-}
-MOST_PICTURE_BYTES = 1 << 30  # Of a file.
-# To decode one picture, copies included: 167 million pixels of a usual JPEG or PNG.
-MOST_DECODED_BYTES = 5 << 28
-RGB_BYTES = 4  # A pixel in RGB, as Pillow stores it.
-# What decoders hold a pixel beside the picture itself, measured and rounded up; the rest is small.
-DECODER_BYTES = {"WEBP": 13, "AVIF": 16, "PPM": 8, "BMP": 2}
-JPEG2000_BYTES = 6  # The same of each channel.
-MARGIN = 8  # Rows and columns by which decoders and resizing exceed a picture, if it is thin.
-TOO_DEEP = "32 bits a pixel, of which only 8 and 16 are read"
-BLOCK_PIXELS = 1 << 17  # Converted at a time.
-START_OF_JPEG = b"\xff\xd8"
-STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 # Pillow's warnings name no picture, and what they warn of is either harmless or an error later.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")

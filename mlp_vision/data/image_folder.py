@@ -8,7 +8,7 @@ the class folders. All of it is the split `train`, of which parts such as train[
 In other names of splits, what is no letter, digit or _ becomes a _: DATA/test-2 is `test_2`.
 
 Files without the suffix of a picture and hidden ones are skipped; folders below a class, linked
-ones included, are searched too. See `picture_files`, and `mlp_core.data.classes` for the order of
+ones included, are searched too. See `pictures_below`, and `mlp_core.data.classes` for the order of
 classes.
 """
 
@@ -35,6 +35,21 @@ from mlp_core.process.console import say
 from mlp_core.process.files import read_bytes
 from mlp_vision.data.image_codec import MOST_PICTURE_BYTES, BadPictureError
 
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".jp2"),
+    *(".tif", ".tiff", ".ppm", ".pgm"),
+)
+VALIDATION_NAMES = ("val", "valid")
+# Folders called so are no classes, however their letters are written.
+SPLIT_NAMES = {
+    *("train", "training", "test", "testing", *VALIDATION_NAMES, "validation", "dev", "eval"),
+    "evaluation",
+}
+SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
+DIGESTED_BYTES = 1 << 16  # Of a sampled file.
+NAME_OF_SPLIT = re.compile(r"\w+")  # Other characters select parts of splits.
+NAMED = 5  # Folders that a message lists at most.
+
 
 class PackedPaths:
     """Paths, one after the other in one array: worker processes share arrays, but not texts."""
@@ -59,10 +74,6 @@ class PackedPaths:
         return os.fsdecode(self._bytes[self._ends[index] : self._ends[index + 1]].tobytes())
 
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".jp2"),
-    *(".tif", ".tiff", ".ppm", ".pgm"),
-)
 
 
 def pictures_below(folder: Path | str, others: list[str] | None = None) -> list[str]:
@@ -135,16 +146,6 @@ def as_text(path: Path | str) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-VALIDATION_NAMES = ("val", "valid")
-# Folders called so are no classes, however their letters are written.
-SPLIT_NAMES = {
-    *("train", "training", "test", "testing", *VALIDATION_NAMES, "validation", "dev", "eval"),
-    "evaluation",
-}
-SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
-DIGESTED_BYTES = 1 << 16  # Of a sampled file.
-NAME_OF_SPLIT = re.compile(r"\w+")  # Other characters select parts of splits.
-NAMED = 5  # Folders that a message lists at most.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 By threads of this process, or by one in each of several workers (`mlp_core.data.workers`).
 
-Only the batches that are read ahead are held in memory, whatever the size of the data set.
+Only the batches that are read ahead are held in memory, whatever the size of the data set. Images
+that cannot be read are counted and reported; too many of them end a run.
+
 Shapes: B batch, N pixels a side of the model's input.
 """
 
@@ -22,6 +24,8 @@ from mlp_vision.data.pictures import open_picture
 FEW = 5
 FEW_SHARE = 0.01  # Of a split; whichever is more.
 MOST_LINES = 20
+# Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
+REPLACEMENTS = 20
 
 
 class BadPictures:
@@ -98,8 +102,6 @@ class MetPictures:
         return met
 
 
-# Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
-REPLACEMENTS = 20
 
 
 class PhotoRecords(Protocol):

@@ -12,6 +12,8 @@ from mlp_core.errors import UserError
 from mlp_vision.data.image_codec import decode_rgb, encode_png
 from mlp_vision.data.labels import Label
 
+BUILDERS = ("dsprites",)  # Of TFDS.
+
 
 class TfdsRecords:
     """A split by index; see `photos.PhotoRecords`."""
@@ -93,7 +95,6 @@ def skipped_pictures(features: Mapping[str, Any]) -> dict[str, tfds.decode.Decod
     }
 
 
-BUILDERS = ("dsprites",)  # Of TFDS.
 
 
 def in_full_brightness(builder: str, encoded: bytes) -> bytes:

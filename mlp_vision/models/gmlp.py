@@ -2,6 +2,9 @@
 
 Shapes: B batch, H and W pixels, S tokens in row-major order, behind the class token where there is
 one, C channels of a token (`hidden_dim`), K classes.
+
+`GmlpSpec` holds what must be known to use one. At another resolution spatial projections are
+resampled, which is not in the paper: g tokens a side before, S = g * g, one more with a class token.
 """
 
 from collections.abc import Callable
@@ -27,6 +30,18 @@ from mlp_vision.models.token_grids import bilinear, triangles
 # Not zero as in ViT: LayerNorm leaves zeros what they are, and gates only multiply them, so that
 # nothing of a picture would reach the token, and no gradient anything but the bias of the head.
 class_token_init = nn.initializers.normal(0.02)
+Gating = Literal["split", "multiplicative", "additive", "linear"]
+SpatialMatrix = Literal["full", "toeplitz"]
+Pooling = Literal["mean", "class_token"]
+# Pay Attention to MLPs, table 1; aMLP's head is that of the paper's text models.
+GMLP_SIZES = {
+    name: dict(patch_size=16, hidden_dim=hidden_dim, num_blocks=30, ffn_dim=6 * hidden_dim)
+    for name, hidden_dim in {"ti16": 128, "s16": 256, "b16": 512}.items()
+}
+GMLP_FORM = {"spatial_matrix": "full", "tiny_attention_dim": 0}
+TMLP_FORM = {"spatial_matrix": "toeplitz", "tiny_attention_dim": 0}
+AMLP_FORM = {"tiny_attention_dim": 64}  # With either matrix.
+FORMS = {"gmlp": GMLP_FORM, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}
 
 
 class Gmlp(nn.Module):
@@ -88,19 +103,7 @@ class Gmlp(nn.Module):
         return linear_head(x, self.num_classes)  # [B, K]
 
 
-Gating = Literal["split", "multiplicative", "additive", "linear"]
-SpatialMatrix = Literal["full", "toeplitz"]
-Pooling = Literal["mean", "class_token"]
 
-# Pay Attention to MLPs, table 1; aMLP's head is that of the paper's text models.
-GMLP_SIZES = {
-    name: dict(patch_size=16, hidden_dim=hidden_dim, num_blocks=30, ffn_dim=6 * hidden_dim)
-    for name, hidden_dim in {"ti16": 128, "s16": 256, "b16": 512}.items()
-}
-GMLP_FORM = {"spatial_matrix": "full", "tiny_attention_dim": 0}
-TMLP_FORM = {"spatial_matrix": "toeplitz", "tiny_attention_dim": 0}
-AMLP_FORM = {"tiny_attention_dim": 64}  # With either matrix.
-FORMS = {"gmlp": GMLP_FORM, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}
 
 
 @frozen_settings

@@ -3,6 +3,10 @@
 Shapes: B batch, H and W pixels, P patch size, S = (H / P) * (W / P) tokens in row-major order,
 C channels of a token (`hidden_dim`), K classes. The parameter tree is that of the weights that
 Google published; so are the defaults of GELU form and LayerNorm epsilon.
+
+`MixerSpec` holds what must be known to use a Mixer. At another resolution only the token-mixing MLPs
+change, which alone know the number of tokens: g tokens a side before, K the factor by which a side
+grows, D_S hidden units of the token MLP before.
 """
 
 import dataclasses
@@ -32,6 +36,26 @@ TENSOR_PARALLEL = (
     ".*_mixing/Dense_0/bias=model",
     ".*_mixing/Dense_1/kernel=model,-",
 )
+# MLP-Mixer, table 1; S/8 is the size of one published weight file.
+MIXER_SIZES = {
+    name: dict(
+        zip(
+            ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim"),
+            sizes,
+            strict=True,
+        )
+    )
+    for name, sizes in {
+        "s32": (32, 512, 8, 256, 2048),
+        "s16": (16, 512, 8, 256, 2048),
+        "s8": (8, 512, 8, 256, 2048),
+        "b32": (32, 768, 12, 384, 3072),
+        "b16": (16, 768, 12, 384, 3072),
+        "l32": (32, 1024, 24, 512, 4096),
+        "l16": (16, 1024, 24, 512, 4096),
+        "h14": (14, 1280, 32, 640, 5120),
+    }.items()
+}
 
 
 class MixerBlock(nn.Module):
@@ -119,26 +143,6 @@ class Mixer(nn.Module):
         return linear_head(x, self.num_classes)  # [B, K]
 
 
-# MLP-Mixer, table 1; S/8 is the size of one published weight file.
-MIXER_SIZES = {
-    name: dict(
-        zip(
-            ("patch_size", "hidden_dim", "num_blocks", "tokens_mlp_dim", "channels_mlp_dim"),
-            sizes,
-            strict=True,
-        )
-    )
-    for name, sizes in {
-        "s32": (32, 512, 8, 256, 2048),
-        "s16": (16, 512, 8, 256, 2048),
-        "s8": (8, 512, 8, 256, 2048),
-        "b32": (32, 768, 12, 384, 3072),
-        "b16": (16, 768, 12, 384, 3072),
-        "l32": (32, 1024, 24, 512, 4096),
-        "l16": (16, 1024, 24, 512, 4096),
-        "h14": (14, 1280, 32, 640, 5120),
-    }.items()
-}
 
 
 @frozen_settings

@@ -1,4 +1,4 @@
-"""Image classification: the task that the training engine runs."""
+"""Image classification: losses, metrics, and the task that the training engine runs."""
 
 import dataclasses
 from typing import ClassVar
@@ -21,6 +21,8 @@ from mlp_vision.models.registry import TENSOR_PARALLEL
 from mlp_vision.tasks.config import AugmentConfig
 from mlp_vision.weights.loading import Weights
 from mlp_vision.weights.pretrained import Head, load_params
+
+ACCURACIES = ("top1", "top5")
 
 
 def class_shares(labels: jax.Array, num_classes: int, label_smoothing: float = 0.0) -> jax.Array:
@@ -65,7 +67,6 @@ def probabilities(spec: ModelSpec, logits: jax.Array) -> jax.Array:
     return {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}[spec.output](logits)
 
 
-ACCURACIES = ("top1", "top5")
 
 
 @flax.struct.dataclass

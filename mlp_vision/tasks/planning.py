@@ -1,4 +1,4 @@
-"""Image classification to be planned: the task of a run, without pictures and weights."""
+"""Image classification to be planned: a run without images and weights, and published costs."""
 
 import dataclasses
 import functools
@@ -31,6 +31,10 @@ from mlp_vision.models.registry import MODELS, find_model
 from mlp_vision.tasks.config import ImageClassificationConfig
 from mlp_vision.tasks.experiment import build_task, num_classes
 from mlp_vision.tasks.model_from_config import wanted_spec
+
+TABLES = Path(__file__).parents[1] / FOLDER
+MIXER_COSTS, GMLP_MODELS = TABLES / "mixer_table_3.json", TABLES / "gmlp_table_1_and_2.json"
+TRAINED_AT = 224  # Pixels; what is larger was fine-tuned so.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +155,6 @@ def _example(picture_size: tuple[int, int]) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-TABLES = Path(__file__).parents[1] / FOLDER
-MIXER_COSTS, GMLP_MODELS = TABLES / "mixer_table_3.json", TABLES / "gmlp_table_1_and_2.json"
-TRAINED_AT = 224  # Pixels; what is larger was fine-tuned so.
 
 
 def published_costs(model: str, image_size: int, data: str, epochs: float | None) -> PaperFigures:

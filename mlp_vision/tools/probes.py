@@ -28,6 +28,11 @@ from mlp_vision.tools.inference import Inference, open_inference
 
 EPSILON = 1e-5  # Added to standard deviations.
 BLOCK = 8192  # Examples that are held in float64 at a time, where they outnumber the features.
+PENALTIES = tuple(2.0**power for power in range(-6, 17))
+DRAWS = 5  # Of the shots; the probe's accuracy is the mean over them.
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 10_000  # Of the training split.
+SEED = 0
+MOST_NAMED = 3  # Classes in a message.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +121,6 @@ def _blocks(num_examples: int) -> Iterator[slice]:
         yield slice(first, first + BLOCK)
 
 
-PENALTIES = tuple(2.0**power for power in range(-6, 17))
-DRAWS = 5  # Of the shots; the probe's accuracy is the mean over them.
-HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 10_000  # Of the training split.
-SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,7 +315,6 @@ def _check_memory(spec: ModelSpec, dataset: ImageDataset, split: str) -> None:
         )
 
 
-MOST_NAMED = 3  # Classes in a message.
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -28,6 +28,8 @@ from mlp_vision.tasks.planning import planned_run
 WARM_UP_CALLS = 2
 TURNS = 5
 TURN_SECONDS = 0.5  # A turn has as many calls as fit, and one at least.
+FORWARD, TRAINING = "forward", "training"
+STEPS = (FORWARD, TRAINING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +65,6 @@ def seconds_of(call: Callable[[], Any], calls: int) -> float:
     return time.perf_counter() - started
 
 
-FORWARD, TRAINING = "forward", "training"
-STEPS = (FORWARD, TRAINING)
 
 
 @dataclasses.dataclass(frozen=True)

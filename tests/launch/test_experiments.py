@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 def test_a_task_leads_to_its_package():
     config = mixer_digits.get_config()
     assert experiment_of(config) is experiment
-    assert module_of(config, "scoring") is scoring
+    assert module_of(config, "tools.scoring") is scoring
 
 
 @pytest.mark.parametrize("config", [ConfigDict({"task": "chess"}), ConfigDict({"seed": 0})])

@@ -4,7 +4,7 @@ Forward: the logits of a batch. Training: gradient of the cross entropy and a st
 momentum, or, of the small models in `bare_model.py`, of AdamW. The batch is random and stays on the
 device. PyTorch's models are timm's and, of text, `torch_gmlp.py`; `eager` is as they are,
 `compiled` by `torch.compile`. `plain` is ours without the options of
-`mlp_core.process.speed`. Parameters are float32; in bfloat16 ours computes with bfloat16
+`mlp_core.process.compilation`. Parameters are float32; in bfloat16 ours computes with bfloat16
 activations, and PyTorch under `torch.autocast`.
 
 Each is a process of its own; they take turns, and ratios are of neighbours in time. `share` is what
@@ -145,7 +145,8 @@ def _ours(model: str, step: str, dtype: str, options: argparse.Namespace) -> tup
 
     from mlp_core.distributed.mesh import make_mesh
     from mlp_core.planning.matmul_flops import matmul_flops
-    from mlp_core.process.speed import compiler_options, keep_freed_blocks, keep_freed_memory
+    from mlp_core.process.compilation import compiler_options
+    from mlp_core.process.memory import keep_freed_blocks, keep_freed_memory
 
     keep_freed_memory()  # As the command does.
     module, example = model_and_example(model, jnp.dtype(dtype))
@@ -176,7 +177,7 @@ def _product(model: str, step: str, dtype: str, options: argparse.Namespace) -> 
     import jax.numpy as jnp
 
     from mlp_core.distributed.mesh import make_mesh
-    from mlp_core.process.speed import compiler_options
+    from mlp_core.process.compilation import compiler_options
 
     size = PRODUCT_SIZES["cpu" if jax.default_backend() == "cpu" else "gpu"]
     matrix = jnp.ones((size, size), jnp.dtype(dtype))

@@ -22,7 +22,7 @@ from configs import mixer_b16_imagenet_scratch
 from mlp_core.checkpoints.save import Checkpoints
 from mlp_core.config import CheckpointConfig
 from mlp_core.distributed.mesh import make_mesh
-from mlp_core.process.speed import keep_freed_memory
+from mlp_core.process.memory import keep_freed_memory
 from mlp_core.train.programs import make_programs
 from mlp_vision.tasks.planning import planned_run
 

@@ -27,9 +27,8 @@ import numpy as np
 import tokenizers
 from report import print_report, summary
 
-from mlp_text.corpus.blocks import BlockLayout
+from mlp_text.corpus.blocks import BlockLayout, Shard
 from mlp_text.corpus.build import build_corpus
-from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.sources import open_corpus
 from mlp_text.tokens.tokenizer import Tokenizer, open_tokenizer
 

@@ -1,4 +1,4 @@
-"""What it brings on a CPU that the process keeps freed memory (`mlp_core.process.speed`).
+"""What it brings on a CPU that the process keeps freed memory (`mlp_core.process.memory`).
 
 The training step of a small Mixer, alone on one batch that stays on the device, in processes that
 keep freed memory and in processes that do not, in turns. `ratio` is the time without over the
@@ -16,7 +16,7 @@ from pathlib import Path
 from bare_step import BareStep, small_mixer_config
 from report import print_report, summary
 
-from mlp_core.process.speed import keep_freed_memory
+from mlp_core.process.memory import keep_freed_memory
 
 
 def main() -> None:

@@ -25,8 +25,9 @@ from report import print_report, summary
 
 from mlp_core.distributed.mesh import make_mesh
 from mlp_core.planning.matmul_flops import matmul_flops
+from mlp_core.process.compilation import compiler_options
 from mlp_core.process.figure_files import LINES, new_figure, styled, write
-from mlp_core.process.speed import compiler_options, keep_freed_memory
+from mlp_core.process.memory import keep_freed_memory
 from mlp_text.models.model_spec import GmlpEncoderSpec, TextModelSpec
 from mlp_vision.models.registry import create_model
 

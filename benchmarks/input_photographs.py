@@ -128,7 +128,7 @@ def _write_pictures(folder: Path, options: argparse.Namespace) -> int:
 
 def _start(options: argparse.Namespace) -> Callable[[], dict[str, float]]:
     """Starts a road; what it returns measures one turn."""
-    from mlp_core.process.speed import keep_freed_memory
+    from mlp_core.process.memory import keep_freed_memory
 
     keep_freed_memory()  # As the command does.
     batches = ROADS[options.road](options)

@@ -27,7 +27,7 @@ import jax
 from bare_step import BareStep, make_task, small_mixer_config
 from report import print_report, summary
 
-from mlp_core.process.speed import keep_freed_memory
+from mlp_core.process.memory import keep_freed_memory
 from mlp_core.run_folder.metrics import read_metrics
 from mlp_core.run_folder.run_directory import RunFiles
 from mlp_core.train import loop as train_loop

@@ -17,7 +17,7 @@ from mlp_core.errors import LostHostError, Preempted, UserError
 from mlp_core.process import preemption
 from mlp_core.process.console import drop_unwritten, prepare_streams, print_error
 from mlp_core.process.files import check_output, full_disk_told
-from mlp_core.process.speed import collect_seldom, keep_freed_memory
+from mlp_core.process.memory import collect_seldom, keep_freed_memory
 from mlp_core.process.user_paths import user_path
 
 DEBUG = flags.DEFINE_bool("debug", False, "Shows the traceback of an error.")
@@ -216,7 +216,7 @@ def _end_together() -> None:
 
 def _set_up() -> None:
     # Imported here so that --help and a wrong flag are answered at once.
-    from mlp_core.process.speed import enable_compilation_cache
+    from mlp_core.process.compilation import enable_compilation_cache
 
     keep_freed_memory()
     enable_compilation_cache()

@@ -20,7 +20,7 @@ from orbax.checkpoint import v1 as ocp
 from mlp_core.checkpoints.checksums import PLAIN, WEIGHTED, state_sums
 from mlp_core.checkpoints.paths import literal_path, repair
 from mlp_core.checkpoints.train_state import TrainState
-from mlp_core.distributed.collectives import of_first_host, on_all_hosts
+from mlp_core.distributed.mesh import of_first_host, on_all_hosts
 from mlp_core.errors import UserError
 from mlp_core.nn.stack import has_stacks, in_layout_of
 from mlp_core.process.console import say
@@ -151,7 +151,6 @@ def _none_is_whole(directory: Path, problems: Sequence[DamagedError]) -> UserErr
         f"{directory}: no checkpoint there is whole and of this model ({told}). To start anew, "
         "name another --workdir or move that folder away."
     )
-
 
 
 # Orbax logs, with tracebacks, what it raises besides. Once an array has failed, it listens to no

@@ -33,7 +33,7 @@ from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
 from mlp_core.nn.stack import unstack_blocks
 from mlp_core.process.files import full_disk_told
-from mlp_core.process.speed import collection_paused
+from mlp_core.process.memory import collection_paused
 from mlp_core.process.watchdog import waits_for
 from mlp_core.weights.arrays import check_finite
 

@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-
 DIGEST_BYTES = 16
 SAMPLED_EXAMPLES = 4096  # Whose content is digested where examples lie in files: seconds at most.
 

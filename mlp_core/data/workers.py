@@ -28,7 +28,7 @@ import jax
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_core.process.speed import collect_seldom, keep_freed_memory
+from mlp_core.process.memory import collect_seldom, keep_freed_memory
 from mlp_core.process.subprocess import end_with_parent
 
 Batch = dict[str, np.ndarray]

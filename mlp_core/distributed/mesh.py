@@ -4,16 +4,19 @@ The mesh has two axes. Batches are split over `data`; devices along `model` see 
 and may share the parameters of each layer, see `sharding`.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mlp_core.errors import UserError
 
 DATA, MODEL = "data", "model"
+MOST_BYTES = 1 << 14
 
 
 def make_mesh(model_parallel: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -94,3 +97,19 @@ def _parts_of_this_host(mesh: Mesh) -> np.ndarray:
     """Which of the parts that a batch is split into lie on this host's devices."""
     is_here = np.vectorize(lambda device: device.process_index == jax.process_index())
     return np.flatnonzero(is_here(mesh.devices).any(axis=mesh.axis_names.index(MODEL)))
+
+
+def on_all_hosts(here: bool) -> bool:
+    """Whether `here` is true on every host."""
+    if jax.process_count() == 1:
+        return here
+    return bool(multihost_utils.process_allgather(np.array(here)).all())
+
+
+def of_first_host(value: Any) -> Any:
+    """What the first host has: anything that JSON can write in 16 KiB."""
+    if jax.process_count() == 1:
+        return value
+    text = json.dumps(value).encode()
+    padded = np.frombuffer(text.ljust(MOST_BYTES), np.uint8)
+    return json.loads(multihost_utils.broadcast_one_to_all(padded).tobytes())

@@ -1,4 +1,4 @@
-"""Dense layers, in the form that suits the platform.
+"""Dense layers, and barriers between blocks, in the form that the compiler of a platform needs.
 
 Shapes: C channels in, E out.
 """
@@ -9,7 +9,48 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlp_core.nn.platform_forms import affine
+
+@jax.custom_jvp
+def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """Maps [..., C], [C, E] and [E] to `x @ kernel + bias`, [..., E].
+
+    On CPUs the gradients of kernel and bias sum over one axis: all but the last of the activations
+    are made one. To sum over several, XLA transposes the activations in memory and reduces them
+    slowly, and an MLP takes two to four times as long. On TPUs the reshaped arrays would have other
+    tiles, and be copied.
+    """
+    return _affine(x, kernel, bias)
+
+
+@affine.defjvp
+def _affine_jvp(
+    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array]:
+    (x, kernel, bias), (x_tangent, *tangents_of_weights) = primals, tangents
+    by_weights = jax.lax.platform_dependent(
+        x, *tangents_of_weights, cpu=_affine_of_rows, default=_affine
+    )
+    return _affine(x, kernel, bias), x_tangent @ kernel + by_weights
+
+
+def _affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    return x @ kernel + jnp.expand_dims(bias, range(x.ndim - 1))
+
+
+def _affine_of_rows(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    y = _affine(x.reshape(-1, x.shape[-1]), kernel, bias)
+    # Else XLA moves the reshaping of the gradient behind the sum for the bias.
+    return jax.lax.optimization_barrier(y).reshape(*x.shape[:-1], -1)
+
+
+def materialized(x: jax.Array) -> jax.Array:
+    """Maps `x` to itself; on CPUs XLA computes it, and the gradient that comes back, once.
+
+    XLA's CPU backend copies cheap operations into every fusion that uses their result. Those along
+    skip connections grow with each block, so that the time grows with the square of the depth.
+    Needs `compiler_options`: by default XLA drops barriers on CPUs before it fuses.
+    """
+    return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
 
 
 class Dense(nn.Module):

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from mlp_core.nn.dense import materialized
 from mlp_core.nn.mlp import depth_rate
 from mlp_core.nn.parameters import flatten
-from mlp_core.nn.platform_forms import materialized
 
 Remat = Literal["none", "blocks", "dots"]
 
@@ -87,8 +87,6 @@ def block_stack(
         module = block(**fields, name=f"{block.__name__}_{i}")
         states.append(apply(module, states[-1], rate if stochastic_depth else None, *inputs))
     return states if all_states else states[-1]
-
-
 
 
 def stack_name(block: str) -> str:

@@ -55,7 +55,6 @@ class Chip:
         return self.hbm_gib * GIB
 
 
-
 # The cycles of a product are the compiler's guess from before it schedules the instructions. It
 # adds about 8 cycles for each tile of 1,024 results on v6e, as if memory took a quarter of its
 # documented bandwidth. On v3 and v5e the products of wide layers take longer than that, and hide
@@ -75,8 +74,6 @@ CHIPS = (
     Chip("v6e", "TPU v6 lite", "chip", 31.24, 1.751e9, 918e12, 400e9, False, _TOO_LONG),
     Chip("tpu7x", "TPU7x", "core", 94.74, 2.200e9, 1153.5e12, 300e9, False, _LIKE_V6E),
 )
-
-
 
 
 def check_topology(name: str) -> None:

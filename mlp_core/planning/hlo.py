@@ -146,8 +146,6 @@ def _bytes_of(kind: str) -> float:
     return int(bits.group()) / 8 if bits else float(kind == "pred")
 
 
-
-
 @dataclasses.dataclass(frozen=True)
 class ProgramCost:
     """Of one device, each time the program runs."""

@@ -54,8 +54,6 @@ class KnownDataset:
         return sum(len(range(self.sizes[name])[cut]) for name, cut in parts)
 
 
-
-
 @dataclasses.dataclass(frozen=True)
 class PaperFigures:
     """What a paper tells of the same model or run, on TPU v3."""

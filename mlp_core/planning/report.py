@@ -76,8 +76,6 @@ def cycles_by_part(cycles: Mapping[str, float]) -> list[tuple[str, str, float]]:
     return [(part, phase, number) for (part, phase), number in parts.most_common()]
 
 
-
-
 @dataclasses.dataclass(frozen=True)
 class Target:
     """The devices that a plan is for."""

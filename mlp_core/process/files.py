@@ -166,8 +166,6 @@ def _mode_for(target: Path, private: Path) -> int:
     return stat.S_IMODE(target.stat().st_mode)
 
 
-
-
 class FullDiskError(UserError):
     """There is no room to write."""
 
@@ -202,8 +200,6 @@ def full_disk_told(where: object) -> Iterator[None]:
             f"{where}: no room is left on the disk, or of the quota; make room, and the same "
             "command goes on."
         ) from error
-
-
 
 
 def open_lock_file(path: Path) -> IO[bytes]:

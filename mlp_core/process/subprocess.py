@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from mlp_core.errors import Preempted, UserError
 from mlp_core.process import preemption
+from mlp_core.process.compilation import enable_compilation_cache
 from mlp_core.process.console import drop_unwritten, prepare_streams, print_error
-from mlp_core.process.speed import collect_seldom, enable_compilation_cache, keep_freed_memory
+from mlp_core.process.memory import collect_seldom, keep_freed_memory
 
 T = TypeVar("T")
 

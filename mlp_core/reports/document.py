@@ -31,7 +31,7 @@ def write_report(
     """Writes the report; returns a sentence for each thing that was left out.
 
     Args:
-      packages: those with a folder of published tables and a module `model_costs`.
+      packages: those with a folder of published tables and `models.registry.model_costs`.
       open_config: the experiment of a config file's name and the text behind its colon.
       runs: the folder with runs below it; it may be missing.
       benchmarks: a file of lines that benchmarks printed.
@@ -49,7 +49,7 @@ def write_report(
 
     tables = []
     for package in packages:
-        model_costs = importlib.import_module(f"{package.__name__}.models.model_costs").model_costs
+        model_costs = importlib.import_module(f"{package.__name__}.models.registry").model_costs
         for file in sorted((Path(package.__file__).parent / FOLDER).glob("*.json")):
             tables.append(fill(read_table(file), records, open_recipe, model_costs))
     problems += bad_lines

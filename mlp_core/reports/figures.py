@@ -16,14 +16,13 @@ from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
 from mlp_core.process.figure_files import LINE_STYLES, LINES, figure_text, new_figure, styled
 from mlp_core.process.user_paths import user_path
-from mlp_core.run_folder.metrics import read_metrics
+from mlp_core.run_folder.metrics import PLAIN, read_metrics
 from mlp_core.run_folder.run_directory import (
     NOT_OF_THE_RUN,
     RunFiles,
     read_config,
     read_finished_results,
 )
-from mlp_core.run_folder.scores import PLAIN
 from mlp_core.runs.sweep import FINAL
 
 HEIGHT = 3.2  # Inches.

@@ -9,7 +9,7 @@ from typing import Any
 from mlp_core.reports.published_tables import Column, PublishedTable, Row
 from mlp_core.reports.recipes import Recipe
 from mlp_core.reports.runs import RunRecord
-from mlp_core.run_folder.scores import PLAIN
+from mlp_core.run_folder.metrics import PLAIN
 
 MODEL_COSTS = Callable[..., Mapping[str, float]]
 

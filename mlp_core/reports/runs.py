@@ -70,8 +70,6 @@ def _in_words(values: dict[str, Any]) -> str:
     )
 
 
-
-
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
     """A run."""

@@ -2,7 +2,7 @@
 
 from mlp_core.reports.filled_tables import Cell, Measurement, OtherRun
 from mlp_core.reports.published_tables import Column, Row
-from mlp_core.run_folder.scores import in_words
+from mlp_core.run_folder.metrics import in_words
 
 MEMORY = "†"
 LEGEND = (

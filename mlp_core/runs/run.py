@@ -11,6 +11,7 @@ from mlp_core.errors import UserError
 from mlp_core.nn.parameters import count
 from mlp_core.process.console import say
 from mlp_core.process.files import full_disk_told
+from mlp_core.run_folder.metrics import in_words
 from mlp_core.run_folder.run_directory import (
     RunFiles,
     check_run_directory,
@@ -21,7 +22,6 @@ from mlp_core.run_folder.run_directory import (
     save_results,
     write_on_first_host,
 )
-from mlp_core.run_folder.scores import in_words
 from mlp_core.train import loop as train_loop
 from mlp_core.train.durations import Plan
 from mlp_core.train.programs import check_parameters

@@ -23,6 +23,7 @@ from mlp_core.config import parse_config
 from mlp_core.errors import UserError
 from mlp_core.process.console import in_one_line, print_line
 from mlp_core.process.files import write_whole
+from mlp_core.run_folder.metrics import in_words, spread_in_words
 from mlp_core.run_folder.run_directory import (
     RunFiles,
     check_run_directory,
@@ -32,7 +33,6 @@ from mlp_core.run_folder.run_directory import (
     locked_on_this_host,
     read_config,
 )
-from mlp_core.run_folder.scores import in_words, spread_in_words
 from mlp_core.runs.grid import at_point, describe, parse_grid, value_at
 from mlp_core.runs.several import (
     Experiment,

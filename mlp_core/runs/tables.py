@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.process.console import in_one_line
-from mlp_core.run_folder.metrics import read_metrics
+from mlp_core.run_folder.metrics import (
+    in_words,
+    median_and_range,
+    read_metrics,
+    spread_in_words,
+    value_in_words,
+)
 from mlp_core.run_folder.run_directory import RunFiles, hardware_in_words, read_environments
-from mlp_core.run_folder.scores import in_words, median_and_range, spread_in_words, value_in_words
 
 SEED = "seed"  # The field of a configuration.
 MINUTES_A_DAY = 24 * 60
@@ -35,8 +40,6 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _in_a_cell(text: str) -> str:
     return re.sub(r"(?<!\\)\|", r"\|", in_one_line(text.replace("\n", " ")))
-
-
 
 
 def differ_in_seed_only(points: Sequence[Mapping[str, Any]]) -> bool:
@@ -88,8 +91,6 @@ def sweep_table(outcomes: Sequence[Outcome], metric: str) -> str:
             point = dict(outcomes[group[0]].point) | {SEED: f"median of {len(scores)}"}
             rows.append([*map(str, point.values()), *median_and_range(metric, scores)])
     return markdown_table([*outcomes[0].point, metric, "remark"], rows)
-
-
 
 
 @dataclasses.dataclass(frozen=True)

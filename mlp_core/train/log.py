@@ -169,8 +169,6 @@ class ProgressBar:
         self._bar.close()
 
 
-
-
 class StepTrace:
     """Traces a few steps on the first host; a run that is too short, from its middle on."""
 
@@ -211,8 +209,6 @@ class StepTrace:
                 f"Trace from step {self._first + 1:,} on: {self._folder}/plugins/profile (pip "
                 "install xprof; xprof --logdir=..., or a .trace.json.gz in ui.perfetto.dev)"
             )
-
-
 
 
 class RunLog:

@@ -30,8 +30,8 @@ from mlp_core.nn.parameters import digest, parameter_summary, parameter_table
 from mlp_core.nn.stack import in_layout_of
 from mlp_core.process.console import say
 from mlp_core.process.files import full_disk_told, write_whole
+from mlp_core.process.memory import keep_freed_blocks
 from mlp_core.process.preemption import SaveRequest
-from mlp_core.process.speed import keep_freed_blocks
 from mlp_core.process.watchdog import limited, waits_for
 from mlp_core.run_folder.run_directory import RunFiles
 from mlp_core.train.durations import Plan

@@ -2,19 +2,48 @@
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from mlp_core.config import OptimizerConfig, RateFactor, ScheduleConfig
+from mlp_core.config import OptimizerConfig, RateFactor, RunConfig, ScheduleConfig
 from mlp_core.errors import UserError
 from mlp_core.nn.name_patterns import check_matches
 from mlp_core.nn.parameters import parameter_names
-from mlp_core.train.step_numbers import Number
 from mlp_core.train.task import Params
 
+Number = float | np.ndarray | jax.Array
 TRAINED, FROZEN = "trained", "frozen"
+
+
+class StepNumbers(NamedTuple):
+    """Runs that differ in these numbers alone, as those of a sweep do, share a compiled program.
+
+    Whether a decay is zero is part of the program.
+    """
+
+    key: np.ndarray | jax.Array  # Data of the random key of the run's seed.
+    peak_learning_rate: Number
+    final_learning_rate: Number
+    weight_decay: Number
+    ema_decay: Number
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "StepNumbers":
+        """The numbers of a run, on the host."""
+        return cls(
+            np.asarray(jax.random.key_data(jax.random.key(config.seed))),
+            *np.float32(
+                [
+                    config.schedule.peak_learning_rate,
+                    config.schedule.final_learning_rate,
+                    config.optimizer.weight_decay,
+                    config.train.ema_decay,
+                ]
+            ),
+        )
 
 
 def check_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> None:
@@ -120,8 +149,6 @@ def check_weight_decay(config: OptimizerConfig, params) -> None:
         check_matches(
             f"{field}: {config.weight_decay_pattern!r}", config.weight_decay_pattern, params
         )
-
-
 
 
 def scale_by_rate_factors(rate_factors: Sequence[RateFactor]) -> optax.GradientTransformation:

@@ -17,9 +17,10 @@ from mlp_core.config import RunConfig
 from mlp_core.distributed.mesh import make_mesh, replicated
 from mlp_core.distributed.sharding import ParameterPlacement, state_shardings
 from mlp_core.nn.parameters import flatten
-from mlp_core.process.speed import compiler_options
+from mlp_core.process.compilation import compiler_options
 from mlp_core.train.durations import Plan
 from mlp_core.train.optimizer import (
+    StepNumbers,
     check_rate_factors,
     check_schedule,
     check_weight_decay,
@@ -27,7 +28,6 @@ from mlp_core.train.optimizer import (
     make_schedule,
 )
 from mlp_core.train.step import Scalars, make_train_step
-from mlp_core.train.step_numbers import StepNumbers
 from mlp_core.train.task import Batch, Task
 
 

@@ -16,8 +16,7 @@ from tqdm import tqdm
 from mlp_core.errors import MissingError
 from mlp_core.process.console import say
 from mlp_core.urls import without_secrets
-from mlp_core.weights.download_parts import Part, Version, locked_part
-from mlp_core.weights.timed_calls import TimedCalls
+from mlp_core.weights.download_parts import Part, TimedCalls, Version, locked_part
 
 ATTEMPTS = 4  # In a row that bring less than
 MUCH_BYTES = 1 << 20

@@ -16,8 +16,7 @@ import numpy as np
 from mlp_core.data.workers import SPAWN, available_cores, ctrl_c_waits, end_pool
 from mlp_core.errors import UserError
 from mlp_core.process.subprocess import end_with_parent
-from mlp_text.corpus.blocks import BlockLayout
-from mlp_text.corpus.shard import Shard
+from mlp_text.corpus.blocks import BlockLayout, Shard
 from mlp_text.corpus.shard_blocks import ShardFiles, tokenise_shard
 from mlp_text.tokens.tokenizer import Tokenizer
 

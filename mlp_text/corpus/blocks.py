@@ -4,9 +4,9 @@ Shapes: K blocks that a call completes, N tokens of a block, V vocabulary.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -122,3 +122,29 @@ BLOCK_MAKERS: dict[Packing, Callable[[BlockLayout], PackedBlocks | DocumentBlock
     "packed": PackedBlocks,
     "document": DocumentBlocks,
 }
+
+
+class Entry(NamedTuple):
+    """What a shard holds at one place: a document, or something that cannot be read as one."""
+
+    number: int  # Of the line, or of the example, from 1; for a person to find it.
+    text: str  # The document; empty where there is a fault.
+    fault: str  # Why there is none, such as "no JSON"; empty where there is a document.
+    position: int  # Bytes of the shard that have been read so far.
+
+
+class Shard(Protocol):
+    """A part of a corpus. It can be pickled."""
+
+    name: str  # For a person: a path, or the like.
+    num_bytes: int  # As it lies on disk; what `Entry.position` counts up to.
+
+    def identity(self) -> str:
+        """Tells one content from another, and does not depend on the folder that it lies in."""
+
+    def entries(self) -> Iterator[Entry]:
+        """All it holds, in order; little of it is in memory at a time.
+
+        Raises:
+            UserError: it cannot be read to its end.
+        """

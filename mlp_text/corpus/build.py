@@ -22,8 +22,7 @@ from mlp_core.process.console import say
 from mlp_core.process.files import one_at_a_time, read_json, whole_output, write_whole
 from mlp_text.corpus.all_cores import tokenise_shards
 from mlp_text.corpus.block_source import CORPUS_FILE, COUNTS_FILE, BlockSource, read_counts
-from mlp_text.corpus.blocks import BlockLayout
-from mlp_text.corpus.shard import Shard
+from mlp_text.corpus.blocks import BlockLayout, Shard
 from mlp_text.corpus.shard_blocks import PART, ShardFiles, ShardReport
 from mlp_text.tokens.tokenizer import Tokenizer
 

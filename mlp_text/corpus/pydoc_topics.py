@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from pydoc_data.topics import topics
 
-from mlp_text.corpus.shard import Entry
+from mlp_text.corpus.blocks import Entry
 
 EVERY = 10  # Of as many topics, in the order of their names, one is held out:
 HELD_OUT = 5  # The one with this number, from 0; it makes a tenth of the text, too.

@@ -13,8 +13,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from mlp_core.errors import UserError
-from mlp_text.corpus.blocks import BLOCK_MAKERS, BlockLayout
-from mlp_text.corpus.shard import Shard
+from mlp_text.corpus.blocks import BLOCK_MAKERS, BlockLayout, Shard
 from mlp_text.tokens.tokenizer import Tokenizer
 
 ONE_BY_ONE = "group_size:1"  # Each block is found and unpacked by itself.

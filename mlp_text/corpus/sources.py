@@ -21,8 +21,8 @@ from pathlib import Path
 
 from mlp_core.errors import MissingError, UserError
 from mlp_core.process.user_paths import user_path
+from mlp_text.corpus.blocks import Shard
 from mlp_text.corpus.pydoc_topics import SPLITS, PydocShard
-from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.text_files import FIELD, FORMATS, is_text_file, open_text_file
 
 TFDS_FILE = "dataset_info.json"  # In each folder that TFDS has prepared.

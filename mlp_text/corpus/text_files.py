@@ -14,7 +14,7 @@ from typing import IO
 
 from mlp_core.errors import UserError
 from mlp_core.process.files import skip_line
-from mlp_text.corpus.shard import Entry, Shard
+from mlp_text.corpus.blocks import Entry, Shard
 
 JSON_SUFFIXES = (".json", ".jsonl")
 TEXT_SUFFIXES = (".txt",)

@@ -10,7 +10,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from mlp_core.data.tfds.convert import find_converted
 from mlp_core.data.tfds.prepared import damage_told, find_prepared
 from mlp_core.errors import MissingError, UserError
-from mlp_text.corpus.shard import Entry, Shard
+from mlp_text.corpus.blocks import Entry, Shard
 
 READ_EXAMPLES = 256  # At a time.
 

@@ -4,10 +4,19 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import pydantic
 
 from mlp_core.errors import UserError
+from mlp_core.planning.matmul_flops import costs_of
 from mlp_text.models.model_spec import BertEncoderSpec, GmlpEncoderSpec, reason_of
+
+# The paper's text models, aMLP too, have Toeplitz matrices; here that is tMLP's name as it is for
+# images, and gMLP is the one whose matrices are full unless a field says otherwise.
+TMLP_FORM = dict(spatial_matrix="toeplitz")
+AMLP_FORM = TMLP_FORM | dict(tiny_attention_dim=64)
+VOCABULARY = 32_000  # Tokens, as in Pay Attention to MLPs.
 
 
 def _sizes(num_blocks: int, hidden_dim: int, ffn_dim: int, max_length: int) -> dict[str, int]:
@@ -33,10 +42,6 @@ BERT_SIZES = {  # BERT (arXiv:1810.04805), section 3; tiny: arXiv:1908.08962, ta
     "base": _sizes(12, 768, 3072, 512) | dict(num_heads=12),
     "large": _sizes(24, 1024, 4096, 512) | dict(num_heads=16),
 }
-# The paper's text models, aMLP too, have Toeplitz matrices; here that is tMLP's name as it is for
-# images, and gMLP is the one whose matrices are full unless a field says otherwise.
-TMLP_FORM = dict(spatial_matrix="toeplitz")
-AMLP_FORM = TMLP_FORM | dict(tiny_attention_dim=64)
 
 # Name: architecture and the fields that the name settles. "gmlp", say, leaves all sizes open.
 MODELS: dict[str, tuple[type[GmlpEncoderSpec] | type[BertEncoderSpec], dict[str, Any]]] = {
@@ -90,3 +95,14 @@ def create_encoder(name: str, vocab_size: int, **overrides: Any) -> nn.Module:
     if unknown := rest.keys() - module.__dataclass_fields__.keys():
         raise UserError(f"text model {name!r} has no field {min(unknown)!r}.")
     return module.clone(**rest)
+
+
+def model_costs(name: str) -> dict[str, float]:
+    """Of an encoder by name: {"parameters": in millions, "gflops": of one sequence, forward}.
+
+    The sequence is as long as the model takes.
+    """
+    # Scanned, it is traced in a fraction of the time.
+    encoder = create_encoder(name, VOCABULARY, scan_layers=True)
+    ids = jax.ShapeDtypeStruct((1, encoder.max_length), jnp.int32)
+    return costs_of(encoder, ids)

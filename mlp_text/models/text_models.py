@@ -86,8 +86,6 @@ def mean_of_tokens(states: jax.Array, attention_mask: jax.Array | None) -> jax.A
     return total / jnp.maximum(counted.sum(axis=1, keepdims=True), 1)
 
 
-
-
 class MaskedLm(nn.Module):
     """Predicts words, with the table of an encoder's `word_embeddings`."""
 

@@ -14,9 +14,8 @@ from mlp_core.errors import UserError
 from mlp_core.process.user_paths import user_path
 from mlp_core.train.task import Params
 from mlp_text.corpus.block_source import BlockSource
-from mlp_text.corpus.blocks import BlockLayout
+from mlp_text.corpus.blocks import BlockLayout, Shard
 from mlp_text.corpus.build import build_corpus, corpus_name
-from mlp_text.corpus.shard import Shard
 from mlp_text.corpus.sources import open_corpus
 from mlp_text.models.model_spec import EncoderSpec, TextModelSpec
 from mlp_text.tasks.config import TextConfig

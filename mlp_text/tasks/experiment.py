@@ -13,8 +13,8 @@ from mlp_core.errors import MissingError, UserError, noted
 from mlp_core.nn.precision import compute_dtype
 from mlp_core.process.console import say
 from mlp_core.process.user_paths import user_path
+from mlp_core.run_folder.metrics import in_words
 from mlp_core.run_folder.run_directory import RunFiles, check_run_directory, has_checkpoint
-from mlp_core.run_folder.scores import in_words
 from mlp_core.runs.run import check_evaluation, run_task, tell_dry_run
 from mlp_core.train import loop as train_loop
 from mlp_core.train.data_record import (

@@ -103,8 +103,6 @@ def _message_class(name: str) -> type[Message]:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
 
-
-
 def read_sentencepiece(path: Path) -> tokenizers.Tokenizer:
     """Reads a SentencePiece .model.
 

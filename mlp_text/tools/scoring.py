@@ -13,10 +13,10 @@ from mlp_core.distributed.mesh import check_batch_size, make_mesh, replicated
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import digest
 from mlp_core.nn.precision import check_finite_outputs, compute_dtype
+from mlp_core.process.compilation import compiler_options
 from mlp_core.process.console import say
-from mlp_core.process.speed import compiler_options
 from mlp_core.process.watchdog import limited
-from mlp_core.run_folder.scores import in_words
+from mlp_core.run_folder.metrics import in_words
 from mlp_core.train.evaluation import evaluate
 from mlp_core.train.log import CompiledAtFirst
 from mlp_text.tasks.config import TextConfig

@@ -1,4 +1,4 @@
-"""Published BERT weights in files of the Hugging Face hub: their configuration, names and arrays."""
+"""Published BERT weights in files of the Hugging Face hub: configuration, names and arrays."""
 
 import codecs
 import dataclasses
@@ -108,9 +108,6 @@ def read_bert_config(path: Path) -> BertConfig:
         raise UserError(f"{path}: cannot be read ({error}).") from error
 
 
-
-
-
 def encoder_prefixes(names: Iterable[str]) -> list[str]:
     """What comes before `embeddings.` in `names`, such as `bert.`: one entry per encoder.
 
@@ -184,9 +181,6 @@ def _leaves(parts: Mapping[str, str]) -> dict[str, str]:
         weight = "scale" if theirs.endswith("LayerNorm") else "kernel"
         names |= {f"{theirs}.weight": f"{ours}/{weight}", f"{theirs}.bias": f"{ours}/bias"}
     return names
-
-
-
 
 
 @dataclasses.dataclass(frozen=True)

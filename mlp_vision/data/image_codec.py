@@ -119,7 +119,6 @@ def _two_bytes(encoded: bytes, place: int) -> int:
     return encoded[place] << 8 | encoded[place + 1]
 
 
-
 # Pillow's warnings name no picture, and what they warn of is either harmless or an error later.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -74,8 +74,6 @@ class PackedPaths:
         return os.fsdecode(self._bytes[self._ends[index] : self._ends[index + 1]].tobytes())
 
 
-
-
 def pictures_below(folder: Path | str, others: list[str] | None = None) -> list[str]:
     """Paths of the pictures in a folder and in those below it.
 
@@ -144,8 +142,6 @@ def entries(folder: Path | str) -> Iterator[os.DirEntry]:
 def as_text(path: Path | str) -> str:
     """A path in valid Unicode: bytes that are not UTF-8 become \\xNN."""
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,8 +102,6 @@ class MetPictures:
         return met
 
 
-
-
 class PhotoRecords(Protocol):
     """Encoded pictures with one label each, by index; safe among threads."""
 

@@ -95,8 +95,6 @@ def skipped_pictures(features: Mapping[str, Any]) -> dict[str, tfds.decode.Decod
     }
 
 
-
-
 def in_full_brightness(builder: str, encoded: bytes) -> bytes:
     """A picture that `builder` has stored, encoded anew where its white is 1.
 

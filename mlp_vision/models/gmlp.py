@@ -4,7 +4,8 @@ Shapes: B batch, H and W pixels, S tokens in row-major order, behind the class t
 one, C channels of a token (`hidden_dim`), K classes.
 
 `GmlpSpec` holds what must be known to use one. At another resolution spatial projections are
-resampled, which is not in the paper: g tokens a side before, S = g * g, one more with a class token.
+resampled, which is not in the paper: g tokens a side before, S = g * g, one more with a class
+token.
 """
 
 from collections.abc import Callable
@@ -20,12 +21,16 @@ from mlp_core.config import PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
 from mlp_core.nn.gmlp import TENSOR_PARALLEL, GmlpBlock
 from mlp_core.nn.stack import Remat
-from mlp_vision.models.heads import linear_head
+from mlp_vision.models.layers import (
+    bilinear,
+    linear_head,
+    patch_tokens,
+    through_blocks,
+    triangles,
+    with_class_token,
+)
 from mlp_vision.models.model_spec import Shapes
 from mlp_vision.models.patch_model_spec import TIMM_NUMERICS, MlpModelSpec
-from mlp_vision.models.patches import patch_tokens, with_class_token
-from mlp_vision.models.token_blocks import through_blocks
-from mlp_vision.models.token_grids import bilinear, triangles
 
 # Not zero as in ViT: LayerNorm leaves zeros what they are, and gates only multiply them, so that
 # nothing of a picture would reach the token, and no gradient anything but the bias of the head.
@@ -101,9 +106,6 @@ class Gmlp(nn.Module):
         else:
             x = jnp.mean(x, axis=1, dtype=jnp.float32)  # [B, C]
         return linear_head(x, self.num_classes)  # [B, K]
-
-
-
 
 
 @frozen_settings

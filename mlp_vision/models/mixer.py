@@ -4,9 +4,9 @@ Shapes: B batch, H and W pixels, P patch size, S = (H / P) * (W / P) tokens in r
 C channels of a token (`hidden_dim`), K classes. The parameter tree is that of the weights that
 Google published; so are the defaults of GELU form and LayerNorm epsilon.
 
-`MixerSpec` holds what must be known to use a Mixer. At another resolution only the token-mixing MLPs
-change, which alone know the number of tokens: g tokens a side before, K the factor by which a side
-grows, D_S hidden units of the token MLP before.
+`MixerSpec` holds what must be known to use a Mixer. At another resolution only the token-mixing
+MLPs change, which alone know the number of tokens: g tokens a side before, K the factor by which a
+side grows, D_S hidden units of the token MLP before.
 """
 
 import dataclasses
@@ -20,15 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlp_core.config import PositiveInt, frozen_settings
+from mlp_core.nn.dense import materialized
 from mlp_core.nn.mlp import MlpBlock, StochasticDepth
-from mlp_core.nn.platform_forms import materialized
 from mlp_core.nn.stack import Remat
-from mlp_vision.models.heads import linear_head
+from mlp_vision.models.layers import bilinear, linear_head, patch_tokens, through_blocks
 from mlp_vision.models.model_spec import ModelSpec, Shapes
 from mlp_vision.models.patch_model_spec import MlpModelSpec
-from mlp_vision.models.patches import patch_tokens
-from mlp_vision.models.token_blocks import through_blocks
-from mlp_vision.models.token_grids import bilinear
 
 # See `mlp_core.distributed.sharding`; each MLP is split by its hidden units.
 TENSOR_PARALLEL = (
@@ -141,8 +138,6 @@ class Mixer(nn.Module):
         x = through_blocks(self, MixerBlock, fields, x, train)
         x = jnp.mean(x, axis=1, dtype=jnp.float32)  # [B, C]
         return linear_head(x, self.num_classes)  # [B, K]
-
-
 
 
 @frozen_settings

@@ -13,7 +13,7 @@ import pydantic
 
 from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.errors import UserError
-from mlp_vision.models.patches import check_patch_size
+from mlp_vision.models.layers import check_patch_size
 from mlp_vision.models.permutations import Permutation
 from mlp_vision.models.weight_layouts import Arrays, Layout
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlp_core.config import NumBlocks, PositiveFloat, PositiveInt, frozen_settings
 from mlp_core.errors import UserError
+from mlp_vision.models.layers import check_patch_size
 from mlp_vision.models.model_spec import (
     GOOGLE_PREPROCESSING,
     TIMM_PREPROCESSING,
@@ -16,7 +17,6 @@ from mlp_vision.models.model_spec import (
     ModelSpec,
     Shapes,
 )
-from mlp_vision.models.patches import check_patch_size
 from mlp_vision.models.weight_layouts import Arrays
 
 # Google's: vision_transformer's models_mixer.py and models_vit.py; timm's: its mlp_mixer.py.

@@ -1,13 +1,16 @@
-"""Models by name: the sizes of the papers, every field of which may be overridden."""
+"""Models by name: the sizes of the papers, of which every field may be overridden; their costs."""
 
 import itertools
 from collections.abc import Mapping
 from typing import Any, get_args
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from mlp_core.errors import UserError
 from mlp_core.nn.mlp import GELU_FORMS
+from mlp_core.planning.matmul_flops import costs_of
 from mlp_vision.models.gmlp import Gating, GmlpSpec, Pooling, SpatialMatrix
 from mlp_vision.models.mixer import MixerSpec
 from mlp_vision.models.model_spec import ModelSpec
@@ -85,3 +88,12 @@ def missing_sizes(architecture: type[ModelSpec], fields: Mapping[str, Any]) -> l
     """The sizes that must still be given."""
     there = {**architecture.default_sizes(), **fields}
     return [name for name in architecture.SIZES if name not in there]
+
+
+def model_costs(name: str, num_classes: int, image_size: int, **fields: Any) -> dict[str, float]:
+    """Of a model by name: {"parameters": in millions, "gflops": of one picture, forward}."""
+    if "scan_layers" in find_model(name)[0].MODULE.__dataclass_fields__:
+        fields = {"scan_layers": True, **fields}  # Traced in a fraction of the time.
+    model = create_model(name, num_classes, **fields)
+    picture = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    return costs_of(model, picture)

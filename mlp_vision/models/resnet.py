@@ -18,7 +18,7 @@ import numpy as np
 import pydantic
 
 from mlp_core.config import PositiveInt, frozen_settings
-from mlp_vision.models.heads import linear_head
+from mlp_vision.models.layers import linear_head
 from mlp_vision.models.model_spec import GOOGLE_PREPROCESSING, Layer, ModelSpec, Shapes
 from mlp_vision.models.weight_layouts import Layout
 

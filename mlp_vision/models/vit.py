@@ -16,15 +16,18 @@ import numpy as np
 
 from mlp_core.config import PositiveInt, frozen_settings
 from mlp_core.errors import UserError
+from mlp_core.nn.dense import materialized
 from mlp_core.nn.mlp import MlpBlock, StochasticDepth
-from mlp_core.nn.platform_forms import materialized
 from mlp_core.nn.stack import Remat
-from mlp_vision.models.heads import linear_head
+from mlp_vision.models.layers import (
+    interpolation,
+    linear_head,
+    patch_tokens,
+    through_blocks,
+    with_class_token,
+)
 from mlp_vision.models.model_spec import ModelSpec, Shapes
 from mlp_vision.models.patch_model_spec import PatchModelSpec
-from mlp_vision.models.patches import patch_tokens, with_class_token
-from mlp_vision.models.token_blocks import through_blocks
-from mlp_vision.models.token_grids import interpolation
 from mlp_vision.models.weight_layouts import Layout
 
 # Table 1 of the paper; Ti and S are those of DeiT (arXiv:2012.12877), as Google published them in

@@ -13,8 +13,7 @@ from clu import metrics
 from mlp_core.data.sources import Source
 from mlp_core.train.task import Batch, Params
 from mlp_vision.augment import augmentation
-from mlp_vision.augment.mixing import mix
-from mlp_vision.augment.random_erasing import random_erasing
+from mlp_vision.augment.mixing import mix, random_erasing
 from mlp_vision.models.model_spec import ModelSpec, Output
 from mlp_vision.models.permutations import permute
 from mlp_vision.models.registry import TENSOR_PARALLEL
@@ -65,8 +64,6 @@ def view_logits(spec: ModelSpec, model: nn.Module, params: Params, views: jax.Ar
 def probabilities(spec: ModelSpec, logits: jax.Array) -> jax.Array:
     """Logits [B, K] as probabilities: they add up to one, or each stands for itself (sigmoid)."""
     return {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}[spec.output](logits)
-
-
 
 
 @flax.struct.dataclass

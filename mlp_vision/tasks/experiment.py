@@ -32,11 +32,9 @@ from mlp_vision.models.registry import TENSOR_PARALLEL
 from mlp_vision.tasks.classification import ACCURACIES, ImageClassification
 from mlp_vision.tasks.config import ImageClassificationConfig
 from mlp_vision.tasks.model_from_config import departures, wanted_spec
-from mlp_vision.weights.loading import Weights, expected_params, open_weights
-from mlp_vision.weights.pretrained import check_fit, check_sizes
+from mlp_vision.weights.loading import Weights, expected_params, open_weights, read_spec
+from mlp_vision.weights.pretrained import announcement, check_fit, check_sizes
 from mlp_vision.weights.published_weights import locate_weights, spec_before_fetching
-from mlp_vision.weights.resolution import announcement
-from mlp_vision.weights.spec_file import read_spec
 
 SETTINGS = ImageClassificationConfig
 NEXT_STEPS = (

@@ -8,8 +8,8 @@ import operator
 from typing import Any
 
 from mlp_core.errors import UserError
+from mlp_vision.models.layers import check_patch_size
 from mlp_vision.models.model_spec import ModelSpec
-from mlp_vision.models.patches import check_patch_size
 from mlp_vision.models.registry import ARCHITECTURES, find_model, missing_sizes
 from mlp_vision.tasks.config import ImageClassificationConfig
 

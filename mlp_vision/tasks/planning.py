@@ -155,8 +155,6 @@ def _example(picture_size: tuple[int, int]) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-
-
 def published_costs(model: str, image_size: int, data: str, epochs: float | None) -> PaperFigures:
     """What the paper tells of a model, and of its training on a data set for so many epochs."""
     speed, core_days = None, None

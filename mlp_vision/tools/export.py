@@ -19,9 +19,8 @@ from mlp_vision.models.mixer import MixerSpec
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.models.weight_layouts import to_timm
 from mlp_vision.tasks.classification import eval_view, probabilities, view_logits
-from mlp_vision.weights.loading import Weights
+from mlp_vision.weights.loading import Weights, metadata_of
 from mlp_vision.weights.pretrained import load_params
-from mlp_vision.weights.spec_file import metadata_of
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

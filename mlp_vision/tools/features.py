@@ -19,9 +19,9 @@ from mlp_core.data.pipeline import eval_batches
 from mlp_core.distributed.mesh import put_batch, replicated
 from mlp_core.errors import UserError
 from mlp_core.nn.precision import check_finite_outputs
+from mlp_core.process.compilation import compiler_options
 from mlp_core.process.console import say
 from mlp_core.process.files import check_output, whole_output
-from mlp_core.process.speed import compiler_options
 from mlp_core.process.user_paths import check_utf8
 from mlp_core.process.watchdog import limited, waits_for
 from mlp_vision.data.image_dataset import ImageDataset

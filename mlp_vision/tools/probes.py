@@ -121,8 +121,6 @@ def _blocks(num_examples: int) -> Iterator[slice]:
         yield slice(first, first + BLOCK)
 
 
-
-
 @dataclasses.dataclass(frozen=True)
 class Features:
     """Pooled features of a split, and what classes they are of."""
@@ -313,8 +311,6 @@ def _check_memory(spec: ModelSpec, dataset: ImageDataset, split: str) -> None:
             f"--train_split={split}: features of {size / 2**30:.0f} GiB would be held in memory; "
             "name a part, such as train[:10%]."
         )
-
-
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:

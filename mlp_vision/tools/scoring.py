@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from mlp_core.distributed.agreement import check_same_digest
 from mlp_core.distributed.mesh import replicated
 from mlp_core.nn.precision import check_finite_outputs
+from mlp_core.process.compilation import compiler_options
 from mlp_core.process.console import say
-from mlp_core.process.speed import compiler_options
 from mlp_core.process.watchdog import limited
 from mlp_core.train.evaluation import evaluate
 from mlp_core.train.log import CompiledAtFirst

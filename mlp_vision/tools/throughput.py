@@ -65,8 +65,6 @@ def seconds_of(call: Callable[[], Any], calls: int) -> float:
     return time.perf_counter() - started
 
 
-
-
 @dataclasses.dataclass(frozen=True)
 class StepThroughput:
     """What one step costs one device, and how fast it is."""

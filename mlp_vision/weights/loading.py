@@ -20,21 +20,61 @@ from mlp_core.checkpoints.saved_runs import open_saved_run
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import check_shapes, flatten
 from mlp_core.process.console import say
-from mlp_core.process.files import read_json
+from mlp_core.process.files import parse_json, read_json, read_text
 from mlp_core.run_folder.run_directory import RunFiles, has_checkpoint
 from mlp_core.weights.files import WeightFile, open_weight_file
 from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_vision.models.model_spec import ModelSpec, Output, Shapes
 from mlp_vision.models.registry import ARCHITECTURES
 from mlp_vision.models.weight_layouts import MLP_LAYOUTS, Layout, layout_of, rearrange
-from mlp_vision.weights.spec_file import METADATA_KEY, read_spec, spec_from_json
 
+METADATA_KEY = "all_mlp_model"  # In weight files.
 TIMM_CROP_SHARE = 0.875  # Of a side, as the presets have it.
 LAYOUTS = (
     *itertools.chain.from_iterable(a.LAYOUTS for a in ARCHITECTURES.values()),
     *MLP_LAYOUTS,  # Last: a marker of the oldest is in files of ViT, too.
 )
 SIGMOID_CLASSES = 21_843  # Heads of ImageNet-21k were trained with one sigmoid a class.
+
+
+def read_spec(file: Path) -> ModelSpec:
+    """Reads the description of a run's model.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{file}: the description of the model cannot be read ({error}); without it the "
+            "checkpoints there cannot be used."
+        ) from error
+    return spec_from_json(text, file)
+
+
+def spec_from_json(text: str, origin: Path) -> ModelSpec:
+    """Reads what `ModelSpec.to_json` wrote.
+
+    Raises:
+        UserError: it is something else; names `origin`.
+    """
+    try:
+        values = parse_json(text)
+        # Descriptions older than gMLP here name no architecture.
+        architecture = ARCHITECTURES[values.get("architecture", "mixer")]
+        return pydantic.TypeAdapter(architecture).validate_json(text)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise UserError(f"{origin}: does not describe a model of this project ({reason}).")
+
+
+def metadata_of(spec: ModelSpec) -> Mapping[str, str]:
+    """What an exported weight file says about its model."""
+    return {METADATA_KEY: spec.to_json()}
 
 
 @dataclasses.dataclass(frozen=True)

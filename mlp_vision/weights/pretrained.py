@@ -1,6 +1,7 @@
-"""Weights onto a model: sizes compared, resolution and head adapted, each told in a line."""
+"""Weights onto a model: compares sizes, adapts resolution and head, reports each in a line."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,12 +15,28 @@ from mlp_core.nn.parameters import unflatten
 from mlp_core.process.console import say
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.models.registry import find_model
-from mlp_vision.weights import resolution
 from mlp_vision.weights.loading import Weights, expected_params, open_weights
 from mlp_vision.weights.published_weights import locate_weights
 
 Head = Literal["reset", "keep", "auto"]
 HEAD = ("head/kernel", "head/bias")
+
+
+def announcement(start: ModelSpec, wanted: ModelSpec) -> str:
+    """What `change_resolution` does, in a line; empty where there is nothing to do."""
+    if start.image_size == wanted.image_size:
+        return ""
+    sizes = f"Resolution: {start.image_size} to {wanted.image_size} pixels"
+    return f"{sizes}{start.resolution_change(wanted)}."
+
+
+def change_resolution(
+    arrays: Mapping[str, np.ndarray], start: ModelSpec, wanted: ModelSpec
+) -> dict[str, np.ndarray]:
+    """Parameters of `start` by name as those of `wanted`, which must fit."""
+    if start.image_size == wanted.image_size:
+        return dict(arrays)
+    return start.resized(arrays, wanted)
 
 
 def load_pretrained(
@@ -87,7 +104,7 @@ def load_params(
         UserError: see `check_fit`; or the arrays cannot be read.
     """
     keeps_head = check_fit(weights, spec, head)
-    arrays = resolution.change_resolution(weights.read(), weights.spec, spec)
+    arrays = change_resolution(weights.read(), weights.spec, spec)
     expected = expected_params(spec.create_model(), spec.image_size)
     classes = weights.spec.num_classes
     if keeps_head:
@@ -103,7 +120,7 @@ def load_params(
     for part in sorted(parts - kept - {"head"}):
         fate += f", without its {part}"
     say(f"Weights: {weights.path} ({weights.origin}), {fate}")
-    if line := resolution.announcement(weights.spec, spec):
+    if line := announcement(weights.spec, spec):
         say(line)
     return unflatten({name: arrays[name] for name in expected})
 

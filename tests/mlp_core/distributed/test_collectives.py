@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from mlp_core.checkpoints.save import Checkpoints
 from mlp_core.checkpoints.train_state import TrainState
 from mlp_core.config import CheckpointConfig
-from mlp_core.distributed.collectives import of_first_host, on_all_hosts
+from mlp_core.distributed.mesh import of_first_host, on_all_hosts
 from tests.conftest import ROOT
 
 

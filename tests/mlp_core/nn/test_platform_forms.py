@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mlp_core.distributed.mesh import make_mesh
-from mlp_core.nn.dense import Dense
-from mlp_core.nn.platform_forms import materialized
-from mlp_core.process.speed import compiler_options
+from mlp_core.nn.dense import Dense, materialized
+from mlp_core.process.compilation import compiler_options
 
 INPUTS = jax.random.normal(jax.random.key(0), (4, 6, 8))
 

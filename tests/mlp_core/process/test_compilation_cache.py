@@ -7,7 +7,7 @@ import jax
 import pytest
 from jax._src import compilation_cache as jax_cache
 
-from mlp_core.process.speed import enable_compilation_cache
+from mlp_core.process.compilation import enable_compilation_cache
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mlp_core.distributed.mesh import make_mesh
-from mlp_core.process import speed as module
-from mlp_core.process.speed import compiler_options
+from mlp_core.process import compilation as module
+from mlp_core.process.compilation import compiler_options
 
 
 @pytest.fixture

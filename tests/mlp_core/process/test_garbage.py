@@ -4,13 +4,13 @@ import gc
 import subprocess
 import sys
 
-from mlp_core.process.speed import collection_paused
+from mlp_core.process.memory import collection_paused
 from tests.conftest import ROOT
 
 PROGRAM = """
 import atexit, gc
 
-from mlp_core.process.speed import OBJECTS, collect_seldom
+from mlp_core.process.memory import OBJECTS, collect_seldom
 
 atexit.register(lambda: print("frozen", gc.get_freeze_count()))  # Runs after what follows it.
 collect_seldom()

@@ -5,8 +5,8 @@ import pytest
 from configs import run_fields
 from mlp_core.config import RunConfig, parse_config
 from mlp_core.errors import UserError
+from mlp_core.run_folder.metrics import in_words
 from mlp_core.run_folder.run_directory import locked, read_results
-from mlp_core.run_folder.scores import in_words
 from mlp_core.runs.run import check_evaluation, run_task
 from tests.mlp_core.train.quadratic import Interrupt, Quadratic, StopsAt
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mlp_core.weights.timed_calls import TimedCalls
+from mlp_core.weights.download_parts import TimedCalls
 
 
 def test_results_and_errors_are_those_of_the_call():

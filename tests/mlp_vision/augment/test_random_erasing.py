@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlp_vision.augment.augmentation import to_value_range
-from mlp_vision.augment.random_erasing import box_masks, random_erasing
+from mlp_vision.augment.mixing import box_masks, random_erasing
 
 RNG = jax.random.key(0)
 SIZE = 64

@@ -18,8 +18,7 @@ from mlp_vision.data.image_folder import FolderDataset
 from mlp_vision.data.pictures import open_picture
 from mlp_vision.models.weight_layouts import to_timm
 from mlp_vision.tools.prediction import _view_or_problem
-from mlp_vision.weights.loading import open_weights
-from mlp_vision.weights.spec_file import spec_from_json
+from mlp_vision.weights.loading import open_weights, spec_from_json
 from tests.mlp_vision.weights.made_weights import made_arrays
 
 SPEC = {

@@ -12,9 +12,8 @@ from mlp_core.nn.spatial_gating import toeplitz_matrix
 from mlp_core.weights.files import write_weight_file
 from mlp_vision.models.gmlp import GmlpSpec, resample_spatial_matrix, resample_toeplitz_vector
 from mlp_vision.models.patch_model_spec import GOOGLE_NUMERICS
-from mlp_vision.weights.loading import open_weights
+from mlp_vision.weights.loading import metadata_of, open_weights
 from mlp_vision.weights.pretrained import check_sizes
-from mlp_vision.weights.spec_file import metadata_of
 from tests.mlp_vision.weights.made_weights import TINY_GMLP, made_arrays
 
 FORMS = [

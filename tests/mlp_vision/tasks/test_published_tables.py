@@ -16,7 +16,7 @@ from mlp_core.reports.published_tables import FOLDER, read_table
 from mlp_core.reports.recipes import Recipe
 from mlp_core.reports.runs import RunRecord
 from mlp_core.reports.sections import sections
-from mlp_vision.models.model_costs import model_costs
+from mlp_vision.models.registry import model_costs
 
 FILES = sorted((Path(mlp_vision.__file__).parent / FOLDER).glob("*.json"))
 FIVE = {"imagenet2012", "cifar10", "cifar100", "oxford_iiit_pet", "oxford_flowers102"}

@@ -14,9 +14,8 @@ from mlp_vision.models.gmlp import GmlpSpec
 from mlp_vision.models.mixer import MixerSpec
 from mlp_vision.models.patch_model_spec import GOOGLE_NUMERICS
 from mlp_vision.tools.export import export
-from mlp_vision.weights.loading import open_weights
+from mlp_vision.weights.loading import metadata_of, open_weights, spec_from_json
 from mlp_vision.weights.pretrained import load_pretrained
-from mlp_vision.weights.spec_file import metadata_of, spec_from_json
 from tests.conftest import ROOT
 from tests.mlp_vision.weights.made_weights import TINY, TINY_GMLP, made_arrays, tiny_arrays
 

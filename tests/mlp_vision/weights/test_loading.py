@@ -14,9 +14,8 @@ import mlp_vision
 from mlp_core.errors import UserError
 from mlp_core.weights.files import open_weight_file, write_weight_file
 from mlp_vision.models.weight_layouts import to_timm
-from mlp_vision.weights.loading import open_weights
+from mlp_vision.weights.loading import metadata_of, open_weights
 from mlp_vision.weights.published_weights import locate_weights
-from mlp_vision.weights.spec_file import metadata_of
 from tests.conftest import ROOT
 from tests.mlp_vision.weights.made_weights import tiny_arrays, write_tiny
 

@@ -7,8 +7,8 @@ import mlp_vision
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import unflatten
 from mlp_core.weights.files import write_weight_file
-from mlp_vision.models import mixer as mixer_resolution
-from mlp_vision.weights import resolution
+from mlp_vision.models import mixer
+from mlp_vision.weights import pretrained
 from mlp_vision.weights.loading import open_weights
 from tests.mlp_vision.weights.made_weights import made_arrays, tiny_arrays, write_tiny
 
@@ -40,7 +40,7 @@ def mean_over_tiles(spec, arrays, images):
 @pytest.mark.parametrize("factor", [2, 3])
 def test_logits_at_a_whole_factor_are_the_mean_over_the_tiles(weights, factor):
     spec = weights.spec.at_image_size(factor * 32)
-    arrays = resolution.change_resolution(weights.read(), weights.spec, spec)
+    arrays = pretrained.change_resolution(weights.read(), weights.spec, spec)
     images = pictures(factor * 32)
     expected = mean_over_tiles(weights.spec, weights.read(), images)
     np.testing.assert_allclose(logits(spec, arrays, images), expected, atol=1e-5)
@@ -49,11 +49,11 @@ def test_logits_at_a_whole_factor_are_the_mean_over_the_tiles(weights, factor):
 def test_without_the_tile_permutation_they_are_not(weights, monkeypatch):
     spec = weights.spec.at_image_size(64)
     monkeypatch.setattr(
-        mixer_resolution,
+        mixer,
         "token_places",
         lambda grid, factor: np.arange((grid * factor) ** 2).reshape(factor**2, grid**2),
     )
-    arrays = resolution.change_resolution(weights.read(), weights.spec, spec)
+    arrays = pretrained.change_resolution(weights.read(), weights.spec, spec)
     images = pictures(64)
     expected = mean_over_tiles(weights.spec, weights.read(), images)
     assert np.abs(logits(spec, arrays, images) - expected).max() > 1e-4
@@ -65,7 +65,7 @@ def test_224_to_448_pixels_is_exact_at_the_size_of_s32(tmp_path):
     start = open_weights(tmp_path / "s32.npz")
     spec = start.spec.at_image_size(448)
     assert spec.tokens_mlp_dim == 4 * 256
-    arrays = resolution.change_resolution(start.read(), start.spec, spec)
+    arrays = pretrained.change_resolution(start.read(), start.spec, spec)
     images = pictures(448, batch=1)
     expected = mean_over_tiles(start.spec, start.read(), images)
     np.testing.assert_allclose(logits(spec, arrays, images), expected, atol=1e-5)
@@ -83,7 +83,7 @@ def test_any_other_size_keeps_the_width_and_what_the_token_mlps_say_of_a_flat_pi
             start[name] = array[:1].repeat(len(array), axis=0)
         elif "token_mixing/Dense_1" in name:
             start[name] = array[..., :1].repeat(array.shape[-1], axis=-1)
-    arrays = resolution.change_resolution(start, weights.spec, spec)
+    arrays = pretrained.change_resolution(start, weights.spec, spec)
     flat = np.full((1, 1, 1, 3), 0.3, np.float32)
     here = logits(spec, arrays, flat.repeat(size, 1).repeat(size, 2))
     there = logits(weights.spec, start, flat.repeat(32, 1).repeat(32, 2))
@@ -94,7 +94,7 @@ def test_resampling_to_the_same_grid_changes_nothing():
     block = "MixerBlock_0/token_mixing"
     arrays = tiny_arrays()
     mlp = [arrays[f"{block}/Dense_{i}/{leaf}"] for i in (0, 1) for leaf in ("kernel", "bias")]
-    for old, new in zip(mlp, mixer_resolution.resample_token_mlp(*mlp, 4, 4), strict=True):
+    for old, new in zip(mlp, mixer.resample_token_mlp(*mlp, 4, 4), strict=True):
         np.testing.assert_allclose(new, old, rtol=1e-6)
 
 
@@ -103,9 +103,7 @@ def test_resampled_weights_are_those_of_a_resized_picture():
 
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal((16, 5)).astype(np.float32)
-    new, *_ = mixer_resolution.resample_token_mlp(
-        kernel, np.zeros(5), np.zeros((5, 16)), np.zeros(16), 4, 6
-    )
+    new, *_ = mixer.resample_token_mlp(kernel, np.zeros(5), np.zeros((5, 16)), np.zeros(16), 4, 6)
     for unit in range(5):
         picture = Image.fromarray(kernel[:, unit].reshape(4, 4), "F")
         resized = np.asarray(picture.resize((6, 6), Image.Resampling.BILINEAR))

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from mlp_core.process import speed as host_memory
+from mlp_core.process import memory as host_memory
 from tests.conftest import ROOT
 
 # Blocks are taken and given back, never written to, so that they cost no memory.
 PROGRAM = """
 import ctypes, sys
-from mlp_core.process.speed import keep_freed_blocks, keep_freed_memory
+from mlp_core.process.memory import keep_freed_blocks, keep_freed_memory
 
 class Told(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

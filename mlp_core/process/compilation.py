@@ -1,0 +1,73 @@
+"""The compiler's options, and compiled programs kept from run to run."""
+
+import functools
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+
+from mlp_core.process.console import print_error
+from mlp_core.process.user_paths import cache_dir
+
+# JAX warns so of each program.
+JAX_WARNING = re.compile(
+    r"Error (?:reading|writing) persistent compilation cache entry for '.*?': \w+: (.+)"
+)
+# Keeps barriers until operations are fused; see `dense.materialized`.
+_OF_CPUS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+# YNNPACK, to which XLA in JAX 0.10 to 0.12 leaves matrix products on CPUs, takes 1.2 to 1.3 times
+# as long on Intel's for those of these models as the library that XLA had before, and on AMD's
+# somewhat less; see benchmarks/README.md.
+_OF_INTEL = {"xla_cpu_experimental_ynn_fusion_type": ""}
+_CPU_INFO = Path("/proc/cpuinfo")  # Of Linux; other systems have XLA's defaults.
+
+
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs in the cache directory, unless JAX is configured for another one.
+
+    A directory that cannot be read or written, as on a full disk, costs no more than one note.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "programs"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    show_others, noted = warnings.showwarning, []
+
+    def show(message, *args, **kwargs) -> None:
+        found = JAX_WARNING.match(str(message))
+        if not found:
+            show_others(message, *args, **kwargs)
+        elif not noted:
+            noted.append(found)
+            print_error(
+                f"Note: {jax.config.jax_compilation_cache_dir} cannot hold compiled programs "
+                f"({found[1]}); they are compiled again in each run."
+            )
+
+    warnings.showwarning = show
+
+
+def compiler_options(mesh: Mesh) -> Mapping[str, str]:
+    """What `jax.jit` takes as `compiler_options` for the devices of `mesh`; may be nothing."""
+    if mesh.devices.flat[0].platform != "cpu":
+        return {}
+    options = _OF_CPUS | (_OF_INTEL if _is_intel() else {})
+    return {name: value for name, value in options.items() if _is_known(name, value)}
+
+
+def _is_intel() -> bool:
+    return _CPU_INFO.is_file() and "GenuineIntel" in _CPU_INFO.read_text()
+
+
+@functools.cache
+def _is_known(option: str, value: str) -> bool:
+    """Whether XLA compiles a barrier under an option."""
+    options = {option: value}
+    try:
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            jax.jit(jax.lax.optimization_barrier, compiler_options=options).lower(0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True

@@ -16,7 +16,7 @@ atexit.register(lambda: print("frozen", gc.get_freeze_count()))  # Runs after wh
 collect_seldom()
 looks = []
 gc.callbacks.append(lambda phase, _: looks.append(phase))
-for _ in range(2 * OBJECTS):
+for _ in range(2 * OBJECTS + 1000):  # Some objects are given back meanwhile.
     cycle = []
     cycle.append(cycle)
 print("left", sum(isinstance(each, list) and each[:1] == [each] for each in gc.get_objects()))

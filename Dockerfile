@@ -13,7 +13,7 @@ ARG ACCELERATOR=cpu
 WORKDIR /app
 
 # What changes seldom comes first, and is not installed again when the code changes.
-COPY setup.py pyproject.toml ./
+COPY setup.py pyproject.toml README.md LICENSE ./
 RUN case "$ACCELERATOR" in \
       cpu) pip install --no-cache-dir . ;; \
       gpu | tpu) pip install --no-cache-dir ".[$ACCELERATOR]" ;; \

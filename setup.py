@@ -1,11 +1,21 @@
 """Packaging. Lower bounds are versions that the tests were run with."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="all-mlp",
     version="0.1.0",
     description="MLP-Mixer and its relatives in JAX and Flax: train, fine-tune, evaluate.",
+    long_description=Path(__file__).with_name("README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    project_urls={
+        "MLP-Mixer": "https://arxiv.org/abs/2105.01601",
+        "Pay Attention to MLPs": "https://arxiv.org/abs/2105.08050",
+    },
     python_requires=">=3.11",
     packages=find_packages(include=["configs", "launch", "mlp_*"]),
     package_data={name: ["published_tables/*.json"] for name in ("mlp_vision", "mlp_text")},

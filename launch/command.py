@@ -15,7 +15,7 @@ from launch.config_files import check_config, what_is_wrong
 from mlp_core.distributed import hosts
 from mlp_core.errors import LostHostError, Preempted, UserError
 from mlp_core.process import preemption
-from mlp_core.process.console import drop_unwritten, prepare_streams, print_error
+from mlp_core.process.console import drop_unwritten, prepare_streams, print_error, quiet_libraries
 from mlp_core.process.files import check_output, full_disk_told
 from mlp_core.process.memory import collect_seldom, keep_freed_memory
 from mlp_core.process.user_paths import user_path
@@ -48,6 +48,7 @@ def run_command(
     os.environ["MPLBACKEND"] = "agg"
     collect_seldom()
     preemption.listen()
+    quiet_libraries()
     try:
         with preemption.ctrl_c_unwinds(when_interrupted):
             with _system_errors_told(), full_disk_told("cannot write"):

@@ -75,3 +75,21 @@ def test_packages_are_imported_without_touching_a_device():
         "assert not jax._src.xla_bridge._backends"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_importing_the_packages_changes_nothing_of_the_process():
+    """Libraries of theirs may, so that these come first."""
+    code = (
+        "import logging, sys, warnings\n"
+        "import cv2, matplotlib.pyplot, PIL.TiffImagePlugin, tensorflow_datasets\n"
+        "from orbax.checkpoint import v1\n"
+        "def state():\n"
+        "    loggers = [logging.getLogger(name) for name in ('absl', 'asyncio')]\n"
+        "    filters = [str(logger.filters) for logger in loggers]\n"
+        "    of_pillow = [each for each in warnings.filters if 'PIL' in str(each)]\n"
+        "    return sys.unraisablehook, of_pillow, filters, cv2.getNumThreads()\n"
+        "before = state()\n"
+        "import mlp_core.runs.sweep, mlp_text.tasks.experiment, mlp_vision.tasks.experiment\n"
+        "assert state() == before, (before, state())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

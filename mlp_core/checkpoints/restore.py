@@ -6,8 +6,6 @@ Whatever happens on one host, all come to the same answer.
 import dataclasses
 import functools
 import json
-import logging
-import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -151,20 +149,6 @@ def _none_is_whole(directory: Path, problems: Sequence[DamagedError]) -> UserErr
         f"{directory}: no checkpoint there is whole and of this model ({told}). To start anew, "
         "name another --workdir or move that folder away."
     )
-
-
-# Orbax logs, with tracebacks, what it raises besides. Once an array has failed, it listens to no
-# other: asyncio tells how those failed, or Python that there is nobody to tell.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
-logging.getLogger("asyncio").addFilter(lambda record: "tensorstore" not in record.getMessage())
-
-
-def _without_late_arrays(told: Any, tell=sys.unraisablehook) -> None:
-    if str(told.exc_value) != "Event loop is closed":
-        tell(told)
-
-
-sys.unraisablehook = _without_late_arrays
 
 
 @dataclasses.dataclass(frozen=True)

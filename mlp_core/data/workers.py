@@ -28,6 +28,7 @@ import jax
 import numpy as np
 
 from mlp_core.errors import UserError
+from mlp_core.process.console import quiet_libraries
 from mlp_core.process.memory import collect_seldom, keep_freed_memory
 from mlp_core.process.subprocess import end_with_parent
 
@@ -188,6 +189,7 @@ def _set_up(program: list[ctypes.Array], slots: list[SharedBatch]) -> None:
     """Runs first in a worker."""
     global _make_rows, _batches
     end_with_parent()
+    quiet_libraries()
     keep_freed_memory()
     collect_seldom()
     jax.config.update("jax_platforms", "cpu")  # Accelerators belong to the training process.

@@ -8,12 +8,15 @@ characters, whatever the encoding of the terminal.
 import contextlib
 import errno
 import functools
+import logging
 import os
 import re
 import sys
 import unicodedata
+import warnings
 from collections.abc import Callable
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -52,6 +55,26 @@ def prepare_streams() -> None:
             stream.write = functools.partial(drops, stream.write)
             stream.write = functools.partial(_write_escaped, stream.write)
     os.environ.setdefault("NO_COLOR", "1")  # Colours would be printed as escapes, too.
+
+
+def quiet_libraries() -> None:
+    """Silences logs and warnings of libraries that are harmless or reported in an error message.
+
+    For a process that runs a command; called after `preemption.listen`.
+    """
+    # Pillow's warnings do not name the file; what matters among them is an error later.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+    warnings.filterwarnings("ignore", r"Image size \(\d+ pixels\) exceeds limit")
+    # Orbax logs what it also raises. Once an array has failed it stops listening to the others, so
+    # that asyncio, or Python, reports their errors as unhandled.
+    logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
+    logging.getLogger("asyncio").addFilter(lambda record: "tensorstore" not in record.getMessage())
+    sys.unraisablehook = functools.partial(_report_unless_late, sys.unraisablehook)
+
+
+def _report_unless_late(report: Callable[[Any], object], unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        report(unraisable)
 
 
 def _until_hung_up(

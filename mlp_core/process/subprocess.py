@@ -13,7 +13,7 @@ from typing import TypeVar
 from mlp_core.errors import Preempted, UserError
 from mlp_core.process import preemption
 from mlp_core.process.compilation import enable_compilation_cache
-from mlp_core.process.console import drop_unwritten, prepare_streams, print_error
+from mlp_core.process.console import drop_unwritten, prepare_streams, print_error, quiet_libraries
 from mlp_core.process.memory import collect_seldom, keep_freed_memory
 
 T = TypeVar("T")
@@ -96,6 +96,7 @@ def _work(sender: Connection, function: Callable, args: tuple) -> None:
         with preemption.instead(preemption.end_silently):  # The caller tells it.
             prepare_streams()
             preemption.listen()
+            quiet_libraries()
             end_with_parent()
             keep_freed_memory()
             collect_seldom()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -117,11 +116,6 @@ def _read(encoded: bytes) -> JpegHeader | None:
 
 def _two_bytes(encoded: bytes, place: int) -> int:
     return encoded[place] << 8 | encoded[place + 1]
-
-
-# Pillow's warnings name no picture, and what they warn of is either harmless or an error later.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class BadPictureError(ValueError):

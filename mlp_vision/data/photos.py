@@ -9,7 +9,6 @@ Shapes: B batch, N pixels a side of the model's input.
 """
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +18,7 @@ from mlp_core.errors import UserError
 from mlp_core.process.console import say_from_any_host
 from mlp_vision.data.host_views import View
 from mlp_vision.data.image_codec import BadPictureError
-from mlp_vision.data.pictures import open_picture
+from mlp_vision.data.pictures import decoding_threads, open_picture
 
 FEW = 5
 FEW_SHARE = 0.01  # Of a split; whichever is more.
@@ -153,7 +152,7 @@ class PhotoSource:
         self._bad = BadPictures(where, len(records))
         self._where = where
         self._num_threads = num_threads or available_cores()
-        self._pool = ThreadPoolExecutor(self._num_threads, "decode")
+        self._pool = decoding_threads(self._num_threads)
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -217,7 +216,7 @@ class PhotoSource:
     def __setstate__(self, state: dict) -> None:
         """Starts a copy's thread."""
         vars(self).update(state)
-        self._pool = ThreadPoolExecutor(self._num_threads, "decode")
+        self._pool = decoding_threads(self._num_threads)
 
     def bad_pictures(self) -> str:
         """How many pictures could not be read so far, and which; empty where all could."""

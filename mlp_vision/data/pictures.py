@@ -9,6 +9,7 @@ Shapes: H and W pixels of the picture as people see it, N pixels a side of the r
 """
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -30,7 +31,11 @@ SHRINKINGS = (8, 4, 2)  # That libjpeg-turbo decodes to as fast as it reads.
 CHANNELS = 3  # Of a crop, a byte each.
 LARGEST_FACTOR = 2  # Decoded small, colour of a quarter of the resolution (4:1:1) would smear.
 
-cv2.setNumThreads(0)  # Batches are cut by threads of ours; more of them would be in their way.
+
+def decoding_threads(number: int | None = None) -> ThreadPoolExecutor:
+    """Threads that decode and cut images; OpenCV's own would be in their way."""
+    cv2.setNumThreads(0)
+    return ThreadPoolExecutor(number, "decode")
 
 
 class Box(NamedTuple):

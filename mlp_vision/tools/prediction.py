@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -16,7 +15,7 @@ from mlp_core.process.watchdog import limited, waits_for
 from mlp_vision.data.host_views import EvalView
 from mlp_vision.data.image_codec import MOST_PICTURE_BYTES
 from mlp_vision.data.image_folder import SUFFIXES, as_text, pictures_below
-from mlp_vision.data.pictures import open_picture
+from mlp_vision.data.pictures import decoding_threads, open_picture
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.tasks.classification import probabilities, view_logits
 
@@ -74,7 +73,7 @@ def predict(
         shares = probabilities(spec, view_logits(spec, model, params, views))
         return jax.lax.top_k(shares, min(top, spec.num_classes))
 
-    with ThreadPoolExecutor() as pool:
+    with decoding_threads() as pool:
         for first in range(0, len(paths), batch):
             block = paths[first : first + batch]
             waits_for(f"the pictures from {as_text(block[0])} to {as_text(block[-1])}")

@@ -1,6 +1,8 @@
 """Arrays are read from a checkpoint, or it is told once that they cannot be."""
 
 import gc
+import logging
+import sys
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from mlp_core.checkpoints.restore import read_arrays
+from mlp_core.process.console import quiet_libraries
 from mlp_core.run_folder.checkpoint_folder import DamagedError
 
 
@@ -26,7 +29,17 @@ def test_arrays_are_read_in_the_wanted_shapes(checkpoint):
     jax.tree.map(np.testing.assert_array_equal, found, arrays)
 
 
-def test_of_many_damaged_arrays_one_is_told_and_no_traceback_follows(checkpoint, caplog):
+@pytest.fixture
+def quiet(monkeypatch):
+    """Libraries are quiet, as in a command, for one test."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    for name in ("absl", "asyncio"):
+        logger = logging.getLogger(name)
+        monkeypatch.setattr(logger, "filters", list(logger.filters))
+    quiet_libraries()
+
+
+def test_of_many_damaged_arrays_one_is_told_and_no_traceback_follows(checkpoint, caplog, quiet):
     path, arrays = checkpoint
     for file in path.rglob("d/*"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])

@@ -15,6 +15,7 @@ from orbax.checkpoint import v1 as ocp
 from mlp_core.data.sources import ArraySource
 from mlp_core.data.tfds.tfrecord import read_records
 from mlp_core.errors import UserError
+from mlp_core.process.console import quiet_libraries
 from mlp_core.process.files import FullDiskError, full_disk_told, is_full_disk
 from mlp_core.run_folder.checkpoint_folder import saved_steps
 from mlp_core.run_folder.metrics import MetricWriter, read_metrics
@@ -70,6 +71,7 @@ def fill(file: Path) -> None:
 
 def run_on_a_full_disk(folder: Path) -> None:
     """In a process of its own, which sees a small file system at `folder`."""
+    quiet_libraries()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], check=True)
     workdir, config = folder / "run", settings(**{"checkpoint.every": "2 steps"})
     undisturbed = train(Quadratic(), config, folder / "undisturbed")
@@ -96,7 +98,9 @@ ARRAY_ENDS_LATE = """
 import asyncio, sys, time
 import tensorstore
 import mlp_core.checkpoints.save
+from mlp_core.process.console import quiet_libraries
 
+quiet_libraries()
 late, array = tensorstore.Promise.new()
 
 async def wait():

@@ -1,7 +1,7 @@
-"""Experiment settings: a ConfigDict from a config file becomes frozen, checked dataclasses.
+"""Experiment settings: parses a config file's ConfigDict into frozen, validated dataclasses.
 
-Every range and choice is declared on its field, so that a wrong value stops the run before
-anything is downloaded or compiled. A field's default value stands in `configs/run_fields.py`.
+Every range and choice is declared on its field, so that an invalid value is reported before
+anything is downloaded or compiled. Defaults are in `configs/run_fields.py`.
 """
 
 import difflib
@@ -24,7 +24,7 @@ frozen_settings = dataclass(
 )
 
 MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits on the device.
-MOST_BLOCKS = 1000  # Deeper than any model, and still named and checked in seconds.
+MOST_BLOCKS = 1000  # Deeper than any model, yet checked in seconds.
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NumBlocks = Annotated[int, Field(gt=0, le=MOST_BLOCKS)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
@@ -35,7 +35,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 @frozen_settings
 class Duration:
-    """A stretch of training, in optimizer steps, epochs or examples."""
+    """A training duration in optimizer steps, epochs or examples."""
 
     amount: Annotated[float, Field(ge=0, le=1e12)]
     unit: Literal["steps", "epochs", "examples"]
@@ -55,7 +55,7 @@ class Duration:
             ) from error
 
     def steps(self, num_examples: int, global_batch_size: int) -> int:
-        """The number of optimizer steps; more than nothing is at least one step."""
+        """Converts to optimizer steps; a non-zero duration is at least one step."""
         examples = {
             "steps": self.amount * global_batch_size,
             "epochs": self.amount * num_examples,
@@ -65,7 +65,7 @@ class Duration:
 
 
 def _or_text(settings_class: type) -> Any:
-    """The type of a field that may also be given as text, which `settings_class.parse` reads."""
+    """The type of a field that also accepts text, which `settings_class.parse` reads."""
 
     def parsed(value: Any) -> Any:
         return value if isinstance(value, settings_class) else settings_class.parse(value)
@@ -84,7 +84,7 @@ def _more_than_nothing(duration: Duration) -> Duration:
 
 @frozen_settings
 class RateFactor:
-    """What the learning rate of some parameters is multiplied by; 0 freezes them."""
+    """Learning-rate multiplier of some parameters; 0 freezes them."""
 
     pattern: str  # Regular expression on their whole names.
     factor: NonNegativeFloat
@@ -108,7 +108,7 @@ AnyRateFactor = _or_text(RateFactor)
 
 @frozen_settings
 class ShardingRule:
-    """How parameters lie on the mesh: a word for them whole, or a mesh axis for each dimension."""
+    """Sharding of parameters: a keyword, or a mesh axis for each dimension."""
 
     pattern: str  # Regular expression on their whole names.
     placement: Literal["replicated", "fsdp"] | tuple[Literal["data", "model"] | None, ...]
@@ -162,7 +162,7 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The learning rate over time: linear warm-up, then a decay to `final_learning_rate`.
 
-    Or, by "steps", to a tenth at each of the shares `decay_at` of the run.
+    "steps" instead divides it by 10 at each fraction of the run in `decay_at`.
     """
 
     name: Literal["cosine", "linear", "constant", "steps"]
@@ -174,14 +174,14 @@ class ScheduleConfig:
 
 @frozen_settings
 class DataConfig:
-    """How data are read."""
+    """How data is read."""
 
     num_workers: NonNegativeInt
 
 
 @frozen_settings
 class TrainConfig:
-    """How long, in which batches and in which precision to train."""
+    """Training duration, batch size, precision and memory settings."""
 
     duration: Annotated[AnyDuration, pydantic.AfterValidator(_more_than_nothing)]
     global_batch_size: PositiveInt
@@ -195,7 +195,7 @@ class TrainConfig:
 
 @frozen_settings
 class EvaluationConfig:
-    """When to evaluate, in which batches, and which metric names the best checkpoint."""
+    """When to evaluate, at which batch size, and the metric that selects the best checkpoint."""
 
     every: AnyDuration
     global_batch_size: PositiveInt
@@ -220,7 +220,7 @@ class LogConfig:
 
 @frozen_settings
 class SweepConfig:
-    """What `launch/sweep.py` tries, and the data of the run that follows with the best."""
+    """The grid of `launch/sweep.py`, and the training split of the final run with the best."""
 
     grid: tuple[str, ...]
     train_split: str | None
@@ -228,7 +228,7 @@ class SweepConfig:
 
 @frozen_settings
 class RunConfig:
-    """What every task's configuration has; tasks add their model and data."""
+    """Settings common to all tasks; tasks add their model and data."""
 
     task: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -244,10 +244,10 @@ class RunConfig:
 
 
 def parse_config(settings_class: type[T], config: ConfigDict | Mapping[str, Any]) -> T:
-    """Checks `config` against `settings_class` and returns it frozen.
+    """Validates `config` against `settings_class` and returns it frozen.
 
     Raises:
-        UserError: a field is unknown, missing or out of range; each is named with its full path.
+        UserError: a field is unknown, missing or out of range; gives the full path of each.
     """
     values = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
     try:
@@ -258,7 +258,7 @@ def parse_config(settings_class: type[T], config: ConfigDict | Mapping[str, Any]
 
 
 def _describe(settings_class: type, problem: Mapping[str, Any]) -> str:
-    """One sentence for one validation problem: which field, what is wrong, what it may be."""
+    """Formats a validation error: the field, what is wrong, and valid values."""
     *parents, field = [str(part) for part in problem["loc"]]
     path = ".".join(["config", *parents, field])
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):

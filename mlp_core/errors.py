@@ -1,4 +1,4 @@
-"""The exceptions that stand for a mistake of the user's, and for the wish that a process ends."""
+"""Exceptions for user errors, lost hosts and preemption."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ TRY_AGAIN = 75  # Exit status after SIGTERM or SIGHUP; EX_TEMPFAIL of sysexits.h
 
 
 class UserError(ValueError):
-    """Something the user can mend.
+    """An error that the user can fix.
 
-    Its text is shown as it stands, without a traceback: what is wrong, where, and what to do.
+    Its text is printed without a traceback: what is wrong, where, and what to do.
     """
 
     def __init__(self, text: object = ""):
@@ -20,12 +20,12 @@ class UserError(ValueError):
 
 
 class MissingError(UserError):
-    """Data or weights that a run needs are not here and cannot be had from here."""
+    """Data or weights that a run needs are missing and cannot be fetched."""
 
 
 @contextmanager
 def noted(missing: list[str]) -> Iterator[None]:
-    """Adds what is missing to a list, so that the rest is looked for and all is told at once."""
+    """Collects a `MissingError` in a list, so that all are reported together."""
     try:
         yield
     except MissingError as error:
@@ -33,17 +33,17 @@ def noted(missing: list[str]) -> Iterator[None]:
 
 
 class NonFiniteLossError(UserError):
-    """Training met a loss or gradient that is not a finite number."""
+    """The loss or a gradient is not finite."""
 
 
 class Preempted(Exception):
-    """SIGTERM or SIGHUP has ended a run; the text says what is saved."""
+    """SIGTERM or SIGHUP has ended a run; the text says what was saved."""
 
 
 class LostHostError(UserError):
     """Another host of the run has failed, or is gone."""
 
     def __init__(self, text: str, status: int = TRY_AGAIN):
-        """`status` is what to exit with; by default as after SIGTERM: the same command goes on."""
+        """`status`: exit status; by default as after SIGTERM: the same command resumes."""
         super().__init__(text)
         self.status = status

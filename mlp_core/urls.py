@@ -1,11 +1,11 @@
-"""Passwords and tokens in URLs, which no message, file or path may repeat."""
+"""Removes passwords and tokens from URLs for messages, files and paths."""
 
 import re
 from typing import Any
 
 MASK = "***"
-# The user and password, up to the last @ of the authority. A password may hold characters that it
-# should not, / and # among them; a colon that no port follows gives it away.
+# The user and password, up to the last @ of the authority. A password may contain invalid
+# characters such as / and #; a colon without a port after it identifies it.
 CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/?#'\"]*@|[^\s/?#@:'\"]+:(?!\d*(?:[/?#]|$))\S*@)")
 SECRET_NAMES = (
     "token|signature|credential|password|passwd|pwd|secret|auth|session|jwt|hmac|"
@@ -20,12 +20,12 @@ EMPTY_ENDS = re.compile(r"[?&;#]+$")
 
 
 def masked(text: str) -> str:
-    """`text` with *** in place of passwords and tokens in the URLs in it."""
+    """Replaces passwords and tokens in the URLs in `text` by ***."""
     return SECRET.sub(rf"\1={MASK}", CREDENTIALS.sub(f"{MASK}@", text))
 
 
 def masked_values(value: Any) -> Any:
-    """A value as JSON has them, with all texts in it `masked`."""
+    """Applies `masked` to all strings in a JSON value."""
     if isinstance(value, str):
         return masked(value)
     if isinstance(value, list):
@@ -36,6 +36,6 @@ def masked_values(value: Any) -> Any:
 
 
 def without_secrets(url: str) -> str:
-    """A URL without user, password and the fields of its query that hold a token."""
+    """Removes user, password and query fields with a token from a URL."""
     url = re.sub(r"(?<=[?&;#])[&;]+", "", SECRET.sub("", CREDENTIALS.sub("", url)))
     return EMPTY_ENDS.sub("", url)

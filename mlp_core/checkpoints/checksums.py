@@ -1,9 +1,9 @@
 """Checksums of the training state, stored with each checkpoint to find damage on disk.
 
-Orbax 0.12 stores arrays without a checksum: a bit that flips on disk is read as another number.
-Each 32-bit word of an array is weighted by a hash of its position and of the array's name, so that
-flipped, negated, reordered and exchanged numbers change the sum. A sum modulo 2**32 does not depend
-on the order of its terms: it is the same however arrays are sharded and on any number of hosts.
+Orbax 0.12 stores arrays without a checksum, so a flipped bit on disk goes unnoticed. Each 32-bit
+word of an array is weighted by a hash of its position and of the array's name, so that flipped,
+negated, reordered and exchanged numbers change the sum. A sum modulo 2**32 does not depend on the
+order of its terms: it is the same for any sharding and any number of hosts.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ import numpy as np
 
 from mlp_core.checkpoints.train_state import TrainState
 
-WEIGHTED = "weighted_sums"  # How the sums were computed; their name in a checkpoint's metadata.
-PLAIN = "bit_sums"  # Of older checkpoints: all words have weight one.
+WEIGHTED = "weighted_sums"  # Method of the sums; also their name in a checkpoint's metadata.
+PLAIN = "bit_sums"  # Used by older checkpoints: all words have weight one.
 
 BLOCK = 1 << 15  # Words; position and block are weighted separately. Fits a core's cache.
 MOST_THREADS = 8
@@ -29,9 +29,9 @@ WORDS = {1: jnp.uint8, 2: jnp.uint16}  # By bytes per number; larger numbers are
 
 
 def state_sums(state: TrainState, method: str = WEIGHTED) -> dict[str, int]:
-    """The checksum of each part of `state`, such as `params`.
+    """Returns the checksum of each part of `state`, such as `params`.
 
-    Waits for the arrays. With several hosts all must call it, and all get the same.
+    Waits for the arrays. With several hosts, all must call it, and all get the same result.
     """
     parts = {
         field.name: named_arrays(getattr(state, field.name)) for field in dataclasses.fields(state)
@@ -43,7 +43,7 @@ def state_sums(state: TrainState, method: str = WEIGHTED) -> dict[str, int]:
 
 
 def named_arrays(tree: Any) -> dict[str, Any]:
-    """The arrays of a tree by their path in it, such as `MixerBlock_0/mlp/kernel`."""
+    """Returns the arrays of a tree by path, such as `MixerBlock_0/mlp/kernel`."""
     leaves = jax.tree.leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
@@ -51,7 +51,7 @@ def named_arrays(tree: Any) -> dict[str, Any]:
 def sums_on_host(
     parts: Mapping[str, Mapping[str, np.ndarray]], method: str = WEIGHTED
 ) -> dict[str, int]:
-    """As `state_sums`, of parts whose arrays are in host memory."""
+    """Same as `state_sums`, for parts whose arrays are in host memory."""
     arrays = [
         (part, _seed(name), array)
         for part, arrays in parts.items()
@@ -70,7 +70,7 @@ def sums_on_host(
 def sums_on_devices(
     parts: Mapping[str, Mapping[str, jax.Array]], method: str = WEIGHTED
 ) -> dict[str, int]:
-    """As `state_sums`, computed on the devices that hold the arrays."""
+    """Same as `state_sums`, computed on the devices that hold the arrays."""
     return {name: int(total) for name, total in jax.device_get(_totals(parts, method)).items()}
 
 
@@ -97,8 +97,8 @@ def _sum_on_host(array: np.ndarray, seed: int, method: str) -> int:
     return int((sums * block_weights).sum(dtype=np.uint32))
 
 
-# One program of all arrays, a second or two of compilation: all hosts run its collectives in one
-# order. Those of programs queued one behind the other can wait for each other for ever on CPUs.
+# One program sums all arrays (a second or two to compile), so that all hosts run its collectives in
+# the same order. On CPUs, the collectives of several queued programs can deadlock.
 @functools.partial(jax.jit, static_argnames="method")
 def _totals(parts: Mapping[str, Mapping[str, jax.Array]], method: str) -> dict[str, jax.Array]:
     return {
@@ -119,7 +119,7 @@ def _sum_on_devices(array: jax.Array, seed: int, method: str) -> jax.Array:
     for axis, size in enumerate(words.shape):
         index = index * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
     weights = _weight(index % BLOCK) * _weight(index // BLOCK + jnp.uint32(seed))
-    # Of a sign bit's product only one bit is left modulo 2**32, the same for all odd weights. The
+    # Modulo 2**32, the product of a sign bit keeps only one bit, the same for all odd weights. The
     # shift adds every high bit to the lower half, where it changes the sum by position.
     return jnp.sum((words ^ (words >> 16)) * weights, dtype=jnp.uint32)
 
@@ -130,7 +130,7 @@ def _weights_in_block() -> np.ndarray:
 
 
 def _weight(position: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
-    """A random weight; it is odd, so that any change of a single word changes the sum."""
+    """Returns a random odd weight; as it is odd, any change of a single word changes the sum."""
     return _hash(position) | np.uint32(1)
 
 
@@ -139,7 +139,7 @@ def _seed(name: str) -> int:
 
 
 def _hash(x: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
-    """The finalizer of MurmurHash3, of 32-bit words."""
+    """Applies the finalizer of MurmurHash3 to 32-bit words."""
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

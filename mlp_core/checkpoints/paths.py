@@ -1,9 +1,9 @@
 """Checkpoints in directories whose paths Orbax and TensorStore do not take literally.
 
-Orbax 0.12 passes unescaped paths to `glob` and rewrites `gs:/`; TensorStore takes a backslash for a
+Orbax 0.12 passes unescaped paths to `glob` and rewrites `gs:/`; TensorStore treats a backslash as a
 slash. A checkpoint saved to such a path looks complete, but lacks the index of its arrays and
-cannot be read. Orbax therefore gets another path, which Linux has for each open directory, and
-checkpoints that lack their index are repaired.
+cannot be read. Orbax therefore gets the path that Linux provides for an open directory, and
+checkpoints without an index are repaired.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from mlp_core.errors import UserError
 from mlp_core.process.console import say
 from mlp_core.run_folder.checkpoint_folder import DamagedError
 
-# Wildcards, backslashes, what Orbax takes for an address, and bytes that are not UTF-8.
+# Wildcards, backslashes, what Orbax parses as a URL, and bytes that are not UTF-8.
 SPECIAL = re.compile("[*?\\[\\]\\\\\ud800-\udfff]|gs:/|^/(gs|s3|az|hf)/")
 OPEN_DIRECTORIES = Path("/proc/self/fd")
 
-# Orbax's names.
+# File names used by Orbax.
 STATE, UNFINISHED = "state", ".orbax-checkpoint-tmp"
-INDEX, PART = "manifest.ocdbt", "ocdbt.process_*"  # A part for each host.
+INDEX, PART = "manifest.ocdbt", "ocdbt.process_*"  # One part per host.
 
 
 @contextmanager
 def literal_path(directory: Path) -> Iterator[Path]:
-    """A path to `directory` that Orbax takes literally, valid inside the `with` block.
+    """Yields a path to `directory` that Orbax takes literally, valid inside the `with` block.
 
     Raises:
-        UserError: this system has none.
+        UserError: this system has no such path.
     """
     if not SPECIAL.search(str(directory)):
         yield directory
@@ -53,8 +53,8 @@ def literal_path(directory: Path) -> Iterator[Path]:
 def repair(path: Path) -> None:
     """Adds the index of its arrays to the checkpoint in `path` if it is missing.
 
-    Changes and deletes nothing that is there. The arrays still have to be checked: the index may be
-    missing for another reason.
+    Existing files are not changed or deleted. The arrays still have to be checked, as the index may
+    be missing for another reason.
 
     Raises:
         DamagedError: the index is missing and cannot be written.
@@ -63,7 +63,7 @@ def repair(path: Path) -> None:
     if not state.is_dir() or (state / INDEX).exists():
         return
     try:
-        # Where TensorStore wrote the arrays if the path has a backslash.
+        # TensorStore wrote the arrays here if the path has a backslash.
         elsewhere = Path(str(path).replace("\\", "/") + UNFINISHED) / (STATE + UNFINISHED)
         if "\\" in str(path) and elsewhere.is_dir():
             shutil.copytree(elsewhere, state, dirs_exist_ok=True)
@@ -71,7 +71,7 @@ def repair(path: Path) -> None:
             return
         with literal_path(path.parent) as parent:
             _merge_index(parent / path.name / STATE)
-    except Exception as error:  # TensorStore raises what it meets.
+    except Exception as error:  # TensorStore raises many types.
         raise DamagedError(
             path, f"the index of its arrays is missing and cannot be written: {error}"
         ) from error
@@ -79,8 +79,8 @@ def repair(path: Path) -> None:
 
 
 def _merge_index(state: Path) -> None:
-    """Does what Orbax does at the end of a save."""
-    # Imported here because these are internals of Orbax; only a repair depends on them.
+    """Merges the index as Orbax does at the end of a save."""
+    # Imported here because these are Orbax internals that only a repair needs.
     from etils import epath
     from orbax.checkpoint._src.serialization import ocdbt_utils, tensorstore_utils
 

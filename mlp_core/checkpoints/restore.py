@@ -1,6 +1,6 @@
-"""A training state read from the newest checkpoint that is whole.
+"""Restores the training state from the newest undamaged checkpoint.
 
-Whatever happens on one host, all come to the same answer.
+All hosts reach the same result, even if an error occurs on only one of them.
 """
 
 import dataclasses
@@ -31,24 +31,24 @@ from mlp_core.run_folder.checkpoint_folder import (
 )
 
 MOST_TOLD = 5
-UNREPORTED = "unreported"  # Name in the metadata of a checkpoint; see `RunLog`.
+UNREPORTED = "unreported"  # Key in a checkpoint's metadata; see `RunLog`.
 METADATA_CHECKSUM = "metadata_crc32"
 MOST_CHARACTERS = 200
 
 
 def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -> TrainState | None:
-    """The state in the newest whole checkpoint of a folder, or None where there is no checkpoint.
+    """Restores the newest undamaged checkpoint in a directory, or returns None if there is none.
 
-    Says which it is. Damaged ones are told and renamed once a whole one is found: they must not
-    stand in the way of what is saved next.
+    Prints which one it is. Damaged checkpoints are reported and renamed once an undamaged one is
+    found, so that they do not block later saves.
 
     Args:
-      directory: holds a folder a step.
+      directory: holds one directory per step.
       best_metric: the metric that checkpoints with metrics have.
       abstract_state: the shapes and shardings wanted.
 
     Raises:
-        UserError: there are checkpoints, but none of them is whole and of this model.
+        UserError: there are checkpoints, but all are damaged or of another model.
     """
     steps = of_first_host(saved_steps(directory))
     problems = []
@@ -70,7 +70,7 @@ def load_newest(directory: Path, best_metric: str, abstract_state: TrainState) -
 
 
 def _repair(path: Path) -> None:
-    """As `checkpoint_paths.repair`, by the first host while the others wait."""
+    """Runs `checkpoint_paths.repair` on host 0 while the others wait."""
     failure = ""
     if jax.process_index() == 0:
         try:
@@ -84,11 +84,11 @@ def _repair(path: Path) -> None:
 def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> TrainState:
     """Reads one checkpoint into the shapes and shardings of `abstract_state`, and checks it.
 
-    Blocks may be stacked in the one and have names of their own in the other. All hosts must call
-    it; it succeeds or fails on all of them.
+    Blocks may be stacked in one and named separately in the other. All hosts must call it; it
+    succeeds or fails on all of them.
 
     Raises:
-        DamagedError: it is damaged, or holds something else.
+        DamagedError: the checkpoint is damaged, or holds something else.
     """
     state, metadata, problem = None, None, ""
     try:
@@ -96,7 +96,7 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
         metadata = read_metadata(path)
         saved_layout = in_layout_of(metadata.tree["params"], abstract_state)
         state = read_arrays(path, saved_layout)
-    except Exception as error:  # Orbax raises what it meets.
+    except Exception as error:  # Orbax raises many types.
         problem = reason_of(error)
     if not on_all_hosts(not problem):
         raise DamagedError(path, problem or "another host cannot read it")
@@ -111,7 +111,7 @@ def load_state(path: Path, best_metric: str, abstract_state: TrainState) -> Trai
 
 
 def _in_layout_of(abstract_state: TrainState, state: TrainState) -> TrainState:
-    """`state` with blocks stacked as in `abstract_state`, which has its shardings."""
+    """Returns `state` with blocks stacked as in `abstract_state`, and with its shardings."""
     if has_stacks(abstract_state.params) == has_stacks(state.params):
         return state
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
@@ -120,7 +120,7 @@ def _in_layout_of(abstract_state: TrainState, state: TrainState) -> TrainState:
 
 
 def _with_damaged_metrics(paths: Iterable[Path], best_metric: str) -> list[DamagedError]:
-    """Orbax reads the metrics of every checkpoint, and fails if it cannot."""
+    """Finds checkpoints with unreadable metrics: Orbax reads those of all, and fails on any."""
     damaged = []
     for path in paths:
         try:
@@ -131,7 +131,7 @@ def _with_damaged_metrics(paths: Iterable[Path], best_metric: str) -> list[Damag
 
 
 def _set_aside(problems: Sequence[DamagedError]) -> None:
-    """Renames damaged checkpoints, on the first host; when it is done, all hosts go on."""
+    """Renames damaged checkpoints on host 0; the other hosts wait until it is done."""
     failure = ""
     if jax.process_index() == 0:
         try:
@@ -153,18 +153,18 @@ def _none_is_whole(directory: Path, problems: Sequence[DamagedError]) -> UserErr
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a checkpoint tells of itself."""
+    """The metadata of a checkpoint."""
 
     tree: Mapping[str, Any]  # Shapes and types of the parts of the state.
-    sums: Mapping[str, int]  # Checksums by part; the oldest checkpoints have none.
-    sum_method: str  # How they were computed.
+    sums: Mapping[str, int]  # Checksums by part; missing in the oldest checkpoints.
+    sum_method: str  # How the checksums were computed.
     unreported: dict[str, Any]
 
 
 def custom_metadata(
     sums: Mapping[str, int], unreported: Mapping[str, Any], metrics: Mapping[str, float] | None
 ) -> dict[str, Any]:
-    """What a checkpoint's metadata hold besides Orbax's own, with a checksum of them."""
+    """Returns a checkpoint's metadata beyond Orbax's own, including their checksum."""
     checksum = _metadata_checksum(sums, unreported, metrics)
     return {WEIGHTED: sums, UNREPORTED: unreported, METADATA_CHECKSUM: checksum}
 
@@ -174,27 +174,27 @@ def _metadata_checksum(*content: Any) -> int:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """What the checkpoint in `path` holds; reads no array.
+    """Reads the metadata of the checkpoint in `path`, without reading arrays.
 
     Raises:
         DamagedError: its metadata are damaged.
     """
     with _without_other_hosts(), literal_path(path.parent) as parent:
         metadata = ocp.metadata(parent / path.name)
-    # Orbax lets pass what is no JSON, and what is not there.
+    # Orbax ignores invalid JSON and missing files.
     if metadata.commit_timestamp_nsecs is None or metadata.metadata is None:
         raise DamagedError(path, "its metadata are gone or not readable as JSON")
     custom = metadata.custom_metadata or {}
     method = WEIGHTED if WEIGHTED in custom else PLAIN
     sums, unreported = dict(custom.get(method, {})), custom.get(UNREPORTED, {})
-    checksum = custom.get(METADATA_CHECKSUM)  # Absent from older checkpoints.
+    checksum = custom.get(METADATA_CHECKSUM)  # Missing in older checkpoints.
     if checksum not in (None, _metadata_checksum(sums, unreported, read_metrics(path))):
         raise DamagedError(path, "its metadata or metrics differ from their checksum")
     return Metadata(metadata.metadata, sums, method, unreported)
 
 
 def read_arrays(path: Path, wanted: Any) -> Any:
-    """The arrays of the checkpoint in `path`, with the shapes, types and shardings of `wanted`.
+    """Reads the arrays of the checkpoint in `path` with `wanted`'s shapes, types and shardings.
 
     Raises:
         DamagedError: they cannot be read.
@@ -202,12 +202,12 @@ def read_arrays(path: Path, wanted: Any) -> Any:
     with _without_other_hosts(), literal_path(path.parent) as parent:
         try:
             return ocp.load(parent / path.name, wanted)
-        except Exception as error:  # Orbax raises what it meets.
+        except Exception as error:  # Orbax raises many types.
             raise DamagedError(path, reason_of(error)) from error
 
 
 def reason_of(error: Exception) -> str:
-    """Why a checkpoint is damaged, or the first sentence of what a library raised, cut short."""
+    """Returns why a checkpoint is damaged, or a library error's first sentence, truncated."""
     if isinstance(error, DamagedError):
         return error.reason
     text = str(error) or type(error).__name__
@@ -216,7 +216,7 @@ def reason_of(error: Exception) -> str:
 
 @contextmanager
 def _without_other_hosts() -> Iterator[None]:
-    """Has Orbax read without waiting for other hosts, which may have met damage and given up."""
+    """Makes Orbax read without waiting for other hosts, which may have failed on damage."""
     context = ocp.Context()
     context.multiprocessing_options.primary_host = jax.process_index()
     context.multiprocessing_options.active_processes = {jax.process_index()}

@@ -1,8 +1,8 @@
 """Checkpoints of the training state, through Orbax.
 
-Saving is asynchronous and atomic: a checkpoint appears under its step number when it is whole,
-so a run that is killed while saving goes on from the one before. Later damage is found by
-checksums, and the newest whole checkpoint is used instead.
+Saving is asynchronous and atomic: a checkpoint appears under its step number once it is complete,
+so a run killed while saving resumes from the one before. Later damage is found by checksums, and
+the newest undamaged checkpoint is used instead.
 """
 
 import math
@@ -37,60 +37,60 @@ from mlp_core.process.memory import collection_paused
 from mlp_core.process.watchdog import waits_for
 from mlp_core.weights.arrays import check_finite
 
-# Bytes of a copy's part, where copies of an array are written in parts by those who have them.
+# Replicas of an array share its writing; this is the smallest part of each, in bytes.
 SMALLEST_PART = 2**20
 
 _preservation = ocp.training.preservation_policies
 
 
 class _Save(NamedTuple):
-    """A save that is under way."""
+    """A save in progress."""
 
     step: int
-    begun: Future[Any]  # Of Orbax's handle, which it gives when it has its own copy of the state.
+    begun: Future[Any]  # Orbax's handle, available once Orbax has its own copy of the state.
 
 
 class Checkpoints:
-    """The checkpoints of one run: the latest few and the best few. `load_newest` comes first."""
+    """The checkpoints of one run: the latest few and the best few. Call `load_newest` first."""
 
     def __init__(self, directory: Path, config: CheckpointConfig, best_metric: str):
-        """`best_metric` names the evaluation metric of which a larger value is better."""
-        self.directory = directory.absolute()  # One folder a step.
+        """`best_metric` names an evaluation metric for which higher is better."""
+        self.directory = directory.absolute()  # One directory per step.
         self._config = config
         self._best_metric = best_metric
         self._checkpointer: ocp.training.Checkpointer | None = None
-        self._save: _Save | None = None  # The last one, unless it is known how it went.
+        self._save: _Save | None = None  # The last save, unless its outcome is known.
         self._thread = ThreadPoolExecutor(1, "save")
         self._has_failed = False
-        self._is_read_back = False  # Whether the first save of this process has been.
+        self._is_read_back = False  # Whether the first save of this process was read back.
         self._unreadable_step: int | None = None
         self._resources = ExitStack()
 
     def load_newest(self, abstract_state: TrainState) -> TrainState | None:
-        """The state in the newest whole checkpoint, or None where there is no checkpoint.
+        """Restores the newest undamaged checkpoint, or returns None if there is no checkpoint.
 
-        Says which it is. Damaged ones are told and set aside.
+        Prints which one it is. Damaged ones are reported and set aside.
 
         Args:
           abstract_state: the shapes and shardings wanted.
 
         Raises:
-            UserError: there are checkpoints, but none of them is whole and of this model.
+            UserError: there are checkpoints, but all are damaged or of another model.
         """
         state = load_newest(self.directory, self._best_metric, abstract_state)
-        self._checkpointer = self._open()  # Orbax fails at some kinds of damage.
+        self._checkpointer = self._open()  # Orbax fails on some kinds of damage.
         return state
 
     @property
     def latest_step(self) -> int | None:
-        """The step of the newest checkpoint, which may be one that is being saved."""
+        """Returns the step of the newest checkpoint, including one being saved."""
         steps = {checkpoint.step for checkpoint in self._kept()}
         return max(steps - {self._unreadable_step}, default=None)
 
     def best_step(self) -> int | None:
-        """The step of the checkpoint with the best metric, the later one of equals.
+        """Returns the step of the checkpoint with the best metric; the later one on ties.
 
-        None where the best are not kept. Waits for a save that is under way.
+        None if the best are not kept. Waits for a save in progress.
         """
         if not self._config.keep_best:
             return None
@@ -106,11 +106,11 @@ class Checkpoints:
         return self._config.keep_best > 0 and metrics[self._best_metric] > best
 
     def path(self, step: int) -> Path:
-        """The folder of the checkpoint of `step`."""
+        """Returns the directory of the checkpoint of `step`."""
         return self.directory / str(step)
 
     def unreported(self, step: int) -> dict[str, Any]:
-        """What `save` was given besides; nothing where there is no checkpoint of `step`."""
+        """Returns the `unreported` passed to `save`; empty if `step` has no checkpoint."""
         return read_metadata(self.path(step)).unreported if self.path(step).is_dir() else {}
 
     def save(
@@ -124,17 +124,17 @@ class Checkpoints:
 
         Args:
           step: its step.
-          state: what is saved.
-          metrics: those of an evaluation at this very step, if there was one.
+          state: the state to save.
+          metrics: those of an evaluation at this step, if there was one.
           unreported: see `RunLog.unreported`.
 
         Raises:
-            UserError: the disk is full, say; now or at the save before.
+            UserError: this save or the previous one failed, for example because the disk is full.
         """
         self.wait()
         waits_for(f"the step before {self.path(step)}")
         if jax.default_backend() == "cpu" and jax.process_count() == 1:
-            # A copy in memory is quick. Sums and Orbax's preparations can then wait for the thread.
+            # A copy in memory is quick; checksums and Orbax's preparations then run in the thread.
             copy = jax.block_until_ready(_copy(state))
             begun = self._thread.submit(self._begin, step, copy, metrics, unreported)
         else:
@@ -150,25 +150,25 @@ class Checkpoints:
         metrics: dict[str, float] | None,
         unreported: dict[str, Any],
     ) -> Any:
-        """Computes the sums and returns Orbax's handle of the save, when it has its own copy."""
+        """Computes the checksums and returns Orbax's handle once Orbax has its own copy."""
         custom = custom_metadata(state_sums(state), unreported, metrics)
-        # Orbax makes some 100,000 objects here.
+        # Orbax creates some 100,000 objects here.
         with self._failure_told(), collection_paused():
             return self._checkpointer.save_async(
                 step, state, metrics=metrics, custom_metadata=custom
             )
 
     def _kept(self) -> Sequence[Any]:
-        """Orbax's list of checkpoints, including one that is being saved."""
+        """Returns Orbax's list of checkpoints, including one being saved."""
         if self._save is not None:
             wait([self._save.begun])
         return self._checkpointer.checkpoints
 
     def check(self) -> None:
-        """Waits for nothing.
+        """Reports a failed save without waiting.
 
         Raises:
-            UserError: the last save has failed.
+            UserError: the last save failed.
         """
         is_begun = self._save is not None and self._save.begun.done()
         if is_begun and not self._checkpointer.is_saving_in_progress():
@@ -178,24 +178,24 @@ class Checkpoints:
         """Waits until everything is on disk.
 
         Raises:
-            UserError: the last save has failed, or the first one cannot be read back.
+            UserError: the last save failed, or the first one cannot be read back.
         """
         if self._save is None:
             return
         save, self._save = self._save, None
         waits_for(f"the writing of a checkpoint to {self.directory}")
         with self._failure_told():
-            save.begun.result().result()  # Which also ends a thread that Orbax has for each save.
+            save.begun.result().result()  # Also ends the thread that Orbax starts for each save.
             self._checkpointer.wait()
         if not self._is_read_back and jax.process_index() == 0:
             self._read_back(save.step)
         self._is_read_back = True
 
     def _read_back(self, step: int) -> None:
-        """Reads the metadata of a checkpoint just saved, so that no run trains for nothing."""
+        """Reads back the metadata of a new checkpoint, so that a broken save is found early."""
         try:
             read_metadata(self.path(step))
-        except Exception as error:  # Orbax raises what it meets.
+        except Exception as error:  # Orbax raises many types.
             self._has_failed, self._unreadable_step = True, step
             raise UserError(
                 f"{self.path(step)}: this checkpoint was saved and cannot be read back "
@@ -206,14 +206,14 @@ class Checkpoints:
         """Waits until everything is on disk, and ends Orbax's threads.
 
         Raises:
-            UserError: the last save has failed, and it has not been told yet.
+            UserError: the last save failed and this has not been reported yet.
         """
         self._thread.shutdown()
         if self._checkpointer is not None and not self._has_failed:
             self.wait()
             with self._failure_told():
                 self._checkpointer.close()
-            self._resources.close()  # Only now, as Orbax's threads use the directory.
+            self._resources.close()  # Last, as Orbax's threads use the directory.
 
     def _open(self) -> ocp.training.Checkpointer:
         policies = [_preservation.LatestN(self._config.keep_latest)]
@@ -225,8 +225,8 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        # Else hosts wait for each other through their devices, at times in a thread, where that
-        # meets what training sends.
+        # Otherwise hosts synchronize through their devices, sometimes in a thread, where this
+        # collides with the collectives of training.
         flags.FLAGS["experimental_orbax_use_distributed_barrier"].value = True
         context = ocp.Context()
         context.array.saving.min_slice_bytes_for_replica_parallel = SMALLEST_PART
@@ -242,11 +242,11 @@ class Checkpoints:
 
     @contextmanager
     def _failure_told(self) -> Iterator[None]:
-        """One sentence for what Orbax raises where it writes."""
+        """Converts Orbax's write errors to a one-sentence UserError."""
         try:
             with full_disk_told(self.directory):
                 yield
-        except Exception as error:  # Orbax raises what it meets.
+        except Exception as error:  # Orbax raises many types.
             self._has_failed = True
             if isinstance(error, UserError):
                 raise
@@ -263,15 +263,15 @@ def _copy(state: TrainState) -> TrainState:
 class SavedParams:
     """The parameters in one checkpoint, without the rest of the training state.
 
-    They are those that training evaluates: the average where one is kept. Each block has names of
-    its own, also where they were trained stacked.
+    They are the ones that training evaluates: the average if one is kept. Blocks are named
+    separately, even if they were trained stacked.
     """
 
     def __init__(self, directory: Path):
         """Reads names and shapes only.
 
         Raises:
-            UserError: `directory` is no whole checkpoint of this project.
+            UserError: `directory` is not a complete checkpoint of this project.
         """
         self._directory = directory.absolute()
         try:
@@ -283,19 +283,19 @@ class SavedParams:
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self._state[self._field]
             )
             self._abstract = flatten(unstack_blocks(abstract))
-        except Exception as error:  # Orbax raises what it meets.
+        except Exception as error:  # Orbax raises many types.
             raise self._damaged(reason_of(error)) from error
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes by parameter name."""
+        """Returns shapes by parameter name."""
         return {name: tuple(leaf.shape) for name, leaf in self._abstract.items()}
 
     def read(self) -> dict[str, np.ndarray]:
-        """The arrays by parameter name, on the host.
+        """Reads the arrays by parameter name, on the host.
 
         Raises:
-            UserError: they cannot be read, are not those that were saved, or are not finite.
+            UserError: they cannot be read, differ from what was saved, or are not finite.
         """
         wanted = {
             field: jax.tree.map(
@@ -319,7 +319,7 @@ class SavedParams:
     def _check_sum(self, tree: Any) -> None:
         saved_sum = self._metadata.sums.get(self._field)
         if saved_sum is not None:
-            # Stacked blocks have been summed as they were saved.
+            # The checksums of stacked blocks are those of the stacked arrays.
             parts = {self._field: named_arrays(tree)}
             if sums_on_host(parts, self._metadata.sum_method)[self._field] != saved_sum:
                 raise self._damaged(f"{self._field} are other numbers than were saved")

@@ -1,4 +1,4 @@
-"""The parameters that a run has left in its folder, to be used without training."""
+"""The trained parameters in a run's directory, for use without training."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from mlp_core.run_folder.run_directory import RunFiles, read_config, saved_steps
 from mlp_core.weights.file_kinds import kind_of
 from mlp_core.weights.sources import WEIGHTS_FILE
 
-WEIGHT_SUFFIXES = (  # As other programs name weight files.
+WEIGHT_SUFFIXES = (  # Names of weight files of other programs.
     *(".bin", ".ckpt", ".gguf", ".h5", ".hdf5", ".keras", ".msgpack", ".npz", ".onnx", ".pickle"),
     *(".pkl", ".pt", ".pt2", ".pth", ".safetensors", ".zip"),
 )
@@ -20,7 +20,7 @@ WEIGHT_SUFFIXES = (  # As other programs name weight files.
 
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
-    """A run and one of its checkpoints, whose arrays have not been read yet."""
+    """A run and one of its checkpoints; the arrays are not read yet."""
 
     workdir: Path
     step: int
@@ -28,24 +28,24 @@ class SavedRun:
 
     @property
     def checkpoint(self) -> Path:
-        """The folder of the checkpoint."""
+        """The directory of the checkpoint."""
         return RunFiles.of(self.workdir).checkpoints / str(self.step)
 
     @property
     def origin(self) -> str:
-        """In words."""
+        """A readable description."""
         return f"run {self.workdir}, step {self.step:,}"
 
 
 def open_saved_run(path: Path, tasks: Sequence[str]) -> SavedRun:
-    """Opens the newest checkpoint of a run that is whole; reads names and shapes only.
+    """Opens the newest undamaged checkpoint of a run; reads names and shapes only.
 
     Args:
-      path: the folder of a run, or of one of its checkpoints, which then it is.
-      tasks: what the run may have been trained for.
+      path: the directory of a run, or of one of its checkpoints to open that one.
+      tasks: the tasks that the run may have been trained for.
 
     Raises:
-        UserError: there is no whole checkpoint, or the run was for another task.
+        UserError: there is no undamaged checkpoint, or the run was for another task.
     """
     workdir, steps = _run_and_steps(path)
     if not steps:
@@ -58,14 +58,14 @@ def open_saved_run(path: Path, tasks: Sequence[str]) -> SavedRun:
 
 
 def _run_and_steps(path: Path) -> tuple[Path, list[int]]:
-    """The folder of the run, and the steps to choose from."""
+    """Returns the directory of the run, and the steps to choose from."""
     if STEP.fullmatch(path.name) and path.parent.name == RunFiles.of(path).checkpoints.name:
         return path.parent.parent, [int(path.name)]
     return path, saved_steps(path)
 
 
 def _weights_inside(folder: Path) -> str:
-    """Which weight file of another name or format a directory holds, and what to do with it."""
+    """Names a weight file with another name or format in a directory, and what to do with it."""
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         if file.suffix in WEIGHT_SUFFIXES and file.is_file():
             kind = kind_of(file)
@@ -74,7 +74,7 @@ def _weights_inside(folder: Path) -> str:
 
 
 def _check_task(workdir: Path, tasks: Sequence[str]) -> None:
-    """Refuses a run of another task, where the run's configuration is there to tell."""
+    """Rejects a run of another task, if the run's configuration is available."""
     if not RunFiles.of(workdir).config.is_file():
         return
     task = read_config(workdir).get("task")
@@ -83,7 +83,7 @@ def _check_task(workdir: Path, tasks: Sequence[str]) -> None:
 
 
 def _newest_whole(checkpoints: Path, steps: Sequence[int]) -> tuple[int, SavedParams]:
-    """The newest checkpoint that can be opened; a run that is training may take one away."""
+    """Opens the newest readable checkpoint; a run in progress may delete one meanwhile."""
     problems = []
     for step in reversed(steps):
         try:

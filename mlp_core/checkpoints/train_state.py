@@ -1,4 +1,4 @@
-"""The state that training carries from step to step, and a checkpoint holds."""
+"""The training state, carried from step to step and saved in checkpoints."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ import optax
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a run must save: what comes next follows from it, the seed and the config."""
+    """Everything a run must save: with the seed and the config it determines all later steps."""
 
     step: jax.Array
     params: Any
     opt_state: optax.OptState
-    ema_params: Any  # None where no average is kept.
+    ema_params: Any  # None if no average is kept.
 
     @classmethod
     def create(cls, params, optimizer: optax.GradientTransformation, ema: bool) -> "TrainState":
-        """The state before the first step."""
+        """Returns the state before the first step."""
         return cls(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -29,5 +29,5 @@ class TrainState:
 
     @property
     def eval_params(self):
-        """The parameters to evaluate and to publish: the average where one is kept."""
+        """The parameters to evaluate and to publish: the average if one is kept."""
         return self.params if self.ema_params is None else self.ema_params

@@ -1,15 +1,15 @@
-"""Classes by name: their order in a data set, and which outputs of a model stand for them.
+"""Class names: their order in a data set, and their matching with the outputs of a model.
 
-Order: names that are all integers go by value (0, 1, 2, ..., 10). So do names that all consist of
-the same letters (or none) before a number and anything after it: class_2, class_10; 2_cat, 10_dog.
-Every other set of names goes by code point, as Python sorts text: it may mix words and numbers, or
-have digits other than 0 to 9. Names of the same value, such as 1 and 01, are different classes and
-go by code point as well.
+Order: names that are all integers are sorted by value (0, 1, 2, ..., 10). So are names that all
+have the same letters (or none) before a number, with any suffix: class_2, class_10; 2_cat, 10_dog.
+All other sets of names are sorted by code point, as Python sorts strings: they may mix words and
+numbers, or have digits other than 0 to 9. Names of the same value, such as 1 and 01, are different
+classes, also sorted by code point.
 
-Matching: a data set's labels count the classes of the model, by name. Where either side has no
-names (none at all, or just 0 to K - 1 in this order, as TFDS has them for unnamed classes) and the
-names do not match, class i of the data set is taken for output i, and a line says so; but not
-where the other side has other numbers, such as 1 to K.
+Matching: labels of a data set are mapped to the model's classes by name. If either side has no
+names (an empty list, or just 0 to K - 1 in this order, as TFDS names unnamed classes) and the names
+do not match, class i of the data set is taken to be output i, and a note is printed; but not if the
+other side has other numbers, such as 1 to K.
 """
 
 import re
@@ -18,16 +18,16 @@ from typing import Protocol
 
 from mlp_core.errors import UserError
 
-# More digits than Python converts to an integer are text.
+# Python converts at most 4,300 digits to an integer; longer numbers are text.
 INTEGER = re.compile(r"-?\d{1,4000}", re.ASCII)
 NUMBERED = re.compile(r"(\D*)(\d{1,4000})(\D.*)?", re.ASCII | re.DOTALL)
-NAMED = 4  # Classes that a message lists before the last.
+NAMED = 4  # Class names that a message lists before the last.
 
 
 class Classifier(Protocol):
-    """What is known of a model with a head."""
+    """The classes of a model with a head."""
 
-    num_classes: int  # Outputs.
+    num_classes: int  # Number of outputs.
     class_names: Sequence[str]  # In the order of the outputs; empty if unknown.
 
 
@@ -39,24 +39,24 @@ class Labelled(Protocol):
 
 
 def in_class_order(names: Iterable[str]) -> list[str]:
-    """Different class names in the order in which labels count them; see the module."""
+    """Sorts distinct class names into label order; see the module docstring."""
     names = sorted(names)
     return sorted(names, key=_order_of(names))  # Sorting is stable: 01 stays before 1.
 
 
 def names_for_labels(source: str, model: Classifier, dataset: Labelled) -> Sequence[str]:
-    """The names in whose order labels must count the classes to be labels for the model.
+    """Returns the class names in the label order that the model needs.
 
-    They include all classes of the data set: those of the model or, where classes are matched by
-    position, the data set's own.
+    These are the names of the model or, if classes are matched by position, of the data set; they
+    include all classes of the data set.
 
     Args:
-      source: where the model is from, for messages.
-      model: of `num_classes` outputs.
-      dataset: with labels for some of the model's classes.
+      source: the origin of the model, for messages.
+      model: a model with `num_classes` outputs.
+      dataset: a data set with labels for some of the model's classes.
 
     Raises:
-        UserError: a class is not among the model's, or the numbers of unnamed classes differ.
+        UserError: the model lacks a class, or the numbers of unnamed classes differ.
     """
     there, wanted = model.class_names, dataset.class_names
     if _are_matched_by_name(there, wanted):
@@ -76,7 +76,7 @@ def names_for_labels(source: str, model: Classifier, dataset: Labelled) -> Seque
 
 
 def assumed_order(source: str, model: Classifier, dataset: Labelled) -> str:
-    """A line on how labels were matched with outputs; empty if both have the same names."""
+    """Describes how labels are matched with outputs; empty if both have the same names."""
     there, wanted = model.class_names, dataset.class_names
     if list(there) == list(wanted) or not wanted:
         return ""
@@ -99,13 +99,13 @@ def assumed_order(source: str, model: Classifier, dataset: Labelled) -> str:
 
 
 def numbers_in(names: Sequence[str], wanted: Iterable[str]) -> list[int]:
-    """The place of each of `wanted` in `names`; KeyError for one that is not there."""
+    """Returns the index of each of `wanted` in `names`; KeyError if one is missing."""
     number_of = {name: number for number, name in enumerate(names)}
     return [number_of[name] for name in wanted]
 
 
 def class_conflict(there: Sequence[str], wanted: Sequence[str]) -> str:
-    """Why a head for the classes `there` is none for `wanted` in this order; empty if it may be."""
+    """Says why a head for the classes `there` does not fit `wanted`, in order; empty if it does."""
     if list(there) == list(wanted):
         return ""
     if _may_go_by_position(there, wanted) and not _are_matched_by_name(there, wanted):
@@ -120,7 +120,7 @@ def class_conflict(there: Sequence[str], wanted: Sequence[str]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names and the last."""
+    """Formats the first names and the last."""
     if len(names) <= NAMED + 1:
         return ", ".join(names)
     return f"{', '.join(names[:NAMED])}, ..., {names[-1]}"

@@ -1,9 +1,8 @@
 """Batches by step number, through Grain.
 
-The batch that step k trains on is a pure function of (seed, k): a run that goes on at step k
-needs no saved iterator, and the number of hosts does not matter. Epochs follow one another
-without a gap, each visits every example once in an order of its own, and a batch may straddle
-two of them.
+The training batch of step k is a pure function of (seed, k): resuming at step k needs no saved
+iterator, and the number of hosts does not matter. Epochs follow one another without a gap, each
+visits every example once in its own order, and a batch may span two of them.
 """
 
 import functools
@@ -22,31 +21,31 @@ Batch = dict[str, np.ndarray]
 
 PREFETCHED_BATCHES = 4
 PREFETCHED_EVAL_BATCHES = 2
-READING_THREADS = 2  # The second begins a batch while the source's threads finish one.
+READING_THREADS = 2  # The second starts a batch while the source's threads finish another.
 
 
 class TrainOrder:
-    """Which examples each step trains on."""
+    """The order of training examples, by step."""
 
     def __init__(self, num_examples: int, global_batch_size: int, seed: int):
-        """An order of `num_examples`, settled by `seed`."""
+        """An order of `num_examples` examples, determined by `seed`."""
         self._num_examples = num_examples
         self._global_batch_size = global_batch_size
         self._seed = seed
-        # A batch touches two epochs at most unless it is larger than the data set.
+        # A batch spans at most two epochs unless it is larger than the data set.
         self._permutation = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def __reduce__(self):
-        """Pickled as what it is made of; permutations are drawn anew."""
+        """Pickles the arguments only; permutations are recomputed."""
         return TrainOrder, (self._num_examples, self._global_batch_size, self._seed)
 
     def positions(self, step: int) -> np.ndarray:
-        """Places [B], int64, of the global batch of `step` in the endless order."""
+        """Returns int64 positions [B] of the global batch of `step` in the endless order."""
         first = step * self._global_batch_size
         return np.arange(first, first + self._global_batch_size, dtype=np.int64)
 
     def batch(self, step: int) -> np.ndarray:
-        """Indices [B] of the examples in the global batch of `step`."""
+        """Returns indices [B] of the examples in the global batch of `step`."""
         positions = self.positions(step)
         epochs, offsets = np.divmod(positions, self._num_examples)
         indices = np.empty_like(positions)
@@ -68,14 +67,14 @@ def train_batches(
     num_workers: int = 0,
     rows: np.ndarray | None = None,
 ) -> Generator[Batch]:
-    """The batches of steps `first_step` to `total_steps` - 1, read ahead.
+    """Yields the batches of steps `first_step` to `total_steps` - 1, prefetched.
 
-    Close it when it is no longer needed. With `num_workers` as many processes gather them from
-    copies of a `SourceForWorkers`; the batches are the same. With `rows`, the indices of some rows
-    of a global batch, only these are read.
+    Close the generator when done. With `num_workers` that many processes gather the same batches
+    from copies of a `SourceForWorkers`. With `rows`, indices into a global batch, reads only these
+    rows.
 
     Raises:
-        UserError: examples cannot be read, or a worker has died.
+        UserError: examples are unreadable, or a worker has died.
     """
     order = TrainOrder(len(source), global_batch_size, seed)
     gather = GatherStep(source, order, np.arange(global_batch_size) if rows is None else rows)
@@ -100,30 +99,30 @@ def train_batches(
 
 @dataclass(frozen=True)
 class GatherStep:
-    """Gathers some rows of the batches of training steps."""
+    """Gathers some rows of training batches."""
 
     source: Source | SourceForWorkers
     order: TrainOrder
     rows: np.ndarray
 
     def __call__(self, step: int, part: slice) -> Batch:
-        """A part of the rows, of the batch of `step`."""
+        """Returns the slice `part` of the rows of the batch of `step`."""
         rows = self.rows[part]
         return self.source.gather(self.order.batch(step)[rows], self.order.positions(step)[rows])
 
     def with_findings(self, step: int, part: slice) -> tuple[Batch, Any]:
-        """The same in a worker, and what its copy of the source has found."""
+        """In a worker: also returns the findings of its copy of the source."""
         return self(step, part), self.source.findings()
 
 
 def eval_batches(
     source: Source, global_batch_size: int, rows: np.ndarray | None = None
 ) -> Generator[Batch]:
-    """Batches that hold every example exactly once, in order, read ahead.
+    """Yields batches with every example exactly once, in order, prefetched.
 
-    The last batch is filled up with repetitions of the first example; `mask`, float32 [B], is
-    zero there and where the source could not read an example, and one elsewhere. With `rows`, the
-    indices of some rows of a global batch, only these are read.
+    The last batch is padded with copies of the first example; `mask`, float32 [B], is zero for
+    padding and for unreadable examples, and one elsewhere. With `rows`, indices into a global
+    batch, reads only these rows.
     """
     rows = np.arange(global_batch_size) if rows is None else rows
 
@@ -140,7 +139,7 @@ def eval_batches(
 def _read_ahead(
     gather: Callable[[int], Batch], first: int, last: int, count: int
 ) -> Generator[Batch]:
-    """What `gather` gives for `first` to `last` - 1, `count` of them in advance by threads."""
+    """Yields `gather(i)` for `first` to `last` - 1; threads prefetch `count` of them."""
     options = grain.ReadOptions(num_threads=READING_THREADS, prefetch_buffer_size=count)
     with closing(
         iter(grain.MapDataset.range(first, last).map(gather).to_iter_dataset(options))

@@ -1,6 +1,6 @@
-"""What fetching ahead of time does alike for images and for text.
+"""Data and weights preparation that image and text tasks share.
 
-A `directory` is one that all hosts of a pod see; None stands for where a run on this machine looks.
+A `directory` is shared by all hosts of a pod; None means the default places of this machine.
 """
 
 import shlex
@@ -25,14 +25,14 @@ THERE = "there already"
 
 
 def check_directory(directory: Path, **configured: str | None) -> None:
-    """Creates `directory` if need be; refuses it beside folders that are configured.
+    """Creates `directory` if needed.
 
     Args:
-      directory: what --directory names.
-      configured: folders of the configuration by their field in `config.data`.
+      directory: the value of --directory.
+      configured: configured directories by their field in `config.data`.
 
     Raises:
-        UserError: one is configured, or it cannot be written.
+        UserError: a field of `configured` is set, or `directory` cannot be written.
     """
     for field, folder in configured.items():
         if folder is not None:
@@ -49,31 +49,31 @@ def check_directory(directory: Path, **configured: str | None) -> None:
 
 
 def data_dir_of(configured: str | None, directory: Path | None) -> str | None:
-    """Where TFDS data are to lie; None for TFDS's own place."""
+    """Returns the directory for TFDS data; None for TFDS's default."""
     if directory is not None:
         return str(directory / "tfds")
     return configured and str(user_path(configured, "config.data.data_dir="))
 
 
 def data_dir_flags(directory: Path | None, folders: Iterable[Path]) -> list[str]:
-    """The flag with which a run finds data sets, if any of their `folders` is in `directory`."""
+    """Returns the flag that a run needs to find data sets, if any is in `directory`."""
     found = directory is not None and any(folder.is_relative_to(directory) for folder in folders)
     return [f"--config.data.data_dir={data_dir_of(None, directory)}"] if found else []
 
 
 def prepare_dataset(name: str, data_dir: str | None, own_builders: Builders) -> Path:
-    """Prepares a TFDS data set in array_record unless that has been done, and says so.
+    """Prepares a TFDS data set in array_record unless already done, and reports it.
 
     Args:
-      name: a TFDS name, or the path of a directory that TFDS prepared, in TFRecord perhaps.
+      name: a TFDS name, or the path of a directory that TFDS prepared, possibly in TFRecord.
       data_dir: see `data_dir_of`.
-      own_builders: those that need no TensorFlow.
+      own_builders: builders that do not need TensorFlow.
 
-    Returns the folder in which it lies.
+    Returns the directory of the data set.
 
     Raises:
-        MissingError: it cannot be had.
-        UserError: it is damaged, or there is none of this name.
+        MissingError: it cannot be obtained.
+        UserError: it is damaged, or the name is unknown.
     """
     found, done = find_prepared(name, data_dir), THERE
     if found is None:
@@ -90,7 +90,7 @@ def prepare_dataset(name: str, data_dir: str | None, own_builders: Builders) -> 
 
 
 def place_of(folder: Path, source: str) -> Path | None:
-    """The file in `folder` for weights of the hub or an address; None for those of one's own."""
+    """Returns the file in `folder` for weights of the hub or a URL; None for local weights."""
     if source.startswith(HUGGING_FACE):
         return place_in(folder, source) / WEIGHTS_FILE
     return place_in(folder, source) if "://" in source else None
@@ -99,16 +99,16 @@ def place_of(folder: Path, source: str) -> Path | None:
 def prepare_weights(
     source: str, locate: Callable[[], Path], place: Path | None, beside: Sequence[str]
 ) -> Path:
-    """Fetches weights unless they are there, copies them to `place`, and says so.
+    """Fetches weights unless present, copies them to `place`, and reports it.
 
     Args:
-      source: as the configuration names them.
-      locate: fetches or finds them; returns their file, or the folder of a run.
-      place: the file that they are copied to; None for where they are.
-      beside: names of files that are copied with them, where such lie beside the hub's.
+      source: the weights' name in the configuration.
+      locate: fetches or finds them; returns their file, or the directory of a run.
+      place: the destination file; None leaves them in place.
+      beside: names of files to copy along with weights of the hub, if present.
 
     Raises:
-        UserError: they cannot be had, or `place` cannot be written.
+        UserError: they cannot be obtained, or `place` cannot be written.
     """
     if place and place.is_file():
         path, done = place, THERE
@@ -125,7 +125,7 @@ def prepare_weights(
 
 
 def say_flags(flags: Sequence[str]) -> None:
-    """Says with which flags a run finds everything."""
+    """Prints the flags with which a run finds everything."""
     if flags:
         say("Everything is here; the run finds it with these flags:\n  " + shlex.join(flags))
     else:
@@ -133,14 +133,14 @@ def say_flags(flags: Sequence[str]) -> None:
 
 
 def size_in_words(path: Path) -> str:
-    """The size of a file, or of those in a folder, and its place: "1.5 MiB in /data"."""
+    """Formats the size and path of a file, or of the files in a directory: "1.5 MiB in /data"."""
     files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     return f"{size / 2**20:,.1f} MiB in {path}"
 
 
 def _copy_weights(path: Path, place: Path, beside: Sequence[str]) -> None:
-    """Copies them last, so that all is there when they are."""
+    """Copies weights after the files beside them, so that their presence implies the rest."""
     if path.name == WEIGHTS_FILE:
         for file in (path.with_name(name) for name in beside):
             if file.is_file():
@@ -149,7 +149,7 @@ def _copy_weights(path: Path, place: Path, beside: Sequence[str]) -> None:
 
 
 def _copy(source: Path, destination: Path) -> None:
-    """Copies a file, which appears in place only when whole, also where several hosts copy it."""
+    """Copies a file atomically, even if several hosts copy it."""
     try:
         with whole_output(destination) as part:
             shutil.copyfile(source, part)

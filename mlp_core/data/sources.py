@@ -1,4 +1,4 @@
-"""Where examples come from: what the input pipeline asks of a data set, and arrays in memory."""
+"""The interface between data sets and the input pipeline, and a source of arrays in memory."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,60 +7,60 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 DIGEST_BYTES = 16
-SAMPLED_EXAMPLES = 4096  # Whose content is digested where examples lie in files: seconds at most.
+SAMPLED_EXAMPLES = 4096  # Examples in files whose content is digested; takes seconds at most.
 
 
 class Source(Protocol):
-    """Examples with random access, gathered a batch at a time."""
+    """Examples with random access, read one batch at a time."""
 
     def __len__(self) -> int:
         """Number of examples."""
 
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The examples at `indices` [B] as a batch: arrays with the same leading length B.
+        """Returns the examples at `indices` [B] as a batch: arrays with leading dimension B.
 
         Args:
           indices: int64 [B], each in 0 to `len(self)` - 1.
-          draws: None in evaluation. In training int64 [B]: the place of each example in the
-            endless training order, step * global_batch_size + row. Whatever is random about an
-            example is a function of its draw and of a seed, so that it does not depend on the
-            number of hosts or threads, nor on when a run was interrupted.
+          draws: None in evaluation. In training int64 [B]: the position of each example in the
+            endless training order, step * global_batch_size + row. All randomness of an example
+            is a function of its draw and of a seed, independent of the number of hosts or threads
+            and of interruptions.
 
-        In evaluation the batch may have a `mask`, float32 [B], zero for an example that cannot be
-        read. In training such an example is replaced by another.
+        In evaluation the batch may have a `mask`, float32 [B], zero for unreadable examples. In
+        training these are replaced by others.
 
         Raises:
-            UserError: more cannot be read than can be let pass.
+            UserError: too many examples are unreadable.
         """
 
     def digest(self) -> str:
-        """A digest of the examples, their labels and their order, whatever directory holds them.
+        """Returns a digest of the examples, labels and order, independent of the directory.
 
-        It covers all examples in memory. Of examples in files it covers the number, what is known
-        of each without reading it, and the content of up to `SAMPLED_EXAMPLES`.
+        For examples in memory it covers all of them; for examples in files their number, what is
+        known without reading them, and the content of up to `SAMPLED_EXAMPLES`.
         """
 
 
 @runtime_checkable
 class SourceForWorkers(Source, Protocol):
-    """A source that has work for worker processes, which have copies of it, by pickling.
+    """A source that worker processes read through pickled copies.
 
-    A copy lets pass whatever cannot be read, and remembers it for the original, which decides.
+    A copy tolerates unreadable examples and records them for the original, which decides.
     """
 
     def findings(self) -> Sequence[Any]:
-        """In a copy: what could not be read since this was last called."""
+        """In a copy: returns the unreadable examples since the last call."""
 
     def take_note(self, findings: Sequence[Any]) -> None:
-        """In the original: tells what a copy has found.
+        """In the original: records the findings of a copy.
 
         Raises:
-            UserError: more cannot be read than can be let pass.
+            UserError: too many examples are unreadable.
         """
 
 
 def digest_of(parts: Iterable[bytes | np.ndarray]) -> str:
-    """A hexadecimal digest of bytes and arrays; shapes and types of arrays count."""
+    """Returns a hexadecimal digest of bytes and arrays, including their shapes and types."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -73,16 +73,16 @@ def digest_of(parts: Iterable[bytes | np.ndarray]) -> str:
 
 
 def sampled_indices(num_examples: int) -> np.ndarray:
-    """Indices, int64, of up to `SAMPLED_EXAMPLES` examples, evenly spaced from first to last."""
+    """Returns int64 indices of up to `SAMPLED_EXAMPLES` evenly spaced examples."""
     count = min(num_examples, SAMPLED_EXAMPLES)
     return np.linspace(0, num_examples - 1, count).round().astype(np.int64)
 
 
 class ArraySource:
-    """A data set held as {feature: array with one row an example}."""
+    """A data set in memory as {feature: array with one row per example}."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
-        """Takes the arrays without a copy; all must have the same, non-zero length."""
+        """Keeps the arrays without a copy; all must have the same, non-zero length."""
         lengths = {len(rows) for rows in arrays.values()}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(f"features must have one and the same length above 0, not {lengths}")
@@ -94,7 +94,7 @@ class ArraySource:
         return self._length
 
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The examples at `indices`, as a batch; nothing is random here, so `draws` is ignored."""
+        """Returns the examples at `indices` as a batch; ignores `draws`: nothing is random."""
         return {name: rows[indices] for name, rows in self._arrays.items()}
 
     def digest(self) -> str:

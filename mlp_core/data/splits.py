@@ -10,24 +10,24 @@ from mlp_core.errors import UserError
 
 
 class Splits(Protocol):
-    """What is asked of a data set about its splits."""
+    """A data set with named splits."""
 
     name: str
     splits: list[str]
 
     def num_examples(self, split: str) -> int:
-        """How many examples a split such as "train[:98%]" has; ValueError or KeyError if none."""
+        """Returns the size of a split such as "train[:98%]"; ValueError or KeyError if unknown."""
 
 
 def parts_of(
     split: str, names: Iterable[str], length_of: Callable[[str], int]
 ) -> list[tuple[str, slice]]:
-    """What `split` takes of the splits `names`, in its order.
+    """Resolves `split` into slices of the splits `names`, in its order.
 
-    `length_of` is asked only about those that `split` mentions.
+    `length_of` is called only for splits that `split` mentions.
 
     Raises:
-        ValueError: there is no such split.
+        ValueError: the split does not exist.
     """
     infos = {
         name: tfds.core.SplitInfo(
@@ -43,10 +43,9 @@ def parts_of(
 
 
 def check_split(field: str, dataset: Splits, split: str) -> None:
-    """Refuses a split that the data set does not have, or that is empty.
+    """Raises `UserError` if the data set lacks a split, or if it is empty.
 
-    Raises:
-        UserError: names `field`, the split and those there are.
+    The message lists the available splits.
     """
     try:
         empty = dataset.num_examples(split) == 0
@@ -65,18 +64,14 @@ def check_split(field: str, dataset: Splits, split: str) -> None:
 
 
 def check_splits(dataset: Splits, train_split: str, eval_splits: Mapping[str, str]) -> None:
-    """Refuses the splits of a configuration that the data set does not have, or that are empty.
-
-    Raises:
-        UserError: see `check_split`.
-    """
+    """Applies `check_split` to all splits of a configuration."""
     check_split("config.data.train_split", dataset, train_split)
     for name, split in eval_splits.items():
         check_split(f"config.data.eval_splits.{name}", dataset, split)
 
 
 def _held_out(field: str, dataset: Splits) -> str:
-    """How to evaluate on a part of the only split, where `field` names what to evaluate on."""
+    """Suggests a held-out part of the only split if `field` is an evaluation split."""
     if len(dataset.splits) != 1 or not field.startswith("config.data.eval_splits"):
         return ""
     (split,) = dataset.splits
@@ -93,5 +88,5 @@ def _counted(dataset: Splits) -> str:
 def _count(dataset: Splits, name: str) -> str:
     try:
         return f"{dataset.num_examples(name):,}"
-    except UserError:  # Such as another folder beside those of the splits.
+    except UserError:  # For example, a directory next to those of the splits.
         return "unreadable"

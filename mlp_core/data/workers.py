@@ -1,10 +1,10 @@
-"""Batches made by processes of their own, in memory that they share with the caller.
+"""Batches made by worker processes, in memory shared with the caller.
 
-Python's lock lets few threads decode pictures at once; processes have a lock each. The rows of a
-batch are shared out among all workers, so that what is held is a few batches, however many
-workers there are. The memory has no name in the file system: it is gone with the processes,
-however they end. (Grain's `mp_prefetch` keeps four elements for each worker, leaves named memory
-behind when one is killed, and looks for dead workers once a second.)
+Python's global lock lets few threads decode images at once; each process has its own lock. The rows
+of each batch are divided among all workers, so that memory holds only a few batches, regardless of
+the number of workers. The shared memory has no name in the file system: it is freed when the
+processes end, even if killed. (Grain's `mp_prefetch` buffers four elements per worker, leaks named
+memory when one is killed, and checks for dead workers once a second.)
 """
 
 import ctypes
@@ -35,24 +35,24 @@ from mlp_core.process.subprocess import end_with_parent
 Batch = dict[str, np.ndarray]
 MakeRows = Callable[[int, slice], tuple[Batch, Any]]
 
-PATIENCE = 5  # Seconds until it is known how a process ended.
-SLOTS = 3  # Batches that are made at the same time or wait.
+PATIENCE = 5  # Seconds to wait for a process's exit code.
+SLOTS = 3  # Batches in progress or waiting.
 
 
 class DeafProcess(SpawnProcess):
-    """A process that signals do not reach, see `ctrl_c_waits`, so that only SIGKILL ends it.
+    """A process that blocks signals, see `ctrl_c_waits`, so that only SIGKILL ends it.
 
-    When a worker has ended, its pool terminates the others and waits for them; from Python 3.12 on
-    whoever uses the pool meanwhile waits, too.
+    When a worker dies, its pool terminates the others and joins them; from Python 3.12 on this also
+    blocks other users of the pool.
     """
 
     def terminate(self) -> None:
-        """Ends it."""
+        """Kills the process."""
         self.kill()
 
 
 class DeafContext(SpawnContext):
-    """Starts such processes anew: a fork would copy the threads' locks."""
+    """Spawns `DeafProcess`es: a fork would copy the locks of threads."""
 
     Process = DeafProcess
 
@@ -61,25 +61,25 @@ SPAWN = DeafContext()
 
 
 def available_cores() -> int:
-    """Cores that this process may run on."""
+    """Returns the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def batches_of_workers(
     make_rows: MakeRows, like: Batch, num_rows: int, first: int, last: int, num_workers: int
 ) -> Generator[tuple[Batch, list[Any]]]:
-    """Batches `first` to `last` - 1, each with what `make_rows` had to say of its parts, in order.
+    """Yields batches `first` to `last` - 1 in order, with `make_rows`' second results.
 
-    Close it to end the workers. They end, too, when the caller's process does.
+    Close the generator to end the workers. They also end with the caller's process.
 
     Args:
-      make_rows: gives some rows of a batch, and anything that can be pickled, from the batch's
-        number and the rows' place in it; can be pickled itself. Workers share its arrays.
-      like: arrays with the features, types and shapes of a batch, whatever the number of rows.
-      num_rows: how many a batch has.
-      first: the first batch's number.
-      last: the number after the last one's.
-      num_workers: processes.
+      make_rows: maps a batch's number and a slice of its rows to these rows and any picklable
+        object; must be picklable. Workers share its arrays.
+      like: arrays with the features, types and shapes of a batch, with any number of rows.
+      num_rows: rows of a batch.
+      first: number of the first batch.
+      last: number of the last batch plus 1.
+      num_workers: number of processes.
 
     Raises:
         UserError: a worker raised one, or ended without an answer.
@@ -96,12 +96,12 @@ def batches_of_workers(
         return [pool.submit(_fill, number, part) for part in parts]
 
     try:
-        with ctrl_c_waits():  # Workers are started here.
+        with ctrl_c_waits():  # The pool starts its workers here.
             waiting = deque(start(number) for number in range(first, min(last, first + SLOTS)))
             workers = set(multiprocessing.active_children()) - others
         for number in range(first, last):
             said = [part.result() for part in waiting.popleft()]
-            # A copy, since a device may go on to use the caller's array as its own.
+            # A copy, since a device may alias the caller's array.
             batch = {name: rows.copy() for name, rows in batches[number % SLOTS].items()}
             if number + SLOTS < last:
                 waiting.append(start(number + SLOTS))
@@ -114,14 +114,14 @@ def batches_of_workers(
 
 @dataclasses.dataclass(frozen=True)
 class SharedBatch:
-    """Arrays in memory that spawned processes share."""
+    """Arrays in memory shared with spawned processes."""
 
     memory: Mapping[str, ctypes.Array]
     layout: Mapping[str, tuple[tuple[int, ...], np.dtype]]  # Shape and type.
 
     @classmethod
     def new(cls, like: Batch, num_rows: int) -> "SharedBatch":
-        """With the features of `like` and `num_rows` rows."""
+        """Allocates arrays with the features of `like` and `num_rows` rows."""
         layout = {name: ((num_rows, *rows.shape[1:]), rows.dtype) for name, rows in like.items()}
         memory = {
             name: SPAWN.RawArray(ctypes.c_byte, math.prod(shape) * dtype.itemsize)
@@ -130,7 +130,7 @@ class SharedBatch:
         return cls(memory, layout)
 
     def arrays(self) -> Batch:
-        """Views of the memory."""
+        """Returns views of the memory."""
         return {
             name: np.frombuffer(self.memory[name], dtype).reshape(shape)
             for name, (shape, dtype) in self.layout.items()
@@ -139,14 +139,14 @@ class SharedBatch:
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[None]:
-    """Ctrl-C is heard at the end; processes started meanwhile are deaf to it, SIGTERM and SIGHUP.
+    """Defers Ctrl-C to the end; processes started inside block SIGINT, SIGTERM and SIGHUP.
 
-    Each of them would print where it was interrupted, and so would one that is only half started.
-    SIGTERM may be sent to all processes of a run, as SIGHUP is when a terminal is closed, and the
-    run still needs them until it has saved. For the main thread.
+    Otherwise each process, even one that is still starting, would print a traceback on Ctrl-C.
+    SIGTERM may be sent to all processes of a run, as is SIGHUP when a terminal is closed, and the
+    run needs its workers until it has saved a checkpoint. For use in the main thread only.
     """
     came = []
-    # Other threads, which may be given the signal, have Python call the handler all the same.
+    # If another thread receives the signal, Python still calls this handler.
     handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
     blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # Inherited.
@@ -156,13 +156,13 @@ def ctrl_c_waits() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
         if came and callable(handler):
-            handler(signal.SIGINT, None)  # Not raised again, which would count as a second one.
+            handler(signal.SIGINT, None)  # Raising the signal again would count as a second Ctrl-C.
 
 
 def end_pool(pool: ProcessPoolExecutor, workers: set[multiprocessing.Process]) -> None:
-    """Ends a pool whose workers are deaf to SIGTERM, when they are done with what they are at.
+    """Ends a pool whose workers block SIGTERM after they finish their current tasks.
 
-    If one has been killed the others are, too: it may have held a lock that they wait for.
+    If one was killed, kills the others, too: it may have held a lock that they wait for.
     """
     pool.shutdown(wait=False, cancel_futures=True)
     while any(worker.is_alive() for worker in workers):
@@ -173,7 +173,7 @@ def end_pool(pool: ProcessPoolExecutor, workers: set[multiprocessing.Process]) -
 
 
 def _program(make_rows: MakeRows) -> list[ctypes.Array]:
-    """What workers do, pickled; then its arrays, which they use where they lie."""
+    """Pickles `make_rows`, followed by its arrays, which workers use in place."""
     arrays: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(make_rows, protocol=5, buffer_callback=arrays.append)
     return [_shared(memoryview(pickled)), *(_shared(array.raw()) for array in arrays)]
@@ -186,20 +186,20 @@ def _shared(content: memoryview) -> ctypes.Array:
 
 
 def _set_up(program: list[ctypes.Array], slots: list[SharedBatch]) -> None:
-    """Runs first in a worker."""
+    """Initialises a worker."""
     global _make_rows, _batches
     end_with_parent()
     quiet_libraries()
     keep_freed_memory()
     collect_seldom()
     jax.config.update("jax_platforms", "cpu")  # Accelerators belong to the training process.
-    # Unpickled when first wanted: an error here would end the worker without an answer.
+    # Unpickled on first use: an error here would end the worker without a report.
     _make_rows = functools.cache(lambda: pickle.loads(program[0], buffers=program[1:]))
     _batches = [slot.arrays() for slot in slots]
 
 
 def _fill(number: int, part: slice) -> Any:
-    """Makes a part of a batch, in a worker."""
+    """Makes some rows of a batch, in a worker."""
     rows, said = _make_rows()(number, part)
     for name, values in rows.items():
         _batches[number % SLOTS][name][part] = values
@@ -207,9 +207,9 @@ def _fill(number: int, part: slice) -> Any:
 
 
 def _how_one_ended(workers: set[multiprocessing.Process]) -> str:
-    """What is to be said of the worker that has ended before the others."""
+    """Describes how the first worker to end has ended."""
     deadline, codes = time.monotonic() + PATIENCE, []
-    while not codes and time.monotonic() < deadline:  # A thread of the pool may look, too.
+    while not codes and time.monotonic() < deadline:  # A thread of the pool may poll, too.
         codes = [worker.exitcode for worker in workers if worker.exitcode]
         time.sleep(0.01)
     code = codes[0] if codes else -signal.SIGKILL

@@ -1,6 +1,6 @@
-"""What the hosts of a run agree on before they train; nothing for a process by itself.
+"""Checks that the hosts of a run agree before they train; no-ops for a single process.
 
-What one of them objects to ends all with the same sentence.
+An objection on one host ends all of them with the same error message.
 """
 
 import json
@@ -21,26 +21,26 @@ from mlp_core.run_folder.run_directory import by_field, check_writable, lines_of
 
 T = TypeVar("T")
 
-AT_ONCE = 300  # Seconds for what all hosts do at the same time.
-A_DAY = 86400  # For what one of them may have to download first.
-SLOW_FOLDER_SECONDS = 30  # Until hosts see each other's files; NFS keeps old answers for a while.
-MOST_PAUSE = 1.0  # Seconds between two looks.
+AT_ONCE = 300  # Seconds; for work that all hosts do at the same time.
+A_DAY = 86400  # Seconds; for work that may include a download.
+SLOW_FOLDER_SECONDS = 30  # Until hosts see each other's files: NFS caches lookups.
+MOST_PAUSE = 1.0  # Seconds between two polls.
 
 
 def agree(topic: str, word: str, objection: Callable[[str], str], limit: float = AT_ONCE) -> None:
-    """Waits until all hosts have looked at the first one's `word` and none objects.
+    """Waits until all hosts have checked host 0's `word` and none objects.
 
-    All hosts call this, and what does, in the same order.
+    All hosts must call this, and its callers, in the same order.
 
     Args:
-      topic: what it is about, for who waits in vain.
-      word: what the first host has to say.
-      objection: what speaks against that on this host, in a sentence; empty if nothing does.
-      limit: seconds until all must have come.
+      topic: the subject, for the message on a timeout.
+      word: the value that host 0 sends.
+      objection: returns this host's objection to it, a sentence; empty if it has none.
+      limit: timeout in seconds for all hosts to arrive.
 
     Raises:
-        UserError: a host objects; the same on all.
-        LostHostError: another one has failed, or not all have come here.
+        UserError: a host objects; raised on all hosts.
+        LostHostError: another host has failed, or not all have arrived.
     """
     store = hosts.store()
     if store is None:
@@ -73,19 +73,19 @@ def agree(topic: str, word: str, objection: Callable[[str], str], limit: float =
 
 
 def wait_for_all(topic: str, limit: float = A_DAY) -> None:
-    """Waits until all hosts are here.
+    """Waits until all hosts have arrived here.
 
     Raises:
-        LostHostError: another one has failed, or not all have come.
+        LostHostError: another host has failed, or not all have arrived.
     """
     agree(topic, "", lambda _: "", limit)
 
 
 def end_together() -> None:
-    """Ends the cluster when all hosts are done.
+    """Shuts down the cluster when all hosts are done.
 
     Raises:
-        LostHostError: another one has failed, or does not come to its end.
+        LostHostError: another host has failed, or does not finish.
     """
     wait_for_all("end")
     hosts.finish()
@@ -93,13 +93,13 @@ def end_together() -> None:
 
 @contextmanager
 def first_host_first(topic: str) -> Iterator[None]:
-    """Lets the first host work, then the others at the same time; leaves when all are done.
+    """Runs the block on host 0, then on the others in parallel; exits when all are done.
 
-    What the first one has put into a folder that all share, the others find there. Locks would not
-    do: on many such folders they hold on each host by itself.
+    The others find what host 0 has written into a shared directory. File locks would not work: on
+    many shared file systems they are local to a host.
 
     Raises:
-        LostHostError: another one has failed, or does not come to its end.
+        LostHostError: another host has failed, or does not finish.
     """
     store = hosts.store()
     if store is None:
@@ -115,14 +115,14 @@ def first_host_first(topic: str) -> Iterator[None]:
 
 
 def check_same_run(config: ConfigDict, **settings: Any) -> None:
-    """Refuses hosts that have not all been started with the same command and software.
+    """Checks that all hosts were started with the same command and software.
 
     Args:
       config: the experiment.
-      settings: what else must be the same, by what it is called.
+      settings: further values, by name, that must be the same.
 
     Raises:
-        UserError: names all that differ on some host.
+        UserError: a host differs; lists all differences.
     """
     fields = by_field(flatten(config.to_dict()))
     here = json.loads(json.dumps(fields | settings | {"JAX": jax.__version__}))
@@ -139,14 +139,14 @@ def check_same_run(config: ConfigDict, **settings: Any) -> None:
 
 
 def check_same_digest(what: str, digest: Callable[[], str]) -> None:
-    """Refuses hosts that read other content than the first one; nothing for a single host.
+    """Checks that all hosts read the same content as host 0; a no-op for a single host.
 
     Args:
-      what: what is read, such as "split test".
+      what: the name of the content, such as "split test".
       digest: computes a digest of what this host has read.
 
     Raises:
-        UserError: names the host; the same on all hosts.
+        UserError: a host differs; raised on all hosts, with its number.
     """
     if not hosts.are_several():
         return
@@ -163,10 +163,10 @@ def check_same_digest(what: str, digest: Callable[[], str]) -> None:
 
 
 def check_shared_folder(folder: Path) -> None:
-    """Refuses a --workdir that is not one and the same folder for all hosts.
+    """Checks that --workdir is the same directory on all hosts.
 
     Raises:
-        UserError: it cannot be written, or a host does not see what the first one writes.
+        UserError: it cannot be written, or a host does not see the files of host 0.
     """
     store = hosts.store()
     if store is None:
@@ -192,10 +192,10 @@ def check_shared_folder(folder: Path) -> None:
 
 
 def _wait(look: Callable[[], T | None], limit: float) -> T | None:
-    """What `look` gives as soon as that is not None; None after `limit` seconds.
+    """Polls `look` until it returns a value; None after `limit` seconds.
 
     Raises:
-        LostHostError: another host has failed meanwhile.
+        LostHostError: another host has failed.
     """
     deadline, pause = time.monotonic() + limit, 0.02
     while (found := look()) is None and time.monotonic() < deadline:

@@ -1,6 +1,6 @@
-"""Where the other processes of a run are: from flags, or from what the machines' owner sets.
+"""Finds the other processes of a run, from flags or from the environment.
 
-A laptop is asked nothing: only a machine that has TPUs asks the metadata server of Google's cloud.
+Only machines that have TPUs query the metadata server of Google Cloud.
 """
 
 import dataclasses
@@ -12,16 +12,16 @@ from pathlib import Path
 from mlp_core.errors import UserError
 
 METADATA_SECONDS = 5
-FIRST_PORT, NUM_PORTS = 61440, 4096  # Above those that Linux hands out.
+FIRST_PORT, NUM_PORTS = 61440, 4096  # Above Linux's ephemeral ports.
 LAST_PORT = 65535
 STEP_OF_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID")  # Set in each task.
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """How several processes find each other; what is None is for JAX to find."""
+    """How several processes find each other; JAX detects the fields that are None."""
 
-    origin: str  # What told of it, in words.
+    origin: str  # Where the settings are from, in words.
     coordinator_address: str | None = None  # HOST:PORT of the first process.
     num_processes: int | None = None
     process_id: int | None = None
@@ -29,24 +29,24 @@ class Cluster:
 
 
 def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
-    """The cluster that the environment tells of; None for a process by itself.
+    """Detects the cluster from the environment; None for a single process.
 
-    Known are a step of Slurm with several tasks, and the hosts of a Cloud TPU, by itself or in GKE.
+    Supports a Slurm step with several tasks, and the hosts of a Cloud TPU, with or without GKE.
 
     Args:
-      environment: variables of the process.
+      environment: environment variables of the process.
 
     Raises:
-        UserError: a variable of Slurm makes no sense.
+        UserError: a Slurm variable is invalid.
     """
     return _of_slurm(environment) or _of_cloud_tpu(environment)
 
 
 def cluster_of_flags(address: str | None, num_processes: int | None, process_id: int | None):
-    """The `Cluster` that three flags tell of; None where none is given.
+    """Returns the `Cluster` that three flags describe; None if all are unset.
 
     Raises:
-        UserError: some are missing, or make no sense.
+        UserError: only some are set, or one is invalid.
     """
     values = {"address": address, "num_processes": num_processes, "process_id": process_id}
     if all(value is None for value in values.values()):
@@ -70,10 +70,9 @@ def cluster_of_flags(address: str | None, num_processes: int | None, process_id:
 
 
 def _of_slurm(environment: Mapping[str, str]) -> Cluster | None:
-    """A step with several tasks. The script of a job is no step, though it knows their number.
+    """A Slurm step with several tasks.
 
-    Raises:
-        UserError: a variable of the step makes no sense.
+    A job's batch script is not a step, although it sees the number of tasks.
     """
     if not all(environment.get(name) for name in STEP_OF_SLURM):
         return None
@@ -102,10 +101,10 @@ def _of_slurm(environment: Mapping[str, str]) -> Cluster | None:
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
-    """The number in a variable of Slurm; `default` where it is not set, or empty.
+    """Reads a number from a Slurm variable; `default` if it is unset or empty.
 
     Raises:
-        UserError: it is no number, or not set and has no default.
+        UserError: it is not a number, or unset without a default.
     """
     text = environment.get(name) or ("" if default is None else str(default))
     if not re.fullmatch(r"[0-9]{1,18}", text):
@@ -117,7 +116,7 @@ def _number(environment: Mapping[str, str], name: str, default: int | None = Non
 
 
 def _share_of_gpus(environment: Mapping[str, str]) -> tuple[int, ...] | None:
-    """The GPUs of one task of several on a node, unless Slurm shows it its own ones only.
+    """GPUs of one of several tasks on a node; None if Slurm shows each task only its own.
 
     (JAX would give each task one GPU, even if it is the only task on its node.)
     """
@@ -134,7 +133,7 @@ def _share_of_gpus(environment: Mapping[str, str]) -> tuple[int, ...] | None:
 
 
 def _tasks_on_this_node(environment: Mapping[str, str]) -> int:
-    """From a list for all nodes, such as 2(x3),1."""
+    """Number of tasks on this node, from a list for all nodes such as 2(x3),1."""
     counts, listed = [], environment.get("SLURM_STEP_TASKS_PER_NODE") or "1"
     for part in listed.split(","):
         found = re.fullmatch(r"([1-9][0-9]{0,8})(?:\(x([1-9][0-9]{0,5})\))?", part)
@@ -146,7 +145,7 @@ def _tasks_on_this_node(environment: Mapping[str, str]) -> int:
 
 
 def _of_cloud_tpu(environment: Mapping[str, str]) -> Cluster | None:
-    """The hosts of a TPU slice, which JAX finds by itself; a slice of one host needs no cluster."""
+    """The hosts of a TPU slice, which JAX detects; a single-host slice needs no cluster."""
     platforms = environment.get("JAX_PLATFORMS", "")
     if platforms and "tpu" not in platforms or not _has_tpus(environment):
         return None
@@ -163,8 +162,8 @@ def _has_tpus(environment: Mapping[str, str]) -> bool:
 
 
 def _hosts_by_metadata(environment: Mapping[str, str]) -> str:
-    """The hosts of this slice, separated by commas; empty where nobody knows."""
-    import requests  # Here, for the sake of every other command's start.
+    """Hosts of this slice, comma-separated; empty if unknown."""
+    import requests  # Imported here to keep other commands' startup fast.
 
     server = environment.get("GCE_METADATA_IP", "metadata.google.internal")
     try:

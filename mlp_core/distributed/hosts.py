@@ -1,13 +1,13 @@
-"""The hosts of a run: they start together, and end together.
+"""Joint start, failure reporting and joint end of the hosts of a run.
 
-JAX's coordination service, in the first host's process, keeps a small store of texts that all
-hosts see. One that fails leaves its sentence there; a thread of each other host looks for such
-sentences, since its main thread may wait in the device for the one that is gone, and ends the
-process. So an error is told everywhere within seconds. Of a host that dies without a word the
-first one tells that it gives no sign of life any more. Where it is the first host that dies, or
-nobody tells, JAX ends the others with words of its own.
+JAX's coordination service, in host 0's process, holds a small key-value store that all hosts see.
+A host that fails writes its error message there. A thread on every other host polls for such
+messages and ends its process, since the main thread may be blocked on the device by a collective
+with the failed host. All hosts thus report an error within seconds. If a host dies silently, host 0
+reports its missed heartbeats. If host 0 dies, or nothing is reported, JAX ends the others with its
+own message.
 
-The store is a part of JAX that has no public name; Orbax uses it, too.
+The store is a private API of JAX; Orbax uses it, too.
 """
 
 import itertools
@@ -25,30 +25,30 @@ from mlp_core.errors import UserError
 from mlp_core.process import preemption
 from mlp_core.process.console import drop_unwritten, print_error
 
-START_SECONDS = 300  # All hosts have come by then.
-SILENCE_SECONDS = 90  # Without a sign of life, which hosts give with every look.
-# JAX's own limit. It may end all when half of it has passed, for its own last sign can be that old.
+START_SECONDS = 300  # Timeout for all hosts to join.
+SILENCE_SECONDS = 90  # Without a heartbeat; hosts send one with every poll.
+# JAX's own limit. JAX may end all hosts after half of it, when its last heartbeat is that old.
 HEARTBEAT_SECONDS = 300
 SHUTDOWN_SECONDS = 60
-LOOK_EVERY = 2.0  # Seconds between two looks for a failure elsewhere.
-GRACE_SECONDS = 20  # For a main thread to end by itself, and save what is being saved.
-ANSWER_SECONDS = 5  # For another host to tell why it has closed a connection.
-LAST_HOST_SECONDS = 30  # The first host keeps the store for so long.
+LOOK_EVERY = 2.0  # Seconds between two polls for failures of other hosts.
+GRACE_SECONDS = 20  # For the main thread to exit and finish a checkpoint in progress.
+ANSWER_SECONDS = 5  # For another host to report why it closed a connection.
+LAST_HOST_SECONDS = 30  # How long host 0 keeps the store alive.
 LOST_HOST = preemption.STATUS  # Exit status: try again later.
 
 
 class Failure(NamedTuple):
-    """What another host ended with."""
+    """The exit status and error message of another host."""
 
     status: int
     sentence: str  # Names the host.
 
 
 class Store:
-    """Texts by name that all hosts of a run see."""
+    """A key-value store of strings that all hosts of a run share."""
 
     def __init__(self):
-        """For after `jax.distributed.initialize`."""
+        """Connects to the store; requires `jax.distributed.initialize`."""
         from jax._src import distributed
 
         self._client = distributed.global_state.client
@@ -57,21 +57,21 @@ class Store:
         self._places = itertools.count()
 
     def put(self, name: str, text: str, again: bool = False) -> None:
-        """Writes a text; one that is there already only `again`."""
+        """Writes a value; overwrites an existing one only if `again`."""
         self._client.key_value_set(name, text, allow_overwrite=again)
 
     def new_place(self, topic: str) -> str:
-        """A folder that no one has used, the same for all hosts' n-th call."""
+        """Returns an unused directory, the same for the n-th call on every host."""
         return f"{next(self._places)}, {topic}"
 
     def folder(self, folder: str) -> dict[str, str]:
-        """The texts called FOLDER/KEY that are there, by key."""
+        """Returns the values stored under FOLDER/KEY, by key."""
         found = self._client.key_value_dir_get(f"{folder}/")
         return {name.rpartition("/")[2]: text for name, text in found}
 
 
 class _Host:
-    """This process as one of several, and its look-out for what befalls the others."""
+    """This process as one of several; watches the others for failures."""
 
     def __init__(self):
         self.store = Store()
@@ -80,7 +80,7 @@ class _Host:
         self._watcher.start()
 
     def failure_of_another(self) -> Failure | None:
-        """The first of the failures that other hosts have left."""
+        """Returns the first failure reported by another host."""
         for index, text in sorted(self.store.folder("failures").items()):
             if int(index) != self.store.index:
                 status, sentence = json.loads(text)
@@ -88,12 +88,12 @@ class _Host:
         return None
 
     def stop_watching(self) -> None:
-        """From now on the main thread sees to its end."""
+        """Stops the watcher thread; from then on the main thread ends the process."""
         self._ends.set()
         self._watcher.join(ANSWER_SECONDS)
 
     def leave(self, status: int, sentence: str | None) -> NoReturn:
-        """Ends the process without waiting for what others do; the first host goes last."""
+        """Ends the process without waiting for other hosts; host 0 exits last."""
         if sentence is not None and self.failure_of_another() is None:
             self.store.put(f"failures/{self.store.index}", json.dumps([status, sentence]))
         self.store.put(f"left/{self.store.index}", "")
@@ -107,7 +107,7 @@ class _Host:
         os._exit(status)
 
     def _watch(self) -> None:
-        heard: dict[str, tuple[str, float]] = {}  # Signs of life, and when they were new.
+        heard: dict[str, tuple[str, float]] = {}  # Heartbeats and when they changed.
         for sign in itertools.count():
             if self._ends.wait(LOOK_EVERY):
                 return
@@ -116,7 +116,7 @@ class _Host:
                 if self.store.index == 0:
                     self._tell_of_silent_hosts(heard)
                 failure = self.failure_of_another()
-            except RuntimeError:  # The first host is gone; JAX ends this process.
+            except RuntimeError:  # Host 0 is gone; JAX ends this process.
                 return
             if failure and not self._ends.wait(GRACE_SECONDS):
                 print_error(f"error: {failure.sentence}")
@@ -138,9 +138,9 @@ _on_signal = ExitStack()
 
 
 def start(cluster: Cluster, limit: float = START_SECONDS) -> None:
-    """Joins this process with the others of `cluster`; for before any device is looked at.
+    """Joins this process with the others of `cluster`; call it before any device is used.
 
-    Ends the process, with a sentence, if they do not all come within `limit` seconds.
+    Ends the process with an error message unless all have joined within `limit` seconds.
 
     Raises:
         UserError: the cluster cannot be joined.
@@ -158,14 +158,14 @@ def start(cluster: Cluster, limit: float = START_SECONDS) -> None:
             cluster.process_id,
             cluster.local_device_ids,
             cluster_detection_method="deactivate" if has_all else None,
-            initialization_timeout=int(limit) + 60,  # At its end, JAX aborts the process.
+            initialization_timeout=int(limit) + 60,  # JAX aborts the process then.
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
         _host = _Host()
-        preemption.listen_again()  # JAX has put its own handler in place.
+        preemption.listen_again()  # JAX has installed its own handler.
         _on_signal.enter_context(preemption.exit_by(_host.leave))
-        jax.devices()  # Hosts tell each other what they have, and later may be late.
+        jax.devices()  # Hosts exchange their devices here; later they may be out of step.
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(_why_not(cluster, error)) from error
     finally:
@@ -173,17 +173,17 @@ def start(cluster: Cluster, limit: float = START_SECONDS) -> None:
 
 
 def are_several() -> bool:
-    """Whether this process has been joined with others."""
+    """Whether this process has joined others."""
     return _host is not None
 
 
 def store() -> Store | None:
-    """What all hosts see; None for a process by itself."""
+    """Returns the store that all hosts share; None for a single process."""
     return _host and _host.store
 
 
 def failure_of_another(patience: float = ANSWER_SECONDS) -> Failure | None:
-    """What another host has failed with; waits so many seconds for it to say so."""
+    """Returns the failure of another host; waits up to `patience` seconds for its report."""
     deadline = time.monotonic() + patience
     while _host:
         failure = _host.failure_of_another()
@@ -194,7 +194,7 @@ def failure_of_another(patience: float = ANSWER_SECONDS) -> Failure | None:
 
 
 def finish() -> None:
-    """Ends the cluster; nothing without one. For all hosts at about the same time."""
+    """Shuts down the cluster, if any. All hosts must call it at about the same time."""
     global _host
     if not _host:
         return
@@ -208,7 +208,7 @@ def finish() -> None:
 
 
 def leave(status: int, sentence: str) -> NoReturn:
-    """Exits with `status`; the others, if there are any, exit with it soon and tell `sentence`."""
+    """Exits with `status`; other hosts soon exit with it, too, and report `sentence`."""
     preemption.done(status)
     if not _host:
         sys.exit(status)
@@ -217,7 +217,7 @@ def leave(status: int, sentence: str) -> NoReturn:
 
 
 def _end_unless(all_came: threading.Event, cluster: Cluster, limit: float) -> None:
-    """JAX would abort the process with many lines, and cannot be interrupted."""
+    """Ends the process on a timeout: JAX would abort with a long log and cannot be interrupted."""
     if not all_came.wait(limit):
         print_error(f"error: {_what_is_missing(cluster, limit)}")
         os._exit(LOST_HOST)

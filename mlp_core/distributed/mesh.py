@@ -1,4 +1,4 @@
-"""Devices as a named mesh, and how batches lie on it.
+"""The device mesh, and how batches are sharded over it.
 
 The mesh has two axes. Batches are split over `data`; devices along `model` see the same examples
 and may share the parameters of each layer, see `sharding`.
@@ -20,10 +20,10 @@ MOST_BYTES = 1 << 14
 
 
 def make_mesh(model_parallel: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """All devices of all hosts, or `devices`, of which `model_parallel` share a model.
+    """Makes a mesh of `devices`, by default all of all hosts; `model_parallel` share a model.
 
     Raises:
-        UserError: they cannot be shared out so.
+        UserError: `model_parallel` does not divide the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     groups, rest = divmod(len(devices), model_parallel)
@@ -42,18 +42,18 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """A whole copy on each device."""
+    """Replicates an array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def rows_of_this_host(global_batch_size: int, mesh: Mesh) -> np.ndarray:
-    """Indices of the rows of a global batch that this host's devices hold, ascending."""
+    """Returns the indices of a global batch's rows on this host's devices, ascending."""
     rows = np.arange(global_batch_size).reshape(mesh.shape[DATA], -1)
     return rows[_parts_of_this_host(mesh)].reshape(-1)
 
 
 def put_whole(tree: Any, mesh: Mesh) -> Any:
-    """Moves a copy of arrays, the same on all hosts, to each device."""
+    """Replicates arrays, the same on all hosts, on every device."""
     return jax.device_put(tree, replicated(mesh))
 
 
@@ -76,10 +76,9 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def check_batch_size(field: str, global_batch_size: int, mesh: Mesh, micro_batches: int = 1):
-    """Refuses a global batch that does not split evenly over devices and micro-batches.
+    """Raises `UserError` unless a global batch splits evenly over devices and micro-batches.
 
-    Raises:
-        UserError: names the field, the numbers and the nearest size that fits.
+    The message gives the nearest batch size that does.
     """
     groups = mesh.shape[DATA]
     parts = groups * micro_batches
@@ -94,7 +93,7 @@ def check_batch_size(field: str, global_batch_size: int, mesh: Mesh, micro_batch
 
 
 def _parts_of_this_host(mesh: Mesh) -> np.ndarray:
-    """Which of the parts that a batch is split into lie on this host's devices."""
+    """Indices of the shards of a batch on this host's devices."""
     is_here = np.vectorize(lambda device: device.process_index == jax.process_index())
     return np.flatnonzero(is_here(mesh.devices).any(axis=mesh.axis_names.index(MODEL)))
 
@@ -107,7 +106,7 @@ def on_all_hosts(here: bool) -> bool:
 
 
 def of_first_host(value: Any) -> Any:
-    """What the first host has: anything that JSON can write in 16 KiB."""
+    """Broadcasts host 0's `value`: anything that fits into 16 KiB of JSON."""
     if jax.process_count() == 1:
         return value
     text = json.dumps(value).encode()

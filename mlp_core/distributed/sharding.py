@@ -1,9 +1,9 @@
-"""How the training state lies on the mesh: a placement for each parameter, by its name.
+"""How the training state is sharded over the mesh: a placement for each parameter name.
 
-A parameter's optimizer state and average lie as it does. The compiler puts in the communication:
+A parameter's optimizer state and average are sharded like it. The compiler inserts communication:
 with `fsdp` parameters are gathered where they are used and gradients scattered (ZeRO, stage 3,
 arXiv:1910.02054); with a `tensor` layout the two layers of an MLP are split by their hidden units
-(Megatron-LM, arXiv:1909.08053), so that their results are summed once.
+(Megatron-LM, arXiv:1909.08053), which needs a single all-reduce.
 """
 
 import math
@@ -21,26 +21,25 @@ from mlp_core.nn.name_patterns import check_matches
 from mlp_core.nn.parameters import flatten
 from mlp_core.nn.stack import is_stacked
 
-# Scalars in the smallest array that fsdp splits; below that, gathering costs more than it saves.
+# Scalars in the smallest array that fsdp shards; gathering smaller ones costs more than it saves.
 LEAST_TO_SPLIT = 2**12
 
 FIELD = "config.sharding"
 
 
 def divisible_size() -> int:
-    """A stand-in for a size that is not known yet, which no sharding over these devices refuses."""
+    """A placeholder for an unknown size that every sharding over these devices accepts."""
     return LEAST_TO_SPLIT * jax.device_count()
 
 
 class ParameterPlacement:
-    """Where each parameter of a model lies, by its name and shape."""
+    """The sharding of each parameter of a model, by its name and shape."""
 
     def __init__(self, config: ShardingConfig, tensor_parallel: Sequence[str], mesh: Mesh):
-        """`tensor_parallel`: the model's own rules for the layout `tensor`, as a config has them.
+        """`tensor_parallel`: the model's own rules for layout `tensor`, in the config's syntax.
 
         Raises:
-            UserError: groups of devices would share a model and nothing be split among them, or
-              the other way round.
+            UserError: `model_parallel` is above 1 but nothing is split, or vice versa.
         """
         self._rules = config.rules
         self._model_rules = [ShardingRule.parse(text) for text in tensor_parallel]
@@ -60,13 +59,13 @@ class ParameterPlacement:
             )
 
     def check(self, params: Mapping[str, Any]) -> None:
-        """Refuses rules that match no parameter, and axes that do not divide a dimension.
+        """Checks the rules against a model's parameters.
 
         Args:
-          params: what has their shapes, by name.
+          params: arrays or their shapes, by name.
 
         Raises:
-            UserError: names the rule or the parameter.
+            UserError: a rule matches no parameter, or an axis does not divide a dimension.
         """
         for rule in self._rules:
             check_matches(f"{FIELD}.rules: {rule.pattern!r}", rule.pattern, params)
@@ -83,9 +82,9 @@ class ParameterPlacement:
             self.spec(name, leaf.shape)
 
     def spec(self, name: str, shape: tuple[int, ...]) -> PartitionSpec:
-        """The mesh axes over which each dimension of a parameter is split.
+        """Returns the mesh axes over which each dimension of a parameter is split.
 
-        Where blocks are stacked, rules and sizes are those of a single block.
+        For stacked blocks, rules and sizes are those of a single block.
 
         Raises:
             UserError: there are more axes than dimensions, or one does not divide its dimension.
@@ -114,7 +113,7 @@ class ParameterPlacement:
     def _checked(
         self, rule: ShardingRule, name: str, shape: tuple[int, ...]
     ) -> tuple[str | None, ...]:
-        """The axes of a rule that names them."""
+        """The axes that a rule names, checked against a shape."""
         axes = rule.placement
         text = ",".join(axis or "-" for axis in axes)
         if len(axes) > len(shape):
@@ -134,7 +133,7 @@ class ParameterPlacement:
     def _split_by_fsdp(
         self, shape: tuple[int, ...], axes: tuple[str | None, ...]
     ) -> tuple[str | None, ...]:
-        """`axes`, and the largest dimension that is free and divides split; () if there is none."""
+        """`axes` with the largest free, divisible dimension split over `data`; () if none is."""
         parts = self.mesh.shape[DATA]
         axes = [*axes, *[None] * (len(shape) - len(axes))]
         free = [i for i, axis in enumerate(axes) if axis is None and shape[i] % parts == 0]
@@ -145,13 +144,13 @@ class ParameterPlacement:
 
 
 def state_shardings(state: Any, params: Mapping[str, Any], placement: ParameterPlacement) -> Any:
-    """Shardings for a training state, a tree like it.
+    """Returns the shardings of a training state, as a tree of the same structure.
 
     Args:
-      state: shapes of all that is trained and kept.
-      params: shapes of its parameters; what ends in a parameter's name and has its shape, such as
-        its momentum, lies as it does, and all else is whole on each device.
-      placement: where parameters lie.
+      state: shapes of the training state.
+      params: shapes of its parameters; a leaf that ends in a parameter's name and has its shape,
+        such as its momentum, is sharded like it, and all others are replicated.
+      placement: the sharding of parameters.
     """
     shapes = {name: leaf.shape for name, leaf in flatten(params).items()}
 
@@ -167,7 +166,7 @@ def state_shardings(state: Any, params: Mapping[str, Any], placement: ParameterP
 
 
 def _block_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a parameter, without the axis of blocks where they are stacked."""
+    """The shape of a parameter, without the leading axis of stacked blocks."""
     return shape[1:] if is_stacked(name) else shape
 
 

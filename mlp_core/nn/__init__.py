@@ -1,1 +1,1 @@
-"""Layers and blocks, and the parameters that they are made of."""
+"""Layers, blocks and their parameters."""

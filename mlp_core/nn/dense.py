@@ -1,4 +1,4 @@
-"""Dense layers, and barriers between blocks, in the form that the compiler of a platform needs.
+"""Dense layers, and barriers between blocks, in platform-specific forms that XLA compiles well.
 
 Shapes: C channels in, E out.
 """
@@ -14,10 +14,10 @@ import jax.numpy as jnp
 def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """Maps [..., C], [C, E] and [E] to `x @ kernel + bias`, [..., E].
 
-    On CPUs the gradients of kernel and bias sum over one axis: all but the last of the activations
-    are made one. To sum over several, XLA transposes the activations in memory and reduces them
-    slowly, and an MLP takes two to four times as long. On TPUs the reshaped arrays would have other
-    tiles, and be copied.
+    On CPUs the gradients of kernel and bias sum over one axis: all axes of the activations but the
+    last are merged. To sum over several, XLA transposes the activations in memory and reduces them
+    slowly, which makes an MLP two to four times slower. On TPUs the reshaped arrays would have
+    another tiling and be copied.
     """
     return _affine(x, kernel, bias)
 
@@ -39,22 +39,22 @@ def _affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
 
 def _affine_of_rows(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     y = _affine(x.reshape(-1, x.shape[-1]), kernel, bias)
-    # Else XLA moves the reshaping of the gradient behind the sum for the bias.
+    # Otherwise XLA moves the reshape of the gradient behind the sum for the bias.
     return jax.lax.optimization_barrier(y).reshape(*x.shape[:-1], -1)
 
 
 def materialized(x: jax.Array) -> jax.Array:
-    """Maps `x` to itself; on CPUs XLA computes it, and the gradient that comes back, once.
+    """Returns `x`; on CPUs XLA computes it, and its gradient, only once.
 
-    XLA's CPU backend copies cheap operations into every fusion that uses their result. Those along
-    skip connections grow with each block, so that the time grows with the square of the depth.
-    Needs `compiler_options`: by default XLA drops barriers on CPUs before it fuses.
+    XLA's CPU backend duplicates cheap operations into every fusion that uses their result. Those
+    along skip connections accumulate with each block, so that time grows with the square of the
+    depth. Needs `compiler_options`: by default XLA drops barriers on CPUs before fusion.
     """
     return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
 
 
 class Dense(nn.Module):
-    """Parameters and results of `nn.Dense`."""
+    """A dense layer with the parameters and results of `nn.Dense`."""
 
     features: int
     dtype: Any = jnp.float32
@@ -67,10 +67,10 @@ class Dense(nn.Module):
 
 
 class SplitDense(nn.Module):
-    """Parameters and results of `nn.Dense`, split over the last axis.
+    """A dense layer with the parameters and results of `nn.Dense`, split over the last axis.
 
-    Each part is a product of its own, so that in training no gradients of parts have to be put
-    together in memory before they go back through the layer.
+    Each part is a separate product, so that in training the gradients of the parts are not
+    concatenated in memory for the backward pass of the layer.
     """
 
     features: int
@@ -80,14 +80,14 @@ class SplitDense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """Maps [..., C] to `num_parts` times [..., E / num_parts]; E must be divisible."""
+        """Maps [..., C] to `num_parts` arrays [..., E / num_parts]; E must be divisible."""
         x, *weights = _weights(self, x)
         parts = (jnp.split(weight, self.num_parts, axis=-1) for weight in weights)
         return [affine(x, kernel, bias) for kernel, bias in zip(*parts, strict=True)]
 
 
 def _weights(layer: Dense | SplitDense, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The input, kernel [C, E] and bias [E] of a layer, in the type of its arithmetic."""
+    """Returns input, kernel [C, E] and bias [E] of a layer, in its compute dtype."""
     kernel = layer.param("kernel", layer.kernel_init, (x.shape[-1], layer.features))
     bias = layer.param("bias", nn.initializers.zeros, (layer.features,))
     return nn.dtypes.promote_dtype(x, kernel, bias, dtype=layer.dtype)

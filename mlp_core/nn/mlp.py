@@ -1,4 +1,4 @@
-"""Layers that all-MLP networks share: the two-layer MLP and stochastic depth.
+"""Layers common to all-MLP networks: the two-layer MLP and stochastic depth.
 
 Shapes: B batch, S tokens, C channels.
 """
@@ -21,14 +21,14 @@ GELU_FORMS = {
 class MlpBlock(nn.Module):
     """Dense, GELU, Dense over the last axis, which keeps its width (MLP-Mixer, equation 1).
 
-    Dropout follows each of the two; the papers name a rate, not the place.
+    Dropout follows each of the two; the papers give a rate, not the position.
     """
 
     hidden_dim: int
     gelu: str = "tanh"
     dropout_rate: float = 0.0
     dtype: Any = jnp.float32
-    hidden_in_memory: bool = False  # In evaluation; a choice of speed alone.
+    hidden_in_memory: bool = False  # In evaluation; affects speed only.
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -38,7 +38,7 @@ class MlpBlock(nn.Module):
         x = Dense(self.hidden_dim, dtype=self.dtype)(x)  # [..., hidden_dim]
         x = drop(GELU_FORMS[self.gelu](x))
         if self.hidden_in_memory and not train:
-            # Else the TPU's compiler computes GELU anew for every tile of the next product.
+            # Otherwise XLA recomputes GELU on TPUs for every tile of the next product.
             x = jax.lax.optimization_barrier(x)
         return drop(Dense(width, dtype=self.dtype)(x))  # [..., N]
 
@@ -46,9 +46,9 @@ class MlpBlock(nn.Module):
 class StochasticDepth(nn.Module):
     """Drops a residual branch for some examples of a batch, in training only.
 
-    Unless `rescaled`, what is kept stays as it is, as in the released MLP-Mixer training code; else
-    it is divided by 1 - rate (Deep Networks with Stochastic Depth, arXiv:1603.09382, does so in
-    evaluation instead), which keeps its mean.
+    Unless `rescaled`, kept branches are unchanged, as in the released MLP-Mixer training code; else
+    they are divided by 1 - rate, which keeps the mean (Deep Networks with Stochastic Depth,
+    arXiv:1603.09382, rescales in evaluation instead).
     """
 
     rescaled: bool = False
@@ -57,7 +57,7 @@ class StochasticDepth(nn.Module):
     def __call__(
         self, branch: jax.Array, rate: jax.Array | float | None, *, train: bool = False
     ) -> jax.Array:
-        """Maps [B, ...] to [B, ...], whole examples zeroed with probability `rate`; None: never."""
+        """Maps [B, ...] to [B, ...]; zeroes whole examples with probability `rate`; None: never."""
         if not train or rate is None:
             return branch
         shape = branch.shape[:1] + (1,) * (branch.ndim - 1)
@@ -68,5 +68,5 @@ class StochasticDepth(nn.Module):
 
 
 def depth_rate(last: float, block: int, num_blocks: int) -> float:
-    """The drop probability of a block: 0 in the first, `last` in the last, linear in between."""
+    """Returns a block's drop probability: linear from 0 in the first to `last` in the last."""
     return last * block / max(num_blocks - 1, 1)

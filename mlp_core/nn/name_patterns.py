@@ -1,4 +1,4 @@
-"""Regular expressions on parameter names, in a configuration."""
+"""Regular expressions on parameter names in a configuration."""
 
 import re
 from collections.abc import Mapping
@@ -10,15 +10,12 @@ from mlp_core.nn.stack import names_by_stack
 
 
 def check_matches(entry: str, pattern: str, params: Mapping[str, Any]) -> None:
-    """Refuses a pattern that matches no parameter, or not what it would with other names of blocks.
+    """Raises `UserError` if a pattern matches nothing, or depends on the layout of blocks.
 
     Args:
-      entry: what the pattern is of, for the message.
+      entry: the config entry, with which the message begins.
       pattern: a regular expression on whole names.
-      params: what it is for, nested or by name, in either layout of `mlp_core.nn.stack`.
-
-    Raises:
-        UserError: begins with `entry`.
+      params: parameters, nested or by name, in either layout of `mlp_core.nn.stack`.
     """
     names = flatten(params)
     for stack, blocks in names_by_stack(params).items():

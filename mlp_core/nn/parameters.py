@@ -1,4 +1,4 @@
-"""Parameter trees by name, and tables of them: `MixerBlock_0/token_mixing/Dense_0/kernel`."""
+"""Parameter trees by name (`MixerBlock_0/token_mixing/Dense_0/kernel`), and tables of them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,28 +12,28 @@ from flax import traverse_util
 from mlp_core.data.sources import digest_of
 from mlp_core.errors import UserError
 
-MOST_LINES = 12  # Of mismatches shown one by one.
+MOST_LINES = 12  # Mismatches listed in a message.
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested parameter tree as {slash-separated name: leaf}, in the tree's order."""
+    """Flattens a parameter tree to {slash-separated name: leaf}, in the tree's order."""
     return traverse_util.flatten_dict(params, sep="/")
 
 
 def unflatten(named: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested tree of `flatten`'s result."""
+    """Inverts `flatten`."""
     return traverse_util.unflatten_dict(dict(named), sep="/")
 
 
 def parameter_names(params: Mapping[str, Any]) -> Any:
-    """A tree like `params` whose leaves are their own names."""
+    """Returns a tree like `params` whose leaves are their names."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: "/".join(str(key.key) for key in path), params
     )
 
 
 def digest(params: Mapping[str, Any]) -> str:
-    """A digest of a tree of arrays on the host and of their names."""
+    """Returns a digest of a tree of host arrays and of their names."""
     named = flatten(params)
     return digest_of(
         part for name in sorted(named) for part in (name.encode(), np.asarray(named[name]))
@@ -41,23 +41,23 @@ def digest(params: Mapping[str, Any]) -> str:
 
 
 def count(params: Any) -> int:
-    """Number of scalars in a tree of arrays or of their shapes."""
+    """Returns the number of scalars in a tree of arrays or of their shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def check_shapes(
     path: Path, there: Mapping[str, tuple[int, ...]], expected: Mapping[str, Any], title: str
 ) -> None:
-    """Compares the names and shapes in a file with those of the model that is to have them.
+    """Compares the names and shapes in a file with those of a model.
 
     Args:
-      path: the file, or the folder of a checkpoint.
-      there: its shapes, by our names.
-      expected: the model's arrays, or what has their shapes, by name.
-      title: the model in words.
+      path: the file, or the directory of a checkpoint.
+      there: its shapes, by parameter name.
+      expected: the model's arrays or their shapes, by name.
+      title: description of the model.
 
     Raises:
-        UserError: they differ; names what is missing, foreign or of another shape.
+        UserError: they differ; lists missing, unexpected and mismatched parameters.
     """
     wanted = {name: leaf.shape for name, leaf in expected.items()}
     problems = [
@@ -78,12 +78,12 @@ def check_shapes(
 
 
 def parameter_table(params) -> str:
-    """Every parameter with shape, type and size."""
+    """Returns a table of all parameters with shape, type and size."""
     return parameter_overview.get_parameter_overview(params, include_stats=False)
 
 
 def parameter_summary(params) -> str:
-    """One line a top-level module: how many arrays, of how many scalars together."""
+    """Formats one line per top-level module: its numbers of arrays and scalars."""
     modules = sorted(params.items(), key=lambda item: _in_order_of_number(item[0]))
     rows = [(name, len(jax.tree.leaves(module)), count(module)) for name, module in modules]
     rows.append(("all parameters", len(flatten(params)), count(params)))
@@ -94,6 +94,6 @@ def parameter_summary(params) -> str:
 
 
 def _in_order_of_number(name: str) -> tuple[str, int]:
-    """MixerBlock_2 before MixerBlock_10."""
+    """Sort key that puts MixerBlock_2 before MixerBlock_10."""
     stem, _, number = name.rpartition("_")
     return (stem, int(number)) if number.isdigit() else (name, 0)

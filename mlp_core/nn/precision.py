@@ -1,4 +1,4 @@
-"""In which precision the arithmetic is done, and what has overflowed in it."""
+"""Compute precision, and checks for overflow."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from mlp_core.errors import UserError
 
 
 def compute_dtype(name: str):
-    """The type of "float32" or "bfloat16"; "auto" is float32 on CPU and bfloat16 elsewhere.
+    """Returns a dtype by name; "auto" is float32 on CPU and bfloat16 elsewhere.
 
-    Parameters, losses and statistics of normalisation are float32 in any case.
+    Parameters, losses and normalisation statistics are always float32.
     """
     if name == "auto":
         name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
@@ -20,11 +20,7 @@ def compute_dtype(name: str):
 
 
 def check_finite_outputs(outputs: Any) -> None:
-    """Refuses NaN and infinity in what a model has computed: a tree of arrays or numbers.
-
-    Raises:
-        UserError: there are some.
-    """
+    """Raises `UserError` if a tree of model outputs contains NaN or infinity."""
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(outputs)):
         raise UserError(
             "the model computes NaN or infinity with these weights: they are damaged, or too large "

@@ -1,6 +1,6 @@
 """The spatial gating unit (Pay Attention to MLPs, section 2.1), full or Toeplitz.
 
-Shapes: B batch, S tokens, G channels that are gated.
+Shapes: B batch, S tokens, G gated channels.
 """
 
 from typing import Any
@@ -11,27 +11,26 @@ import jax.numpy as jnp
 
 from mlp_core.errors import UserError
 
-# The forms of the paper's table 3, s of the activations Z; f mixes tokens.
+# Variants of s(Z) in the paper's table 3, for activations Z; f mixes tokens.
 GATINGS = {
-    "split": lambda bypass, gate: bypass * gate,  # Z1 * f(Z2), of the two halves of Z.
+    "split": lambda bypass, gate: bypass * gate,  # Z1 * f(Z2) for the two halves of Z.
     "multiplicative": lambda bypass, gate: bypass * gate,  # Z * f(Z)
     "additive": lambda bypass, gate: bypass + gate,  # Z + f(Z)
     "linear": lambda bypass, gate: gate,  # f(Z)
 }
 
-# "Near zero" is all that the paper says; this is timm's number.
+# The paper only says "near zero"; this is timm's value.
 near_zero = nn.initializers.normal(1e-6)
 
 
 class SpatialProjection(nn.Module):
-    """Mixes tokens: the same linear map over positions for every channel.
+    """Mixes tokens with the same linear map over positions for every channel.
 
-    `kernel` is W [S, S], whose W[i, j] says how much token j adds to position i, or the Toeplitz
-    vector [2 S - 1] that makes it; near zero at first. `bias` [S] is one at first, so that a gate
-    starts out open.
+    `kernel` is W [S, S], where W[i, j] is the weight of token j at position i, or the Toeplitz
+    vector [2 S - 1] that defines it; initialised near zero. `bias` [S] is initialised to one, so
+    that a gate starts open.
 
-    With `num_tokens` that is the S of the parameters, and inputs may have another: see
-    `fit_spatial`.
+    `num_tokens`, if set, is the S of the parameters, and inputs may differ: see `fit_spatial`.
     """
 
     spatial_matrix: str = "full"
@@ -43,7 +42,7 @@ class SpatialProjection(nn.Module):
         """Maps [B, S, G] to [B, S, G].
 
         Raises:
-            UserError: the matrix is full and the input longer than it.
+            UserError: the matrix is full and the input is longer than it.
         """
         tokens = self.num_tokens or x.shape[-2]
         shape = {"full": (tokens, tokens), "toeplitz": (2 * tokens - 1,)}[self.spatial_matrix]
@@ -56,11 +55,11 @@ class SpatialProjection(nn.Module):
 
 
 def fit_spatial(kernel: jax.Array, bias: jax.Array, tokens: int) -> tuple[jax.Array, jax.Array]:
-    """The kernel and bias of a `SpatialProjection` for sequences of another length.
+    """Fits the kernel and bias of a `SpatialProjection` to sequences of another length.
 
     Shorter ones use the bias and, of a full matrix, the rows and columns of the first positions. A
-    Toeplitz vector is cropped or extended (appendix C); positions that are new have the bias of the
-    last one, of which the paper says nothing.
+    Toeplitz vector is cropped or extended (appendix C); new positions use the bias of the last one,
+    which the paper does not specify.
 
     Raises:
         UserError: a full matrix has no weights for more tokens.
@@ -81,7 +80,7 @@ def fit_spatial(kernel: jax.Array, bias: jax.Array, tokens: int) -> tuple[jax.Ar
 class SpatialGatingUnit(nn.Module):
     """Gates activations by a linear map over the tokens.
 
-    The half that makes the gate is normalised before, the other is not (section 2.1).
+    Only the half that forms the gate is normalised first (section 2.1).
     """
 
     gating: str = "split"
@@ -98,10 +97,10 @@ class SpatialGatingUnit(nn.Module):
         attention: jax.Array | None = None,
         mask: jax.Array | None = None,
     ) -> jax.Array:
-        """Maps [B, S, G] and [B, S, G], the same where nothing is split, to [B, S, G].
+        """Maps [B, S, G] and [B, S, G], the same array unless split, to [B, S, G].
 
-        `attention` [B, S, G], where there is one, is added to the gate before it acts (figure 6).
-        Where `mask` [B, S] is zero, a token adds nothing to the others.
+        `attention` [B, S, G], if given, is added to the gate before it is applied (figure 6).
+        Tokens where `mask` [B, S] is zero do not affect the others.
         """
         gate = nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="norm")(gate)
         if mask is not None:
@@ -115,13 +114,13 @@ class SpatialGatingUnit(nn.Module):
 
 
 def toeplitz_matrix(vector: jax.Array) -> jax.Array:
-    """The matrix [n, n] of a vector [2n - 1]; made by reshaping, so that its gradient is cheap."""
+    """Makes the matrix [n, n] of a vector [2n - 1], by reshaping for a cheap gradient."""
     n = (vector.shape[0] + 1) // 2
-    period = jnp.pad(vector, (0, 1))  # [2n]; a row one shorter than it moves each row by one.
+    period = jnp.pad(vector, (0, 1))  # [2n]; rows of 2n - 1 shift it by one each.
     return jnp.tile(period, n)[:-n].reshape(n, 2 * n - 1)[:, n - 1 :]
 
 
 def resize_vector(vector: jax.Array, n: int) -> jax.Array:
-    """A vector for n tokens: its middle, or with zeros for distances that it does not know."""
+    """Resizes a Toeplitz vector to n tokens: crops to its middle, or pads new distances with 0."""
     longer = n - (vector.shape[0] + 1) // 2  # Tokens, and weights at either end.
     return jnp.pad(vector, longer) if longer > 0 else vector[-longer : vector.shape[0] + longer]

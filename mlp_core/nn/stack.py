@@ -1,4 +1,4 @@
-"""The blocks of a model: as one program each, or scanned with their parameters stacked.
+"""Stacks of a model's blocks: unrolled, or scanned with their parameters stacked.
 
 Shapes: B batch, S tokens, C channels.
 """
@@ -19,8 +19,8 @@ from mlp_core.nn.parameters import flatten
 
 Remat = Literal["none", "blocks", "dots"]
 
-# What is kept for the backward pass: nothing, or the products with weights. Those without weights,
-# attention's scores [B, S, S], are the largest arrays of a block and soon made again.
+# What is saved for the backward pass: nothing, or products with weights. Those without weights,
+# attention scores [B, S, S], are the largest arrays of a block and cheap to recompute.
 _KEPT = {"blocks": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
 _BLOCK = re.compile(r"(\w*Block)_(\d+)")
 _STACK = re.compile(r"(\w*Block)s")
@@ -40,30 +40,30 @@ def block_stack(
     remat: Remat = "none",
     all_states: bool = False,
 ) -> jax.Array | list[jax.Array]:
-    """Maps [B, S, C] to [B, S, C] by blocks of the calling module, which must be compact.
+    """Maps [B, S, C] to [B, S, C] by blocks in the calling module, which must be compact.
 
     Args:
-      block: its instances map (x, *inputs, train=...) to what is like x, and with stochastic depth
+      block: its instances map (x, *inputs, train=...) to an array like x, and with stochastic depth
         take `drop_path_rate`, a scalar.
-      fields: those of every block.
-      x: what the first block sees.
-      *inputs: what every block sees besides, such as a mask of pads.
-      num_blocks: how many.
-      train: whether dropout and stochastic depth act.
+      fields: fields of every block.
+      x: input of the first block.
+      *inputs: further inputs of every block, such as a padding mask.
+      num_blocks: number of blocks.
+      train: whether to apply dropout and stochastic depth.
       stochastic_depth: drop probability of the last block; grows linearly from 0 in the first.
       scan_layers: False names blocks `MixerBlock_0`, `MixerBlock_1` ...; True compiles one block
-        and loops over its parameters, which lie under `MixerBlocks` with a leading axis of
-        `num_blocks`. Initial values and what dropout draws differ between the two.
-      remat: what the backward pass computes anew: "none"; "blocks", all but the blocks' inputs;
+        and loops over its parameters, stored under `MixerBlocks` with a leading axis of
+        `num_blocks`. Initial values and dropout masks differ between the two.
+      remat: what the backward pass recomputes: "none"; "blocks", all but the blocks' inputs;
         "dots", all but these and the products with weights.
-      all_states: whether to give a list of [B, S, C] instead, of x and each block's result.
+      all_states: whether to return a list of [B, S, C] instead, of x and each block's result.
     """
 
     def apply(module: nn.Module, x, drop_path_rate, *inputs):
         rate = {} if drop_path_rate is None else {"drop_path_rate": drop_path_rate}
         return module(materialized(x), *inputs, train=train, **rate)
 
-    if remat != "none":  # A loop's body is not merged with its backward pass anyway.
+    if remat != "none":  # In a loop, XLA cannot merge forward and backward pass anyway.
         apply = nn.remat(apply, policy=_KEPT[remat], prevent_cse=not scan_layers)
     rates = [depth_rate(stochastic_depth, i, num_blocks) for i in range(num_blocks)]
     if scan_layers:
@@ -90,7 +90,7 @@ def block_stack(
 
 
 def stack_name(block: str) -> str:
-    """What all blocks of a kind are called together: `MixerBlocks` for `MixerBlock`."""
+    """Returns the name of a stack of blocks: `MixerBlocks` for `MixerBlock`."""
     return f"{block}s"
 
 
@@ -100,10 +100,10 @@ def is_stacked(name: str) -> bool:
 
 
 def names_by_stack(params: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What parameters of blocks are called in the one layout and in the other.
+    """Maps stacked names of block parameters to unstacked ones.
 
-    Names like `MixerBlocks/...`, and of each the names like `MixerBlock_0/...`; `params` may be in
-    either layout.
+    Keys are like `MixerBlocks/...`, values lists of names like `MixerBlock_0/...`; `params` may be
+    in either layout.
     """
     names: dict[str, list[str]] = {}
     for name, leaf in flatten(params).items():
@@ -115,22 +115,22 @@ def names_by_stack(params: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def has_stacks(tree: Any) -> bool:
-    """Whether `tree` is in the stacked layout; see `stack_blocks` for what it may be."""
+    """Whether `tree`, see `stack_blocks`, is in the stacked layout."""
     return any(True for _ in _stacks(tree))
 
 
 def in_layout_of(pattern: Any, tree: Any) -> Any:
-    """`tree` in the layout that `pattern` is in."""
+    """Converts `tree` to the layout of `pattern`."""
     if has_stacks(pattern):
         return stack_blocks(tree)
     return unstack_blocks(tree)
 
 
 def stack_blocks(tree: Any) -> Any:
-    """`tree` in the stacked layout.
+    """Converts `tree` to the stacked layout.
 
-    It may be any that holds nested dictionaries of parameters, such as a `TrainState`. Leaves are
-    arrays of numpy or JAX, or `jax.ShapeDtypeStruct`, which keep their shardings.
+    It may be any tree with nested dictionaries of parameters, such as a `TrainState`. Leaves are
+    NumPy or JAX arrays, or `jax.ShapeDtypeStruct`, which keep their shardings.
     """
 
     def stack(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,10 +149,10 @@ def stack_blocks(tree: Any) -> Any:
 
 
 def unstack_blocks(tree: Any) -> Any:
-    """`tree` with a name for each block: undoes `stack_blocks`.
+    """Inverts `stack_blocks`.
 
-    Blocks without an array, as an optimizer has them for what is frozen, are as many as those of
-    the same kind elsewhere in `tree`.
+    Stacks without an array, as in an optimizer state of frozen parameters, get as many blocks as
+    those of the same kind elsewhere in `tree`.
     """
     sizes = dict(_stacks(tree))
 
@@ -171,7 +171,7 @@ def unstack_blocks(tree: Any) -> Any:
 
 
 def _replace(tree: Any, key: re.Pattern, change: Callable[[Mapping[str, Any]], Any]) -> Any:
-    """`tree` with `change` of the dictionaries, none inside another, that have such a key."""
+    """Applies `change` to the outermost dictionaries in `tree` that have a matching key."""
 
     def has_key(node: Any) -> bool:
         return isinstance(node, Mapping) and any(key.fullmatch(name) for name in node)
@@ -180,7 +180,7 @@ def _replace(tree: Any, key: re.Pattern, change: Callable[[Mapping[str, Any]], A
 
 
 def _stacks(tree: Any) -> Iterator[tuple[str, int]]:
-    """The name of the stack and its number of blocks, for each stacked array."""
+    """Yields the name of the stack and its number of blocks, for each stacked array."""
     for path, leaf in jax.tree.leaves_with_path(tree):
         for key in path:
             if isinstance(key, jax.tree_util.DictKey) and _STACK.fullmatch(key.key):

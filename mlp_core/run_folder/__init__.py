@@ -1,1 +1,1 @@
-"""The directory of a run: what lies in it, and how it is read."""
+"""The directory of a run: its files and how they are read."""

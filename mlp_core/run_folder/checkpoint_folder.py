@@ -1,4 +1,4 @@
-"""A folder of checkpoints: one entry a step, and damaged ones that were set aside."""
+"""A directory of checkpoints: one entry per step, and damaged ones that were set aside."""
 
 import itertools
 import json
@@ -7,24 +7,24 @@ from pathlib import Path
 
 from mlp_core.errors import UserError
 
-STEP = re.compile("0|[1-9][0-9]*")  # As Orbax names it.
+STEP = re.compile("0|[1-9][0-9]*")  # The name that Orbax gives it.
 DAMAGED = "damaged_"
 
 
 class DamagedError(UserError):
-    """A checkpoint is not whole, or is of another model."""
+    """A checkpoint is damaged, or is of another model."""
 
     def __init__(self, path: Path, reason: str):
-        """Says why, in a few words."""
+        """`reason` is a short phrase."""
         super().__init__(f"{path}: this checkpoint is damaged or of another model ({reason}).")
         self.path = path
         self.reason = reason
 
 
 def saved_steps(directory: Path) -> list[int]:
-    """The steps of which there is an entry in `directory`, whole or damaged, in order.
+    """Returns the steps that have an entry in `directory`, damaged or not, in order.
 
-    Orbax gives a checkpoint its number when it is whole; what a kill leaves has another name.
+    Orbax names a checkpoint by its number once it is complete; a killed save leaves another name.
     """
     if not directory.is_dir():
         return []
@@ -32,7 +32,7 @@ def saved_steps(directory: Path) -> list[int]:
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a damaged checkpoint, so that it counts as none; returns its new place.
+    """Renames a damaged checkpoint so that it is ignored; returns its new path.
 
     Raises:
         UserError: it cannot be renamed.
@@ -52,14 +52,14 @@ def set_aside(path: Path) -> Path:
 
 
 def check_metrics(path: Path, best_metric: str) -> None:
-    """Checks what Orbax reads of every checkpoint as it opens the folder.
+    """Checks the metrics that Orbax reads of every checkpoint as it opens the directory.
 
     Args:
-      path: the folder of one checkpoint.
-      best_metric: its metrics have it, if there are any.
+      path: the directory of one checkpoint.
+      best_metric: the metric that must be present if there are metrics.
 
     Raises:
-        DamagedError: they are damaged.
+        DamagedError: the metrics are damaged.
     """
     try:
         metrics = read_metrics(path)
@@ -70,7 +70,7 @@ def check_metrics(path: Path, best_metric: str) -> None:
 
 
 def read_metrics(path: Path) -> dict[str, float] | None:
-    """The metrics saved with a checkpoint; None if it was saved without an evaluation."""
+    """Reads the metrics saved with a checkpoint; None if it was saved without an evaluation."""
     try:
         return json.loads((path / "metrics" / "metrics").read_text())
     except FileNotFoundError:

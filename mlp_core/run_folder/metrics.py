@@ -1,4 +1,4 @@
-"""Metrics in words, and on disk: JSON lines and TensorBoard events, written by the first host."""
+"""Metrics as text, and on disk as JSON lines and TensorBoard events, written by host 0."""
 
 import json
 import statistics
@@ -15,24 +15,24 @@ from tensorboardX.proto.summary_pb2 import Summary
 from mlp_core.config import MOST_STEPS
 from mlp_core.process.files import parse_json, write_whole
 
-PLAIN = ("perplexity",)  # Metrics that are no part of a whole.
+PLAIN = ("perplexity",)  # Metrics that are not fractions.
 
 
 def in_words(results: Mapping[str, float]) -> str:
-    """The scores of an evaluation, without its losses."""
+    """Formats the scores of an evaluation, without its losses."""
     scores = {name: value for name, value in results.items() if not name.endswith("loss")}
     return ", ".join(f"{name} {value_in_words(name, value)}" for name, value in scores.items())
 
 
 def spread_in_words(runs: Sequence[Mapping[str, float]]) -> str:
-    """The scores of runs that measured the same: "test/top1 98.60 % (98.10 % to 99.20 %)"."""
+    """Formats the scores of several runs: "test/top1 98.60 % (98.10 % to 99.20 %)"."""
     names = [name for name in runs[0] if not name.endswith("loss")]
     spreads = [(name, *median_and_range(name, [run[name] for run in runs])) for name in names]
     return ", ".join(f"{name} {median} ({spread})" for name, median, spread in spreads)
 
 
 def median_and_range(metric: str, values: Sequence[float]) -> tuple[str, str]:
-    """The median of a metric's values, and the lowest and the highest: "98.10 % to 99.20 %"."""
+    """Formats the median of a metric's values, and their range: "98.10 % to 99.20 %"."""
     median, lowest, highest = (
         value_in_words(metric, of(values)) for of in (statistics.median, min, max)
     )
@@ -40,25 +40,25 @@ def median_and_range(metric: str, values: Sequence[float]) -> tuple[str, str]:
 
 
 def value_in_words(metric: str, value: float) -> str:
-    """The value of a metric such as `test/top1`: accuracies in percent, perplexities as such."""
+    """Formats a metric such as `test/top1`: accuracies in percent, perplexities as numbers."""
     return f"{value:.2f}" if metric.endswith(PLAIN) else f"{100 * value:.2f} %"
 
 
 class MetricWriter:
-    """Appends to a file of JSON lines and to a folder of TensorBoard events."""
+    """Appends to a JSON-lines file and to a directory of TensorBoard events."""
 
     def __init__(self, jsonl: Path, tensorboard: Path, first_step: int):
-        """Opens the files; what a killed run wrote past `first_step` is dropped first.
+        """Opens the files and drops what a killed run wrote past `first_step`.
 
-        A run that starts anew, at step 0, keeps nothing.
+        A run that starts at step 0 keeps nothing.
         """
         last_kept = first_step if first_step > 0 else -1
         self._writes = jax.process_index() == 0
         if self._writes:
             self._file = _reopen(jsonl, last_kept)
             tensorboard.mkdir(parents=True, exist_ok=True)
-            # tensorboardX's SummaryWriter writes in a thread of its own, and waits for ever when
-            # that has ended on a full disk.
+            # tensorboardX's SummaryWriter writes in its own thread, and blocks forever if that
+            # thread has died on a full disk.
             self._events = EventsWriter(str(tensorboard / "events"))
             self._write_event(last_kept + 1, session_log=SessionLog(status=SessionLog.START))
 
@@ -90,7 +90,7 @@ class MetricWriter:
 
 
 def read_metrics(jsonl: Path) -> list[dict[str, float]]:
-    """The records of a metrics file; half-written and foreign lines and values are left out."""
+    """Reads the records of a metrics file; skips truncated or foreign lines and values."""
     lines = jsonl.read_text(errors="replace").splitlines() if jsonl.exists() else []
     records = []
     for line in lines:
@@ -104,7 +104,7 @@ def read_metrics(jsonl: Path) -> list[dict[str, float]]:
 
 
 def latest_metrics(jsonl: Path) -> dict[str, float]:
-    """The last value written of every metric."""
+    """Returns the last value written of every metric."""
     return {name: value for record in read_metrics(jsonl) for name, value in record.items()}
 
 
@@ -117,7 +117,7 @@ def _is_number(value: object) -> bool:
 
 
 def _reopen(jsonl: Path, last_step: int):
-    """Opens the file for appending after rewriting it without steps past `last_step`."""
+    """Removes steps past `last_step` from the file and opens it for appending."""
     kept = [record for record in read_metrics(jsonl) if record["step"] <= last_step]
     write_whole(jsonl, "".join(json.dumps(record) + "\n" for record in kept))
     return jsonl.open("a")

@@ -1,4 +1,4 @@
-"""The folder of a run: its configuration, and the refusal to mix two experiments in it."""
+"""The directory of a run: its configuration, and checks that it holds a single experiment."""
 
 import dataclasses
 import json
@@ -22,9 +22,9 @@ from mlp_core.process.user_paths import check_utf8
 from mlp_core.run_folder import checkpoint_folder
 from mlp_core.urls import masked_values
 
-# Fields that do not make another run: a sweep's member is the run that it is by itself, batches
-# are the same whoever makes them, updates are however devices share the work, and ReaL's labels are
-# for evaluation only.
+# Fields that do not distinguish runs: a sweep's member equals the same run on its own, batches do
+# not depend on the loader, nor updates on how devices share the work, and ReaL labels only affect
+# evaluation.
 NOT_OF_THE_RUN = (
     *("sweep/", "sharding/", "data/num_workers", "data/real_labels"),
     *(f"train/{name}" for name in ("grad_accum_steps", "scan_layers", "remat", "stall_limit")),
@@ -32,35 +32,35 @@ NOT_OF_THE_RUN = (
 
 TFDS_NAME = re.compile(r"\w+(/\w+)?(:[\d.*]+)?")
 
-# Fields that say where the data lie and what is taken of them. Where a run has a record of its data
-# (`data_record`), that settles whether they are the same, whatever their path.
+# Fields that locate and select the data. If a run has a record of its data (`data_record`), that
+# record decides whether they are the same, independent of paths.
 DATA_FIELDS = (
     *(f"data/{name}" for name in ("name", "data_dir", "made_files_dir", "train_split")),
     *("data/eval_splits/", "tokenizer/path"),
 )
 
-# Fields that may hold a path, of which any spelling is the same.
+# Fields that may hold a path, compared as absolute paths.
 PATH_FIELDS = (*DATA_FIELDS, "init/weights", "init/mirror", "bert/weights")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """What a run leaves behind in its folder."""
+    """The files of a run in its directory."""
 
     config: Path
-    data: Path  # The record of its data, see `data_record`; runs of earlier versions have none.
+    data: Path  # The record of its data, see `data_record`; missing in runs of earlier versions.
     model: Path
     parameters: Path
     checkpoints: Path
     metrics: Path
     tensorboard: Path
-    environment: Path  # What it has run on.
-    results: Path  # Only of a run that has reached its end.
-    stalled: Path  # Only of a run that waited in vain.
+    environment: Path  # The environments that it has run in.
+    results: Path  # Only if the run is finished.
+    stalled: Path  # Only if the run timed out waiting.
 
     @classmethod
     def of(cls, workdir: Path) -> "RunFiles":
-        """The places, whether or not they exist yet."""
+        """Returns the paths, whether or not they exist yet."""
         return cls(
             config=workdir / "config.json",
             data=workdir / "data.json",
@@ -76,26 +76,26 @@ class RunFiles:
 
 
 def saved_steps(workdir: Path) -> list[int]:
-    """The steps of which the run in `workdir` has a checkpoint, in order."""
+    """Returns the steps for which the run in `workdir` has a checkpoint, in order."""
     return checkpoint_folder.saved_steps(RunFiles.of(workdir).checkpoints)
 
 
 def has_checkpoint(workdir: Path) -> bool:
-    """Whether there is a run in `workdir` to go on with."""
+    """Whether `workdir` holds a run that can be resumed."""
     return bool(saved_steps(workdir))
 
 
 def check_run_directory(
     workdir: Path, config: ConfigDict, allow_changed_data: bool = False
 ) -> None:
-    """Creates `workdir` if need be and checks that it is writable and of this experiment.
+    """Creates `workdir` if needed and checks that it is writable and of this experiment.
 
-    A run that has saved no checkpoint yet may be replaced. Whether the data are the same is left to
-    `data_record.check_same_data`, which knows them wherever they lie; for a run without a record,
-    the fields that name them must be the same, unless `allow_changed_data`.
+    A run without a checkpoint may be replaced. `data_record.check_same_data` compares the data,
+    independent of their path; for a run without a record, the fields that name them must be the
+    same, unless `allow_changed_data`.
 
     Raises:
-        UserError: it cannot be written, or holds a run with another configuration.
+        UserError: it is not writable, or holds a run with another configuration.
     """
     check_writable(workdir)
     checkpoints = RunFiles.of(workdir).checkpoints
@@ -110,10 +110,10 @@ def check_run_directory(
 
 
 def check_writable(workdir: Path) -> None:
-    """Creates `workdir` if need be and checks that it can be written.
+    """Creates `workdir` if needed and checks that it is writable.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it is not writable.
     """
     if "://" in str(workdir):
         raise UserError(f"--workdir={workdir}: only folders of this machine can be written.")
@@ -129,7 +129,7 @@ def check_writable(workdir: Path) -> None:
 
 
 def differences_to_run(workdir: Path, config: ConfigDict) -> list[str]:
-    """Lines like `config.seed: 0 there, 1 now`; none where there is no run to go on with.
+    """Returns lines like `config.seed: 0 there, 1 now`; empty if there is no run to resume.
 
     Raises:
         UserError: the configuration there cannot be read.
@@ -142,9 +142,9 @@ def differences_to_run(workdir: Path, config: ConfigDict) -> list[str]:
 def differences_but_in_data(
     workdir: Path, config: ConfigDict, allow_changed_data: bool = False
 ) -> list[str]:
-    """As `differences_to_run`, without the fields that the run's record of its data settles.
+    """Same as `differences_to_run`, without the fields covered by the run's data record.
 
-    With `allow_changed_data`, without them also where there is no record.
+    With `allow_changed_data`, they are left out even if there is no record.
     """
     if not has_checkpoint(workdir):
         return []
@@ -156,7 +156,7 @@ def differences_but_in_data(
 
 
 def differences_in_data_fields(workdir: Path, config: ConfigDict) -> list[str]:
-    """The rest of `differences_to_run`: where the data lie and what is taken of them."""
+    """Returns the rest of `differences_to_run`: the fields that locate and select the data."""
     there, now = (
         {name: value for name, value in values.items() if name.startswith(DATA_FIELDS)}
         for values in _compared(read_config(workdir), _as_json(config))
@@ -165,14 +165,14 @@ def differences_in_data_fields(workdir: Path, config: ConfigDict) -> list[str]:
 
 
 def read_config(workdir: Path) -> dict[str, Any]:
-    """The configuration of the run in `workdir`.
+    """Reads the configuration of the run in `workdir`.
 
     Raises:
         UserError: it cannot be read.
     """
     saved_file = RunFiles.of(workdir).config
     try:
-        return masked_values(_read_object(saved_file))  # Older runs kept secrets.
+        return masked_values(_read_object(saved_file))  # Older runs stored secrets.
     except (OSError, ValueError) as error:
         raise UserError(
             f"{saved_file}: not readable as JSON ({error}); mend it, or name another folder."
@@ -181,12 +181,12 @@ def read_config(workdir: Path) -> dict[str, Any]:
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Keeps other runs on this machine out of `workdir`; a killed process holds no lock.
+    """Locks `workdir` against other runs on this machine; a killed process releases its lock.
 
     Raises:
-        UserError: another run is at work there, or the lock cannot be written.
+        UserError: another run is using it, or the lock cannot be written.
     """
-    if jax.process_index() != 0:  # The first host locks for all.
+    if jax.process_index() != 0:  # Host 0 locks for all.
         yield
         return
     with locked_on_this_host(workdir):
@@ -195,7 +195,7 @@ def locked(workdir: Path) -> Iterator[None]:
 
 @contextmanager
 def locked_on_this_host(workdir: Path) -> Iterator[None]:
-    """As `locked`, for a process that leaves the devices alone."""
+    """Same as `locked`, for a process that does not use the devices."""
     try:
         opened = open_lock_file(workdir / ".lock")
     except OSError as error:
@@ -219,7 +219,7 @@ def locked_on_this_host(workdir: Path) -> Iterator[None]:
 
 
 def save_config(workdir: Path, config: ConfigDict) -> None:
-    """Writes `config.json`; the results of another run that ended there before are taken away."""
+    """Writes `config.json` and deletes the results of an earlier run that finished there."""
     files = RunFiles.of(workdir)
     if jax.process_index() == 0 and not has_checkpoint(workdir):
         files.results.unlink(missing_ok=True)
@@ -227,12 +227,12 @@ def save_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def save_results(workdir: Path, results: dict[str, float]) -> None:
-    """Writes `results.json`: the last evaluation of a run that has reached its end."""
+    """Writes `results.json`: the last evaluation of a finished run."""
     write_on_first_host(RunFiles.of(workdir).results, _in_lines(results))
 
 
 def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
-    """The results in `workdir` of a run of `config`; None if none has reached its end there.
+    """Reads the results in `workdir` of a run of `config`; None if it has not finished.
 
     Raises:
         UserError: a file there cannot be read.
@@ -244,7 +244,7 @@ def read_results(workdir: Path, config: ConfigDict) -> dict[str, float] | None:
 
 
 def read_finished_results(workdir: Path) -> dict[str, float] | None:
-    """The results in `workdir`, whatever run they are of; None if none has reached its end there.
+    """Reads the results in `workdir` of any run; None if none has finished there.
 
     Raises:
         UserError: they cannot be read.
@@ -257,7 +257,7 @@ def read_finished_results(workdir: Path) -> dict[str, float] | None:
 
 
 def note_environment(workdir: Path) -> None:
-    """Writes to `environment.json` what the run goes on with here, if it is not as before."""
+    """Records the current environment in `environment.json` if it has changed."""
     devices = jax.devices()
     here = {
         "device_kind": devices[0].device_kind,
@@ -274,10 +274,10 @@ def note_environment(workdir: Path) -> None:
 
 
 def read_environments(workdir: Path) -> list[dict[str, Any]]:
-    """What the run in `workdir` has run on, in order; none for a run older than such notes."""
+    """Reads the environments of the run in `workdir`, in order; empty for older runs."""
     try:
         environments = _read_object(RunFiles.of(workdir).environment).get("environments")
-    except (OSError, ValueError):  # A note that is damaged costs no run.
+    except (OSError, ValueError):  # A damaged file does not stop a run.
         return []
     return (
         [e for e in environments if isinstance(e, dict)] if isinstance(environments, list) else []
@@ -285,13 +285,13 @@ def read_environments(workdir: Path) -> list[dict[str, Any]]:
 
 
 def hardware_in_words(environments: Sequence[Mapping[str, Any]]) -> str:
-    """The devices of `read_environments`: "8 x TPU v3"."""
+    """Formats the devices of `read_environments`: "8 x TPU v3"."""
     kinds = [f"{e.get('devices')} x {e.get('device_kind')}" for e in environments]
     return ", then ".join(dict.fromkeys(kinds))
 
 
 def write_on_first_host(target: Path, text: str) -> None:
-    """Writes a small file of a run, whole or not at all."""
+    """Writes a small file of a run atomically."""
     if jax.process_index() == 0:
         write_whole(target, text)
 
@@ -308,14 +308,14 @@ def _in_lines(value: dict[str, Any]) -> str:
 
 
 def _as_json(config: ConfigDict) -> dict[str, Any]:
-    """The configuration as the directory keeps it: others may read it, so no secrets in URLs."""
+    """Returns the configuration as stored: without secrets in URLs, as others may read it."""
     return masked_values(json.loads(json.dumps(config.to_dict())))
 
 
 def _compared(*configs: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """The fields by which runs are told apart, as {slash-separated name: value}.
+    """Returns the fields that distinguish runs, as {slash-separated name: value}.
 
-    A field that is unset or empty is as one that the run, older than the field, does not have.
+    An unset or empty field equals one that an older run does not have.
     """
     return tuple(
         {
@@ -328,7 +328,7 @@ def _compared(*configs: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _absolute(value: str | None) -> str | None:
-    """The absolute path of what is on this disk; else the value, such as a published name."""
+    """Returns the absolute path if it exists on disk, else the value, such as a published name."""
     path = os.path.abspath(os.path.expanduser(value)) if value else None
     return path if path and os.path.exists(path) else value
 
@@ -338,7 +338,7 @@ def _without(values: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, 
 
 
 def _name_other_data_sets(there: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two names of TFDS, not paths, name different data sets: known before a download."""
+    """Whether two TFDS names (not paths) name different datasets, known without a download."""
     names = [values.get("data/name") for values in (there, now)]
     if any(name is None or not TFDS_NAME.fullmatch(name) or Path(name).exists() for name in names):
         return False
@@ -346,17 +346,17 @@ def _name_other_data_sets(there: Mapping[str, Any], now: Mapping[str, Any]) -> b
 
 
 def _lines(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Lines like `config.seed: 0 there, 1 now`."""
+    """Returns lines like `config.seed: 0 there, 1 now`."""
     return lines_of_differences(by_field(there), by_field(now), "now")
 
 
 def by_field(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by slash-separated names as {config.train.duration: value}."""
+    """Converts {slash-separated name: value} to {config.train.duration: value}."""
     return {f"config.{name.replace('/', '.')}": value for name, value in values.items()}
 
 
 def lines_of_differences(there: Mapping[str, Any], here: Mapping[str, Any], word: str) -> list[str]:
-    """Lines like `config.seed: 0 there, 1 now`, where `word` is "now"."""
+    """Returns lines like `config.seed: 0 there, 1 now`, where `word` is "now"."""
     absent = "(not set)"
     pairs = ((n, there.get(n, absent), here.get(n, absent)) for n in sorted(there.keys() | here))
     return [f"{n}: {json.dumps(a)} there, {json.dumps(b)} {word}" for n, a, b in pairs if a != b]

@@ -1,1 +1,1 @@
-"""One run, and several that one command trains."""
+"""Single runs, and commands that train several."""

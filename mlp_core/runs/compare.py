@@ -1,6 +1,6 @@
-"""A comparison: several experiments, each trained at all values of a grid, in one table.
+"""A comparison: several experiments, each trained at all points of a grid, in one table.
 
-Nothing is chosen and nothing is trained again; `sweep` is for choosing.
+Nothing is selected or retrained; use `sweep` to select settings.
 """
 
 import dataclasses
@@ -31,14 +31,14 @@ TABLE = "comparison.md"
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One of the experiments that are compared."""
+    """One of the compared experiments."""
 
     name: str
     experiment: Experiment
     config: ConfigDict
 
     def folder(self, workdir: Path) -> Path:
-        """The folder of its runs; one of an earlier version keeps its name."""
+        """Returns the directory of its runs; directories of earlier versions keep their name."""
         earlier = workdir / self.name
         return earlier if earlier.is_dir() else workdir / portable_name(self.name)
 
@@ -52,28 +52,28 @@ class EntryRun:
 
     @property
     def name(self) -> str:
-        """In words, such as "mixer_digits, seed=1"."""
+        """A readable name, such as "mixer_digits, seed=1"."""
         return ", ".join(filter(None, [self.entry.name, describe(self.run.point)]))
 
 
 def run_comparison(
     entries: Sequence[Entry], grid: Sequence[str], workdir: Path, dry_run: bool = False
 ) -> bool:
-    """Trains all entries in `workdir`, going on with what is there; returns whether no run failed.
+    """Trains all entries in `workdir`, resuming existing runs; returns whether no run failed.
 
-    Each is trained at the first point of the grid, then each at the second, so that all have come
-    equally far whenever it ends. Writes `comparison.md` after each run. A run that fails is told
-    of, and the others go on; run again, it is tried again.
+    All entries are trained at the first grid point, then at the second, so that an interrupted
+    comparison is balanced. Writes `comparison.md` after each run. A failed run is reported and the
+    others continue; run the comparison again to retry it.
 
     Args:
       entries: the experiments, whose names differ.
-      grid: entries "FIELD=VALUE,VALUE,..."; none: each experiment once, as it stands.
-      workdir: folder of the comparison, with a folder for each experiment.
-      dry_run: checks all runs, fetches what they need and trains nothing.
+      grid: entries "FIELD=VALUE,VALUE,..."; if empty, each experiment is trained once, unchanged.
+      workdir: directory of the comparison, with a subdirectory for each experiment.
+      dry_run: checks all runs and fetches what they need, without training.
 
     Raises:
-        UserError: the configuration of a run is wrong, its data or weights are missing, or a run
-          lies where the folder of several would be.
+        UserError: the configuration of a run is wrong, its data or weights are missing, or a
+          single run already occupies a directory meant for several.
     """
     by_entry = [_runs_of(entry, grid, workdir) for entry in entries]
     runs = list(itertools.chain(*by_entry))
@@ -85,7 +85,7 @@ def run_comparison(
             raise UserError(f"--workdir: a run lies in {folder}; name another for a comparison.")
     with locked_on_this_host(workdir):
         new = [each for each in runs if each.run.results() is None]
-        # Finished runs too: their data must still be those of the runs to come.
+        # Includes finished runs: their data must still match those of later runs.
         to_prepare = runs if new else []
         prepare_runs([(each.name, each.entry.experiment.prepare, each.run) for each in to_prepare])
         if dry_run:
@@ -101,7 +101,7 @@ def run_comparison(
 
 
 def _runs_of(entry: Entry, grid: Sequence[str], workdir: Path) -> list[EntryRun]:
-    """The runs of an experiment, in the order of the grid's points."""
+    """Returns the runs of an experiment, in the order of the grid points."""
     try:
         points = parse_grid(entry.config, grid) if grid else [{}]
     except UserError as error:
@@ -110,7 +110,7 @@ def _runs_of(entry: Entry, grid: Sequence[str], workdir: Path) -> list[EntryRun]
 
 
 def _run_all(in_turns: list[EntryRun], as_told: list[EntryRun], workdir: Path) -> bool:
-    """Trains what is not finished; returns whether no run failed."""
+    """Trains the unfinished runs; returns whether no run failed."""
     failures: dict[Path, str] = {}
     for i, each in enumerate(in_turns, 1):
         heading = f"run {i} of {len(in_turns)}: {each.name}"

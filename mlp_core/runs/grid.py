@@ -1,4 +1,4 @@
-"""A grid of settings: "optimizer.momentum=0.8,0.9" to points, directories and configurations."""
+"""Grids of settings: parses "optimizer.momentum=0.8,0.9" to points, directories and configs."""
 
 import copy
 import hashlib
@@ -16,21 +16,21 @@ from mlp_core.urls import masked, without_secrets
 Point = dict[str, Any]  # Full field name, such as schedule.warmup: value.
 
 READERS = {float: float, int: int, str: str, bool: flags.BooleanParser().parse}
-LONGEST_NAME = 99  # Characters of a directory's name.
+LONGEST_NAME = 99  # Characters of a directory name.
 _NOT_PORTABLE = re.compile(r"[^A-Za-z0-9._=-]+")
 _DURATION = re.compile(r"[0-9.]+ [a-z]+")
-_BETWEEN_FIELDS = re.compile(r",|__(?=[\w.]+=)")  # The comma in names of earlier versions.
+_BETWEEN_FIELDS = re.compile(r",|__(?=[\w.]+=)")  # Earlier versions used a comma in names.
 _NOT_IN_EARLIER_NAMES = re.compile(r"[^-\w.:%+\[\]]+")
 
 
 def parse_grid(config: ConfigDict, entries: Sequence[str], flag: str = "--grid") -> list[Point]:
-    """The product of all entries, each "FIELD=VALUE,VALUE,...", in their order.
+    """Returns the product of all entries, each "FIELD=VALUE,VALUE,...", in their order.
 
-    A value is read as the type that the field has in `config`. Equal values count once. Messages
+    A value is parsed as the type of the field in `config`. Equal values count once. Error messages
     name the `flag` that the entries come from.
 
     Raises:
-        UserError: an entry is no such text, or names a field that cannot be swept.
+        UserError: an entry is malformed, or names a field that cannot be swept.
     """
     if not entries:
         raise UserError(
@@ -51,17 +51,17 @@ def parse_grid(config: ConfigDict, entries: Sequence[str], flag: str = "--grid")
 
 
 def describe(point: Mapping[str, Any]) -> str:
-    """One line for a point: "schedule.warmup=10 steps, seed=1"."""
+    """Formats a point in one line: "schedule.warmup=10 steps, seed=1"."""
     return masked(", ".join(f"{field}={value}" for field, value in point.items()))
 
 
 def folder_name(point: Mapping[str, Any]) -> str:
-    """A directory name for a point: "schedule.warmup=10_steps__seed=1"; see `portable_name`."""
+    """Returns a point's directory name: "schedule.warmup=10_steps__seed=1"; see `portable_name`."""
     return portable_name("__".join(f"{f}={_in_name(value)}" for f, value in point.items()))
 
 
 def portable_name(text: str) -> str:
-    """A directory name for `text` of at most 99 characters, each a letter, a digit or one of ._=-
+    """Returns a directory name for `text`: at most 99 characters, letters, digits or any of ._=-
 
     Other characters become an underscore. Eight digits of the SHA-256 of `text` follow if
     characters were replaced or cut off, so that different texts have different names.
@@ -74,20 +74,20 @@ def portable_name(text: str) -> str:
 
 
 def earlier_folder_name(point: Mapping[str, Any]) -> str:
-    """The name that earlier versions gave the directory of a point."""
+    """Returns the directory name of a point in earlier versions."""
     return ",".join(
         f"{field}={_NOT_IN_EARLIER_NAMES.sub('_', str(value))}" for field, value in point.items()
     )
 
 
 def fields_of(name: str) -> list[str]:
-    """The fields in a directory name of a point; none in any other name."""
+    """Returns the fields in a point's directory name; empty for any other name."""
     parts = [part.partition("=") for part in _BETWEEN_FIELDS.split(name)]
     return [field for field, _, _ in parts] if all(equals for _, equals, _ in parts) else []
 
 
 def _in_name(value: Any) -> str:
-    """A value without what need not be replaced: "10_steps" and "1e30" for 10 steps and 1e+30."""
+    """Formats a value with few special characters: "10_steps", "1e30" for 10 steps, 1e+30."""
     if isinstance(value, float):
         return str(value).replace("e+", "e")
     text = without_secrets(str(value)) if "://" in str(value) else str(value)
@@ -95,7 +95,7 @@ def _in_name(value: Any) -> str:
 
 
 def at_point(config: ConfigDict, point: Mapping[str, Any]) -> ConfigDict:
-    """A copy of `config` with the values of `point`."""
+    """Returns a copy of `config` with the values of `point`."""
     changed = copy.deepcopy(config)
     for field, value in point.items():
         *groups, name = field.split(".")
@@ -107,10 +107,10 @@ def at_point(config: ConfigDict, point: Mapping[str, Any]) -> ConfigDict:
 
 
 def value_at(config: Mapping[str, Any], field: str) -> Any:
-    """The value of a field such as "schedule.warmup".
+    """Returns the value of a field such as "schedule.warmup".
 
     Raises:
-        KeyError: there is none.
+        KeyError: the field does not exist.
     """
     for part in field.split("."):
         config = config[part]
@@ -118,7 +118,7 @@ def value_at(config: Mapping[str, Any], field: str) -> Any:
 
 
 def _kind(config: ConfigDict, field: str, where: str) -> type:
-    """The type that `field` has, once it is sure that its values can be swept."""
+    """Returns the type of `field` after checking that it can be swept."""
     *groups, name = field.split(".")
     group = config
     for part in groups:

@@ -1,4 +1,4 @@
-"""A run in its folder, from a task that is ready to the lines that tell its end."""
+"""A run in its directory, from a prepared task to the final report."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,31 +37,31 @@ def run_task(
     next_steps: str,
     profile: bool = False,
 ) -> dict[str, float]:
-    """Trains `task` in `workdir`, going on with what is there, and says where everything lies.
+    """Trains `task` in `workdir`, resuming if possible, and prints where the results are.
 
     Args:
-      task: what is trained.
-      settings: the configuration, checked.
-      config: the same as the user has it; the folder keeps it.
-      workdir: the folder of the run.
-      files: texts that the folder keeps besides, such as {"model.json": ...}.
-      next_steps: what one might do after the run, in words.
+      task: the task to train.
+      settings: the validated configuration.
+      config: the same as given by the user, saved in the directory.
+      workdir: the directory of the run.
+      files: additional texts to save in the directory, such as {"model.json": ...}.
+      next_steps: suggestions printed after the run.
       profile: whether a trace of a few steps is written.
 
     Returns the last evaluation's metrics by name, such as `test/top1`.
 
     Raises:
-        UserError: another run is at work in `workdir` or lies there; or see `train_loop.train`.
+        UserError: `workdir` is in use by or holds another run; or see `train_loop.train`.
     """
     with locked(workdir), full_disk_told(workdir):
-        # Again, since a run that has just ended may lie there; the data were compared before.
+        # Checked again, since another run may have just ended here; the data were compared before.
         check_run_directory(workdir, config, allow_changed_data=True)
         save_config(workdir, config)
         note_environment(workdir)
         for name, text in files.items():
             write_on_first_host(workdir / name, text)
         results = train_loop.train(task, settings, workdir, profile)
-        # A finished run that is evaluated once more, by less, keeps what was measured before.
+        # A finished run that is evaluated again on fewer splits keeps its earlier results.
         save_results(workdir, (read_finished_results(workdir) or {}) | results)
     places = RunFiles.of(workdir)
     say(
@@ -80,16 +80,16 @@ def tell_dry_run(
     tensor_parallel: Sequence[str],
     num_examples: int,
 ) -> None:
-    """Tells that all is in order, and the size of what would be trained.
+    """Prints that all checks passed, and the size of the model and the run.
 
     Args:
       settings: the experiment.
-      params: what has the parameters' shapes, by name.
+      params: arrays or shapes of the parameters, by name.
       tensor_parallel: see `Task`.
-      num_examples: to train on.
+      num_examples: size of the training set.
 
     Raises:
-        UserError: as `check_parameters`.
+        UserError: `check_parameters` fails.
     """
     check_parameters(settings, params, tensor_parallel)
     say(
@@ -102,12 +102,12 @@ def tell_dry_run(
 def check_evaluation(
     settings: RunConfig, eval_splits: Iterable[str], metrics: Iterable[str]
 ) -> None:
-    """Refuses a run without evaluations, or with names or a best metric that cannot be.
+    """Checks that a run has evaluations, and that their names and the best metric are valid.
 
     Args:
       settings: the experiment.
       eval_splits: the names of its evaluations.
-      metrics: what each of them measures of which more is better, such as `top1`.
+      metrics: the metrics of each for which higher is better, such as `top1`.
 
     Raises:
         UserError: names the field.

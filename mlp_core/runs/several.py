@@ -1,6 +1,6 @@
-"""Runs that one command trains, each in its folder and in a process of its own.
+"""Trains several runs, each in its own directory and process.
 
-The command's own process opens no device, which those of the runs could then not have.
+The main process opens no device, as the processes of the runs could then not use it.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from mlp_core.run_folder.run_directory import RunFiles, read_results
 from mlp_core.runs.grid import Point, at_point, earlier_folder_name, fields_of, folder_name
 from mlp_core.urls import masked_values
 
-AS_IT_IS = "as_it_is"  # Folder of a run at the point without values.
-POINT = "point.json"  # In the folder of a run: its fields and values, which a name may shorten.
+AS_IT_IS = "as_it_is"  # Directory of a run at the point without values.
+POINT = "point.json"  # In a run's directory: its fields and values, which the name may abbreviate.
 
 
 class Experiment(Protocol):
-    """A kind of experiment, as a module with these names; each run's process imports it anew."""
+    """A kind of experiment: a module with these names, imported in each run's process."""
 
     SETTINGS: type[RunConfig]
 
@@ -34,7 +34,7 @@ class Experiment(Protocol):
         """Checks the run of `config` in `workdir` and fetches what it needs."""
 
     def train(config: ConfigDict, workdir: Path) -> dict[str, float]:
-        """Runs it, going on with what is in `workdir`."""
+        """Trains the run, resuming from what is in `workdir`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,22 +46,22 @@ class Run:
     folder: Path
 
     def results(self) -> dict[str, float] | None:
-        """Its last evaluation; None if it has not reached its end, or what it left is damaged."""
+        """Returns its last evaluation; None if it is unfinished or its files are damaged."""
         try:
             results = read_results(self.folder, self.config)
-        except UserError:  # Training it again tells what is wrong.
+        except UserError:  # Training it again reports the error.
             return None
         metric = self.config.evaluation.best_metric
         return results if isinstance(results, dict) and metric in results else None
 
 
 def runs_at(config: ConfigDict, points: Sequence[Point], folder: Path) -> list[Run]:
-    """The runs of `config` with the values of each point, each in a folder named for them."""
+    """Returns the runs of `config` at each point, each in a directory named after its values."""
     return [Run(point, at_point(config, point), _folder(folder, point)) for point in points]
 
 
 def _folder(parent: Path, point: Point) -> Path:
-    """The folder of a run; one that an earlier version trained keeps its name."""
+    """Returns the directory of a run; directories of earlier versions keep their name."""
     folder = parent / (folder_name(point) or AS_IT_IS)
     earlier = parent / (earlier_folder_name(point) or AS_IT_IS)
     is_earlier = RunFiles.of(earlier).config.exists() and not folder.exists()
@@ -69,7 +69,7 @@ def _folder(parent: Path, point: Point) -> Path:
 
 
 def fields_of_run(folder: Path) -> list[str]:
-    """The fields whose values distinguish a run from others beside it; none if it is no such run.
+    """Returns the fields that distinguish a run from its siblings; empty for other runs.
 
     Raises:
         UserError: the file that names them cannot be read.
@@ -96,13 +96,13 @@ def check_settings(name: str, settings_class: type[RunConfig], run: Run) -> None
 
 
 def prepare_runs(to_prepare: Sequence[tuple[str, Callable, Run]]) -> None:
-    """Checks runs, with their devices at hand, and fetches what they need.
+    """Checks runs against their devices, and fetches what they need.
 
     Args:
-      to_prepare: for each its name, for messages, and `Experiment.prepare` of its kind.
+      to_prepare: for each run its name for messages, and `Experiment.prepare` of its kind.
 
     Raises:
-        UserError: names the run that cannot be, or tells all that is missing at once.
+        UserError: names the invalid run, or reports all missing files together.
     """
     if to_prepare:
         import_once({prepare.__module__ for _, prepare, _ in to_prepare})
@@ -118,23 +118,23 @@ def _prepare(to_prepare: Sequence[tuple[str, Callable, Run]]) -> None:
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
     if missing:
-        raise MissingError("\n".join(dict.fromkeys(missing)))  # Often the same for all of them.
+        raise MissingError("\n".join(dict.fromkeys(missing)))  # Often the same for all runs.
 
 
 def remove_empty(folders: Iterable[Path]) -> None:
-    """Takes the folders away in which a check has left nothing."""
+    """Removes the directories that a check has left empty."""
     for folder in folders:
         with contextlib.suppress(OSError):  # Not empty.
             folder.rmdir()
 
 
 def train_run(train: Callable, run: Run, heading: str, failures: dict[Path, str]) -> None:
-    """Trains a run to its end, or notes in `failures`, by folder, why that failed.
+    """Trains a run to its end, or records in `failures`, by directory, why it failed.
 
     Args:
       train: `Experiment.train` of its kind.
-      run: one that may have been finished before.
-      heading: what is told first.
+      run: the run, which may already be finished.
+      heading: printed first.
       failures: those so far.
     """
     if run.results() is not None:

@@ -1,11 +1,11 @@
 """A sweep: one run for each point of a grid, then the best setting on the whole training set.
 
-The protocol of ViT and MLP-Mixer: members train on a part of the training set and are judged at
-their end by `config.evaluation.best_metric`, on the part held out; the final run has no such part,
-so nothing is chosen by its test results. Where the members differ in their seeds only, there is
-nothing to choose and no final run: the median and the spread are what is told.
+The protocol of ViT and MLP-Mixer: members train on a part of the training set and are compared at
+their end by `config.evaluation.best_metric` on the held-out part. The final run has no held-out
+part, so nothing is selected on its test results. If the members differ only in their seeds, there
+is no final run: the median and the spread are reported.
 
-The folders are the state of a sweep.
+The state of a sweep is kept in its directories.
 """
 
 import copy
@@ -47,7 +47,7 @@ from mlp_core.runs.several import (
 from mlp_core.runs.sweep_plot import plot
 from mlp_core.runs.tables import Outcome, best_of, differ_in_seed_only, sweep_table
 
-FINAL = "best"  # Folder of the final run.
+FINAL = "best"  # Directory of the final run.
 TABLE, PLOT = "sweep.md", "sweep.png"
 
 
@@ -58,21 +58,21 @@ def run_sweep(
     workdir: Path,
     dry_run: bool = False,
 ) -> bool:
-    """Runs the sweep in `workdir`, going on with what is there; returns whether no run failed.
+    """Runs the sweep in `workdir`, resuming existing runs; returns whether no run failed.
 
-    Writes `sweep.md` and `sweep.png` after each member. A member that fails is told of, and the
-    others go on; run again, it is tried again. Finished members of other grids in `workdir` count.
+    Writes `sweep.md` and `sweep.png` after each member. A failed member is reported and the others
+    continue; run the sweep again to retry it. Finished members of other grids in `workdir` count.
 
     Args:
       experiment: its kind.
       config: the experiment.
-      grid: entries "FIELD=VALUE,VALUE,..."; none: those of `config.sweep.grid`.
-      workdir: folder of the sweep, with a folder for each member and `best` for the final run.
-      dry_run: checks all runs, fetches what they need and trains nothing.
+      grid: entries "FIELD=VALUE,VALUE,..."; if empty, those of `config.sweep.grid`.
+      workdir: directory of the sweep, with one for each member and `best` for the final run.
+      dry_run: checks all runs and fetches what they need, without training.
 
     Raises:
         UserError: the configuration of a run is wrong, its data or weights are missing, or
-          `workdir` is the folder of a run.
+          `workdir` is the directory of a run.
     """
     settings = parse_config(experiment.SETTINGS, config)
     members = runs_at(config, parse_grid(config, grid or settings.sweep.grid), workdir)
@@ -87,10 +87,10 @@ def run_sweep(
     with locked_on_this_host(workdir):
         others = _members_of_other_grids(config, members, workdir)
         unfinished = [run for run in members if run.results() is None]
-        # A final run with a checkpoint has been checked before, perhaps for another best value.
+        # A final run with a checkpoint was checked before, perhaps for another best value.
         new_finals = [] if has_checkpoint(workdir / FINAL) else finals
         new = unfinished + new_finals
-        # Finished members too: their data must still be those of the members to come.
+        # Includes finished members: their data must still match those of later members.
         to_prepare = members + others + new_finals if new else []
         prepare_runs([(describe(run.point), experiment.prepare, run) for run in to_prepare])
         if dry_run:
@@ -104,7 +104,7 @@ def run_sweep(
 
 
 def final_run(member: Run, workdir: Path) -> Run:
-    """The run of a member's settings on `config.sweep.train_split`, without the split to choose by.
+    """Returns a run of a member's settings on `config.sweep.train_split`, without held-out split.
 
     Raises:
         UserError: no other split is evaluated.
@@ -127,7 +127,7 @@ def final_run(member: Run, workdir: Path) -> Run:
 
 
 def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Path) -> list[Run]:
-    """The members that earlier sweeps have left in `workdir`.
+    """Returns the members of earlier sweeps in `workdir`.
 
     Raises:
         UserError: such a member has another configuration than this sweep.
@@ -150,7 +150,7 @@ def _members_of_other_grids(config: ConfigDict, members: list[Run], workdir: Pat
 
 
 def _run_all(train: Callable, members: list[Run], others: list[Run], workdir: Path) -> bool:
-    """Trains what is not finished, the final run too; returns whether no run failed."""
+    """Trains the unfinished runs, including the final one; returns whether no run failed."""
     failures: dict[Path, str] = {}
     runs = _in_order(members + others)
     for i, member in enumerate(members, 1):
@@ -178,7 +178,7 @@ def _run_all(train: Callable, members: list[Run], others: list[Run], workdir: Pa
 
 
 def _move_another_aside(final: Run) -> None:
-    """Keeps a final run of another setting, under another name."""
+    """Renames the directory of a final run of another setting."""
     if differences_but_in_data(final.folder, final.config):
         names = (final.folder.with_name(f"{FINAL}_before_{i}") for i in itertools.count(1))
         aside = next(name for name in names if not name.exists())
@@ -187,7 +187,7 @@ def _move_another_aside(final: Run) -> None:
 
 
 def _in_order(runs: list[Run]) -> list[Run]:
-    """The runs by their values, each with the fields of all."""
+    """Sorts the runs by their values, and gives each the fields of all."""
     fields = list(dict.fromkeys(field for run in runs for field in run.point))
     whole = [
         dataclasses.replace(run, point={field: value_at(run.config, field) for field in fields})
@@ -197,7 +197,7 @@ def _in_order(runs: list[Run]) -> list[Run]:
 
 
 def _place(value: Any) -> tuple:
-    """Sorts None last, and texts by the numbers in them: train[:5%] before train[:10%]."""
+    """Sort key: None last, and texts by the numbers in them: train[:5%] before train[:10%]."""
     if isinstance(value, str):
         value = [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", value)]
     return value is None, value
@@ -216,7 +216,7 @@ def _outcomes(runs: list[Run], failures: dict[Path, str]) -> list[Outcome]:
 def _write_report(
     runs: list[Run], final: Run | None, failures: dict[Path, str], workdir: Path
 ) -> str:
-    """Writes table and plot; returns the text."""
+    """Writes table and plot; returns the text of the table."""
     metric = runs[0].config.evaluation.best_metric
     outcomes = _outcomes(runs, failures)
     plot(outcomes, metric, workdir.name, workdir / PLOT)

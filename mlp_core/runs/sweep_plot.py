@@ -1,4 +1,4 @@
-"""Scores of a sweep's members as a picture. Training never imports this module."""
+"""Plots of a sweep's scores. Training never imports this module."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ DECADE = 10
 
 
 def plot(outcomes: Sequence[Outcome], metric: str, title: str, file: Path) -> None:
-    """Writes scores in percent over a swept field as a PNG, a line for each choice of the others.
+    """Plots scores in percent over a swept field as a PNG, one line per setting of the others.
 
-    The field is the numeric one with the most values, on a logarithmic axis where they span a
-    decade. Seeds, and values that are no numbers, stand side by side. Members without a score are
-    marked at the bottom.
+    The field is the numeric one with the most values, on a logarithmic axis if they span a decade.
+    Seeds and non-numeric values are evenly spaced. Members without a score are marked at the
+    bottom.
     """
     field = max(outcomes[0].point, key=lambda f: (_is_numeric(outcomes, f), len(_at(outcomes, f))))
     values = _at(outcomes, field)
@@ -48,7 +48,7 @@ def plot(outcomes: Sequence[Outcome], metric: str, title: str, file: Path) -> No
         _mark_best(axes, outcomes, field, position)
     missing = [position[m.point[field]] for m in outcomes if m.score is None]
     if missing:
-        bottom = axes.get_xaxis_transform()  # Its heights are parts of the axis.
+        bottom = axes.get_xaxis_transform()  # Heights are fractions of the axis.
         axes.plot(missing, [0.03] * len(missing), "rx", transform=bottom, label="no score")
     if missing or len(outcomes[0].point) > 1:
         axes.legend()
@@ -66,7 +66,7 @@ def _mark_best(axes: Axes, outcomes: Sequence[Outcome], field: str, position: di
             textcoords="offset points",
             ha="center",
         )
-        axes.margins(y=0.15)  # Room for the number.
+        axes.margins(y=0.15)  # Room for the numbers.
 
 
 def _mark_median(axes: Axes, outcomes: Sequence[Outcome]) -> None:
@@ -83,7 +83,7 @@ def _mark_median(axes: Axes, outcomes: Sequence[Outcome]) -> None:
 
 
 def _at(outcomes: Sequence[Outcome], field: str) -> list[Any]:
-    """The different values of a field, in the order of the members."""
+    """Returns the distinct values of a field, in the order of the members."""
     return list(dict.fromkeys(outcome.point[field] for outcome in outcomes))
 
 
@@ -93,7 +93,7 @@ def _is_numeric(outcomes: Sequence[Outcome], field: str) -> bool:
 
 
 def _lines(outcomes: Sequence[Outcome], field: str) -> dict[str, list[Outcome]]:
-    """Members by the values of all fields but one."""
+    """Groups members by the values of all fields but one."""
     lines: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         others = [

@@ -1,4 +1,4 @@
-"""Tables of runs in Markdown, and runs that differ in their seeds only."""
+"""Tables of runs in Markdown, and groups of runs that differ only in their seeds."""
 
 import dataclasses
 import re
@@ -17,24 +17,24 @@ from mlp_core.run_folder.metrics import (
 )
 from mlp_core.run_folder.run_directory import RunFiles, hardware_in_words, read_environments
 
-SEED = "seed"  # The field of a configuration.
+SEED = "seed"  # The field of the configuration.
 MINUTES_A_DAY = 24 * 60
-COST, SPEED = "train/device_days", "train/examples_per_second_per_device"  # As `RunLog` has them.
+COST, SPEED = "train/device_days", "train/examples_per_second_per_device"  # Names used by `RunLog`.
 TITLES = ("result", "trained on", "device-minutes", "examples/s/device", "remark")
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """A line of a table; bars and line breaks in a cell do not end it."""
+    """Returns a row of a table, with bars and line breaks in cells escaped."""
     return f"| {' | '.join(map(_in_a_cell, cells))} |"
 
 
 def markdown_head(titles: Sequence[str]) -> str:
-    """The two lines that a table begins with."""
+    """Returns the two header lines of a table."""
     return markdown_row(titles) + "\n" + markdown_row(["---"] * len(titles))
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """The whole table."""
+    """Returns the whole table."""
     return "\n".join([markdown_head(titles), *map(markdown_row, rows)])
 
 
@@ -43,12 +43,12 @@ def _in_a_cell(text: str) -> str:
 
 
 def differ_in_seed_only(points: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether points with the same fields have different seeds and nothing else that differs."""
+    """Whether points with the same fields differ only in their seeds."""
     return {f for f in points[0] if len({point[f] for point in points}) > 1} == {SEED}
 
 
 def seed_groups(points: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """The positions of points that differ in the seed only, for all groups of two and more."""
+    """Returns the indices of points that differ only in the seed, as groups of two or more."""
     groups: dict[tuple, list[int]] = {}
     for i, point in enumerate(points):
         others = tuple(value for field, value in point.items() if field != SEED)
@@ -58,24 +58,25 @@ def seed_groups(points: Sequence[Mapping[str, Any]]) -> list[list[int]]:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of one member."""
+    """The result of one member."""
 
     point: Mapping[str, Any]  # Field: value, the same fields for all members of a sweep.
-    score: float | None  # The metric to choose by, a fraction; None without a sound one.
+    score: float | None  # The metric to select by, a fraction; None if there is no valid one.
     remark: str = ""  # Why there is no score.
 
 
 def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The member with the highest score, the first of equals; None where there is no score."""
+    """Returns the member with the highest score, the first on ties; None if there is no score."""
     scored = [outcome for outcome in outcomes if outcome.score is not None]
     return max(scored, key=lambda outcome: outcome.score, default=None)
 
 
 def sweep_table(outcomes: Sequence[Outcome], metric: str) -> str:
-    """The members in Markdown: a column for each field, the score, a remark.
+    """Returns the members in Markdown, with columns for each field, the score and a remark.
 
-    Below them, members that differ in the seed only are summed up in a row: the median of how many,
-    the lowest and the highest. Where all differ in the seed only, none is marked as the best.
+    Below them, members that differ only in the seed are summarized in a row: the median, the
+    number of members, the lowest and the highest. If all differ only in the seed, none is marked as
+    the best.
     """
     best = best_of(outcomes)
     if differ_in_seed_only([outcome.point for outcome in outcomes]):
@@ -97,17 +98,17 @@ def sweep_table(outcomes: Sequence[Outcome], metric: str) -> str:
 class Row:
     """A run."""
 
-    point: Mapping[str, Any]  # What tells it from the others; the same fields for all.
+    point: Mapping[str, Any]  # The fields that distinguish it; the same for all.
     folder: Path
-    results: Mapping[str, float] | None  # Its last evaluation; None: it has not reached its end.
-    remark: str  # On a run without results.
+    results: Mapping[str, float] | None  # Its last evaluation; None if it is unfinished.
+    remark: str  # For a run without results.
 
 
 def comparison_table(rows: Sequence[Row]) -> str:
-    """The runs in Markdown; the speed is the median of those that the run has told.
+    """Returns the runs in Markdown; the speed is the median of the run's reported speeds.
 
-    Below them, runs that differ in their seeds only are summed up in a row: the median of how many,
-    the lowest and the highest.
+    Below them, runs that differ only in their seeds are summarized in a row: the median, the number
+    of runs, the lowest and the highest.
     """
     lines = [[*map(str, row.point.values()), *_cells(row)] for row in rows]
     for group in seed_groups([row.point for row in rows]):
@@ -131,5 +132,5 @@ def _cells(row: Row) -> list[str]:
 
 
 def _in_digits(value: float) -> str:
-    """Three digits at least: "0.524", "2.35", "14,400"."""
+    """Formats with at least three digits: "0.524", "2.35", "14,400"."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

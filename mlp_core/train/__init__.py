@@ -1,1 +1,1 @@
-"""Training: the step, the loop around it, and what they log."""
+"""Training: the step, the training loop, and logging."""

@@ -1,9 +1,8 @@
-"""A record of the data that a run trains and evaluates on, kept as `data.json` in its directory.
+"""A record of a run's training and evaluation data, kept as `data.json` in its directory.
 
-Batches are a pure function of the seed, the step and the data, so a run whose data change is no
-longer the run that its configuration describes: its order of examples, its length and its schedule
-change. The record holds a digest of each split. It names no paths, so that data keep their record
-wherever they are moved.
+Batches are a pure function of the seed, the step and the data. If the data of a run change, so do
+its order of examples, its length and its schedule: it no longer matches its configuration. The
+record holds a digest of each split. It contains no paths, so data keep their record when moved.
 """
 
 import dataclasses
@@ -29,26 +28,26 @@ from mlp_core.run_folder.run_directory import (
 )
 from mlp_core.train.task import Task
 
-FLAG = "--allow_changed_data"  # Of launch/main.py.
-SHOWN_CHARACTERS = 12  # Of a digest, in messages.
-SHOWN_LINES = 8  # Of differences; hundreds of classes may differ.
+FLAG = "--allow_changed_data"  # A flag of launch/main.py.
+SHOWN_CHARACTERS = 12  # Characters of a digest in messages.
+SHOWN_LINES = 8  # Lines of differences in messages; hundreds of classes may differ.
 
 
 @frozen_settings
 class SplitRecord:
-    """One split: how many examples it has, and a digest of their content, labels and order."""
+    """One split: its number of examples, and a digest of their content, labels and order."""
 
     examples: int
     digest: str
 
     def __str__(self) -> str:
-        """What messages show."""
+        """The form used in messages."""
         return f"{self.examples:,} examples, digest {self.digest[:SHOWN_CHARACTERS]}"
 
 
 @frozen_settings
 class DataRecord:
-    """The splits of a run by the configuration field that names them, its classes and tokenizer."""
+    """A run's splits by the configuration field that names them, its classes and tokenizer."""
 
     splits: dict[str, SplitRecord]
     class_names: tuple[str, ...] = ()
@@ -58,9 +57,9 @@ class DataRecord:
     def of(
         cls, task: Task, class_names: Sequence[str] = (), tokenizer: str | None = None
     ) -> "DataRecord":
-        """The record of the data of `task`; `tokenizer` is its JSON text.
+        """Returns the record of the data of `task`; `tokenizer` is its JSON text.
 
-        Reads all examples that lie in memory, and a sample of those that do not.
+        Reads all examples that are in memory, and a sample of the others.
         """
         sources = {"config.data.train_split": task.train_source} | {
             f"config.data.eval_splits.{name}": source for name, source in task.eval_sources.items()
@@ -73,20 +72,20 @@ class DataRecord:
         return record.with_tokenizer(tokenizer) if tokenizer else record
 
     def with_tokenizer(self, text: str) -> "DataRecord":
-        """The same record with a tokenizer, given as its JSON text."""
+        """Returns the same record with a tokenizer, given as its JSON text."""
         return dataclasses.replace(self, tokenizer=digest_of([text.encode()]))
 
     @classmethod
     def from_json(cls, text: str) -> "DataRecord":
-        """The record that `to_json` wrote; ValueError for any other text."""
+        """Parses the output of `to_json`; raises ValueError for any other text."""
         return pydantic.TypeAdapter(cls).validate_json(text)
 
     def to_json(self) -> str:
-        """The content of `data.json`."""
+        """Returns the content of `data.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def differences_from(self, there: "DataRecord", here: str) -> list[str]:
-        """Lines that say how this record differs from the one of `there`; see `_by_name`.
+        """Returns lines that describe how this record differs from `there`; see `_by_name`.
 
         Each ends in `here`, such as "now".
         """
@@ -95,7 +94,7 @@ class DataRecord:
         return lines[:SHOWN_LINES] + ([f"and {left_out:,} more"] if left_out > 0 else [])
 
     def _by_name(self) -> dict[str, str]:
-        """All parts of the record as texts, by what messages call them."""
+        """Returns all parts of the record as text, by their name in messages."""
         splits = {field: str(split) for field, split in self.splits.items()}
         classes = {f"name of class {i}": name for i, name in enumerate(self.class_names)}
         digest = self.tokenizer and self.tokenizer[:SHOWN_CHARACTERS]
@@ -107,16 +106,16 @@ def check_same_data(
 ) -> None:
     """Refuses to resume the run in `workdir` on other data than it was started on.
 
-    A run that has no record, from an earlier version, is resumed.
+    A run without a record, from an earlier version, is resumed.
 
     Args:
       workdir: the directory of the run.
-      record: of the data that it would be resumed on.
-      config: the configuration that it would be resumed with.
+      record: the record of the current data.
+      config: the current configuration.
       allow_changes: prints the differences instead.
 
     Raises:
-        UserError: the data differ, or the record there cannot be read.
+        UserError: the data differ, or the saved record cannot be read.
     """
     file = RunFiles.of(workdir).data
     if not has_checkpoint(workdir) or not file.exists():
@@ -141,7 +140,7 @@ def check_same_data(
 
 
 def check_same_data_on_all_hosts(record: DataRecord, total_steps: int) -> None:
-    """Refuses hosts that see other data than the first one, or count other steps.
+    """Checks that all hosts have the same data and number of steps as host 0.
 
     Raises:
         UserError: names what differs on some host; the same on all hosts.

@@ -21,7 +21,7 @@ class Plan:
         """Converts the durations of `config` for a training set of `num_examples`.
 
         Raises:
-            UserError: the run is longer than steps can be counted.
+            UserError: the run has more steps than the step counter can hold.
         """
 
         def steps(duration):
@@ -41,11 +41,11 @@ class Plan:
         )
 
     def is_due(self, step: int, every: int) -> bool:
-        """Whether what happens every so many steps, and at the end, happens at `step`."""
+        """Whether something done every `every` steps, and at the end, is due at `step`."""
         return step == self.total or (every > 0 and step % every == 0)
 
     def times_due(self, step: int, every: int) -> int:
-        """How many times something with that period is due after `step`, the end included."""
+        """How many times something with that period is due after `step`, including the end."""
         if step >= self.total:
             return 0
         before_the_end = (self.total - 1) // every - step // every if every > 0 else 0

@@ -1,4 +1,4 @@
-"""Exact evaluation: every example once, for any batch size and number of devices."""
+"""Exact evaluation: counts every example once, for any batch size and number of devices."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ def evaluate_splits(
     global_batch_size: int,
     mesh: Mesh,
 ) -> dict[str, float]:
-    """The metrics of `evaluate` over several splits, by names such as `test/top1`."""
+    """Returns the metrics of `evaluate` over several splits, by names such as `test/top1`."""
     return {
         f"{split}/{name}": value
         for split, source in sources.items()
@@ -35,9 +35,9 @@ def evaluate_splits(
 def evaluate(
     eval_step: Callable, params, split: str, source: Source, global_batch_size: int, mesh: Mesh
 ) -> dict[str, float]:
-    """Metrics over the whole of `source`; says how many examples of `split` were left out.
+    """Returns metrics over all of `source`; reports how many examples of `split` were skipped.
 
-    `eval_step(params, batch)` returns a `clu.metrics.Collection` that weighs rows by the batch's
+    `eval_step(params, batch)` returns a `clu.metrics.Collection` that weights rows by the batch's
     mask. Sums are added over batches and divided once, at the end.
 
     Raises:
@@ -50,7 +50,7 @@ def evaluate(
         waits_for(f"batch {i} of {split}, or the next")
         batch = put_batch(batch, mesh)
         more = eval_step(params, batch)
-        jax.block_until_ready(total)  # One batch ahead of the device, not the whole split.
+        jax.block_until_ready(total)  # Stays one batch ahead of the device, not the whole split.
         total = more if total is None else _merge_of(type(total))(total, more)
         scored += batch["mask"].sum()
     left_out = len(source) - int(scored)
@@ -66,9 +66,9 @@ def evaluate(
 
 @functools.cache
 def _merge_of(collection: type[metrics.Collection]) -> Callable:
-    """What adds two of a class in one program, of the class's own.
+    """Returns a function that merges two collections of this class in its own jitted program.
 
-    JAX 0.10 to 0.12 take two dataclasses with as many fields for the same, and at times would give
-    the one for the other.
+    JAX 0.10 to 0.12 treat two dataclasses with the same number of fields as equal, and sometimes
+    return one for the other.
     """
     return jax.jit(lambda total, more: total.merge(more))

@@ -1,4 +1,4 @@
-"""What a run reports: training scalars, fetched one step late, evaluations, progress, a trace."""
+"""Reports of a run: training scalars (fetched one step late), evaluations, progress, a trace."""
 
 import sys
 import time
@@ -17,30 +17,30 @@ from mlp_core.run_folder.metrics import MetricWriter, latest_metrics
 from mlp_core.run_folder.run_directory import RunFiles
 from mlp_core.train.durations import Plan
 
-LONGEST_SILENCE = 30.0  # Seconds between two lines, if steps are done meanwhile.
+LONGEST_SILENCE = 30.0  # Maximum seconds between two lines while steps are being done.
 WARM_UP, TRACED = 10, 10  # Steps.
 SECONDS_A_DAY = 86400
 
 
 class Stopwatch:
-    """Times steps, evaluations, and the waiting for data; compilation counts as none of these."""
+    """Times steps, evaluations and waiting for data, excluding compilation."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         """Starts the first lap. `clock` returns seconds."""
         self._clock = clock
         self._lap_started = clock()
-        self._paused = 0.0  # In this lap, as what follows.
+        self._paused = 0.0  # Seconds in this lap, as are the following.
         self._waited = 0.0
         self._started = self._lap_started
         self._paused_in_all = 0.0
         self._first_step_done: float | None = None  # Seconds of training until then.
         self._last_step_done = 0.0
         self._steps_since_first = 0
-        self._evaluation: float | None = None  # Seconds of the last one.
+        self._evaluation: float | None = None  # Seconds of the last evaluation.
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Time inside does not count as training."""
+        """Excludes the time inside from training."""
         started = self._clock()
         yield
         seconds = self._clock() - started
@@ -49,7 +49,7 @@ class Stopwatch:
 
     @contextmanager
     def evaluating(self, evaluation_step: "CompiledAtFirst") -> Iterator[None]:
-        """Time inside is that of an evaluation, except for compiling `evaluation_step`."""
+        """Counts the time inside as evaluation, except for compiling `evaluation_step`."""
         started, compiled_before = self._clock(), evaluation_step.seconds
         with self.pause():
             yield
@@ -58,13 +58,13 @@ class Stopwatch:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Time inside counts as training that waits for data."""
+        """Counts the time inside as training that waits for data."""
         started = self._clock()
         yield
         self._waited += self._clock() - started
 
     def step_done(self) -> None:
-        """Notes the time of a step. The first one, which warms up, is not part of the estimate."""
+        """Records the time of a step. The first, a warm-up, is excluded from the estimate."""
         self._last_step_done = self._clock() - self._started - self._paused_in_all
         if self._first_step_done is None:
             self._first_step_done = self._last_step_done
@@ -79,13 +79,13 @@ class Stopwatch:
         return (self._last_step_done - self._first_step_done) / self._steps_since_first
 
     def seconds_left(self, steps: int, evaluations: int) -> float | None:
-        """Expected seconds of so many more steps and evaluations; None if no step was timed yet."""
+        """Estimates the seconds of more steps and evaluations; None if no step was timed yet."""
         if self.seconds_a_step is None:
             return None
         return steps * self.seconds_a_step + evaluations * (self._evaluation or 0.0)
 
     def lap(self) -> tuple[float, float]:
-        """Seconds of training and, of these, of waiting, since the last lap; starts a new one."""
+        """Returns the seconds of training, and of waiting within it, since the last lap; resets."""
         now = self._clock()
         seconds, waited = now - self._lap_started - self._paused, self._waited
         self._lap_started, self._paused, self._waited = now, 0.0, 0.0
@@ -93,19 +93,19 @@ class Stopwatch:
 
 
 class CompiledAtFirst:
-    """Compiles a jitted function for each new kind of batch, and says so before and after.
+    """Compiles a jitted function for each new kind of batch, and prints so before and after.
 
     The last argument is the batch. The others have the same shapes and shardings in all calls.
     """
 
     def __init__(self, jitted: Callable, name: str, clock: Callable[[], float] = time.perf_counter):
-        """`name` is what is printed, such as "the training step"."""
+        """`name` is used in messages, such as "the training step"."""
         self._jitted, self._name, self._clock = jitted, name, clock
         self._compiled: dict[tuple, jax.stages.Compiled] = {}
-        self.seconds = 0.0  # That compilation took so far.
+        self.seconds = 0.0  # Total compilation time.
 
     def compile(self, *args) -> jax.stages.Compiled:
-        """Compiles for such arguments, unless that has been done."""
+        """Compiles for these arguments, unless already done."""
         kind = tuple((name, rows.shape, rows.dtype) for name, rows in args[-1].items())
         if kind not in self._compiled:
             say(f"Compiling {self._name} ...")
@@ -125,7 +125,7 @@ class ProgressBar:
     """Shows step, loss, speed and time left on a terminal, or prints lines elsewhere."""
 
     def __init__(self, first_step: int, total_steps: int):
-        """Starts at `first_step`, up to which a resumed run was trained before."""
+        """Starts at `first_step`, the number of steps that a resumed run has already trained."""
         self._total_steps = total_steps
         self._last_line: float | None = None
         is_terminal = sys.stderr.isatty() and jax.process_index() == 0
@@ -137,12 +137,12 @@ class ProgressBar:
         )
 
     def step_done(self) -> None:
-        """Moves the bar by one step."""
+        """Advances the bar by one step."""
         self._bar.update()
 
     @property
     def is_overdue(self) -> bool:
-        """Whether nothing was reported yet, or not for long."""
+        """Whether nothing was reported yet, or not for a long time."""
         return self._last_line is None or time.monotonic() - self._last_line > LONGEST_SILENCE
 
     def report(
@@ -152,7 +152,7 @@ class ProgressBar:
         examples_per_second: float | None,
         seconds_left: float | None,
     ) -> None:
-        """Refreshes the numbers shown; those that are None are not known yet."""
+        """Refreshes the displayed numbers; None means not known yet."""
         self._last_line = time.monotonic()
         numbers = [f"loss {loss:.4f}"]
         if examples_per_second is not None:
@@ -165,20 +165,20 @@ class ProgressBar:
             self._bar.set_postfix_str(", ".join(numbers))
 
     def close(self) -> None:
-        """Leaves the bar as it stands."""
+        """Leaves the bar in its current state."""
         self._bar.close()
 
 
 class StepTrace:
-    """Traces a few steps on the first host; a run that is too short, from its middle on."""
+    """Traces a few steps on host 0; in a run that is too short, from its middle."""
 
     def __init__(self, folder: Path | None, first_step: int, last_step: int):
-        """Nothing is written yet.
+        """Prepares the trace without writing anything.
 
         Args:
-          folder: where the trace goes; None: there is to be none.
-          first_step: the step that the run begins with, from 0.
-          last_step: where it ends.
+          folder: where the trace is written; None disables it.
+          first_step: the first step of the run, from 0.
+          last_step: the step at which the run ends.
         """
         self._folder = folder if jax.process_index() == 0 else None
         self._first = first_step + min(WARM_UP, (last_step - first_step) // 2)
@@ -186,7 +186,7 @@ class StepTrace:
         self._is_open = False
 
     def step(self, number: int) -> AbstractContextManager[Any]:
-        """What encloses the start of step `number`, from 0."""
+        """Returns a context manager for dispatching step `number`, from 0."""
         if self._folder and number == self._first:
             jax.profiler.start_trace(self._folder)
             self._is_open = True
@@ -195,13 +195,13 @@ class StepTrace:
         return jax.profiler.StepTraceAnnotation("train", step_num=number)
 
     def after(self, number: int, state: Any) -> None:
-        """Waits for the `state` of the last step that is traced, and ends the trace."""
+        """Waits for the `state` of the last traced step, and ends the trace."""
         if self._is_open and number == self._last:
             jax.block_until_ready(state)
             self.close()
 
     def close(self) -> None:
-        """Writes what has been traced, if anything has."""
+        """Writes the trace, if one is in progress."""
         if self._is_open:
             self._is_open = False
             jax.profiler.stop_trace()
@@ -212,10 +212,10 @@ class StepTrace:
 
 
 class RunLog:
-    """Collects scalars of training steps, checks that they are finite, and reports.
+    """Collects scalars of training steps, checks that they are finite, and reports them.
 
-    Reports go to the progress display and, through `MetricWriter`, to files. `stopwatch` tells
-    apart training, waiting for data, and what is neither.
+    Reports go to the progress display and, through `MetricWriter`, to files. `stopwatch` separates
+    training, waiting for data, and everything else.
     """
 
     def __init__(
@@ -226,9 +226,9 @@ class RunLog:
         first_step: int,
         unreported: Mapping[str, Any],
     ):
-        """Goes on from what an earlier part of the run has written up to `first_step`.
+        """Continues the log that an earlier part of the run wrote up to `first_step`.
 
-        `unreported` is what that part had not reported then.
+        `unreported` holds the values that part had not reported yet.
         """
         self._writer = MetricWriter(files.metrics, files.tensorboard, first_step)
         self._device_days = latest_metrics(files.metrics).get("train/device_days", 0.0)
@@ -245,16 +245,16 @@ class RunLog:
 
     @property
     def unreported(self) -> dict[str, Any]:
-        """What is known of the steps since the last report, for `RunLog` of a run that goes on."""
+        """Values since the last report, to be passed to the `RunLog` of a resumed run."""
         return {"steps": self._num_summed, "sums": self._sums}
 
     def add(self, step: int, scalars: dict[str, jax.Array]) -> None:
-        """Takes the scalars of the step just dispatched, and reads those of the one before."""
+        """Accepts the scalars of the step just dispatched, and reads those of the one before."""
         self.flush()
         self._pending = (step, scalars)
 
     def flush(self) -> None:
-        """Waits for the last step taken and reads its scalars.
+        """Waits for the last step added and reads its scalars.
 
         Raises:
             NonFiniteLossError: its loss, gradient or update is not finite.
@@ -321,7 +321,7 @@ class RunLog:
         self._num_summed, self._sums, self._num_timed = 0, {}, 0
 
     def _seconds_left(self, step: int) -> float | None:
-        """Expected seconds to the end of the run; None if that is not known yet."""
+        """Estimates the seconds to the end of the run; None if not known yet."""
         plan = self._plan
         evaluations = plan.times_due(self._evaluated_step, plan.evaluate_every)
         return self.stopwatch.seconds_left(plan.total - step, evaluations)

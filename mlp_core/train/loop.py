@@ -1,8 +1,8 @@
-"""The training loop: evaluate, save, next batch, step, log the step before.
+"""The training loop: evaluate, save, next batch, step, log the previous step.
 
 The device never waits for the host to read a metric: the scalars of a step are fetched only
-after the next one has been dispatched. The data position is the step, so it changes only after
-a checkpoint is taken and there is nothing else to save.
+after the next one has been dispatched. The data position is the step, which changes only after
+a checkpoint is taken, so nothing else needs saving.
 """
 
 from collections.abc import Iterator
@@ -42,9 +42,9 @@ from mlp_core.train.task import Task
 
 
 def check_batch_sizes(config: RunConfig, mesh: Mesh | None = None) -> None:
-    """Refuses batches that do not split evenly over devices and micro-batches.
+    """Checks that batches split evenly over devices and micro-batches.
 
-    The devices are those there are, unless `mesh` has others.
+    Uses the devices of `mesh`, by default all available devices.
 
     Raises:
         UserError: names the field and the nearest size that fits.
@@ -56,17 +56,17 @@ def check_batch_sizes(config: RunConfig, mesh: Mesh | None = None) -> None:
 
 
 def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -> dict[str, float]:
-    """Trains `task` in `workdir`, going on from the newest checkpoint there.
+    """Trains `task` in `workdir`, resuming from the newest checkpoint there.
 
-    With `profile`, a trace of a few steps is written beside the TensorBoard events.
+    With `profile`, a trace of a few steps is written next to the TensorBoard events.
 
     Returns the last evaluation's metrics by name, such as `test/top1`.
 
     Raises:
-        UserError: the configuration does not fit the data or what lies in `workdir`, data cannot be
-          read, or the disk is full.
+        UserError: the configuration does not fit the data or the files in `workdir`, data cannot
+          be read, or the disk is full.
         NonFiniteLossError: the loss or the gradient was not finite.
-        Preempted: SIGTERM or SIGHUP has come; the state is saved.
+        Preempted: SIGTERM or SIGHUP was received; the state is saved.
     """
     mesh, files = make_mesh(config.sharding.model_parallel), RunFiles.of(workdir)
     plan = Plan.of(config, len(task.train_source))
@@ -113,7 +113,7 @@ def train(task: Task, config: RunConfig, workdir: Path, profile: bool = False) -
 
 @contextmanager
 def _last_good_told(checkpoints: Checkpoints) -> Iterator[None]:
-    """Whatever ends a run, the user is told what it goes on from."""
+    """Adds the last good checkpoint to the error that ends a run."""
     try:
         yield
     except UserError as error:
@@ -134,7 +134,7 @@ def _loop(
     save_request: SaveRequest,
     trace: StepTrace,
 ) -> dict[str, float]:
-    """Takes `state` to the end of the plan and returns the last evaluation."""
+    """Trains `state` to the end of the plan and returns the last evaluation."""
     mesh, first_step = programs.mesh, int(state.step)
     batch_size = config.train.global_batch_size
     batches = train_batches(
@@ -160,10 +160,10 @@ def _loop(
             )
             if jax.default_backend() == "cpu":
                 keep_freed_blocks(train_step.memory_analysis().temp_size_in_bytes)
-            # Some backends wait for no more than 30 s for another host to begin.
+            # Some backends wait at most 30 s for another host to start.
             wait_for_all("compilation of the training step")
         for step in range(first_step, plan.total + 1):
-            is_new = step > first_step or step == 0  # Else done before the checkpoint was taken.
+            is_new = step > first_step or step == 0  # Otherwise done before the checkpoint.
             evaluated = None
             if is_new and (step == 0 or plan.is_due(step, plan.evaluate_every)):
                 log.flush()
@@ -180,7 +180,7 @@ def _loop(
             ends_early = save_request.has_come(step)
             is_due = is_best or ends_early or plan.is_due(step, plan.save_every)
             if step > first_step and is_due:
-                log.flush()  # Only a state whose making was sound is saved.
+                log.flush()  # Raises if the state is not finite, so that it is not saved.
                 with log.stopwatch.pause():
                     checkpoints.save(step, state, evaluated, log.unreported)
             if step == plan.total:
@@ -201,7 +201,7 @@ def _loop(
 
 
 def _what_is_saved(step: int, first_step: int) -> str:
-    """What a run that ends early says."""
+    """Returns the message of a run that ends early."""
     saved = f"step {step:,} is saved" if step > first_step else "nothing new is to be saved"
     return f"{saved}; the same command goes on"
 
@@ -209,7 +209,7 @@ def _what_is_saved(step: int, first_step: int) -> str:
 def _announce(
     state: TrainState, config: RunConfig, plan: Plan, num_examples: int, files: RunFiles
 ) -> None:
-    """Prints devices, batches, length and parameters; the whole parameter table goes to a file."""
+    """Prints devices, batches, length and parameters; writes the full parameter table to a file."""
     devices, batch = jax.devices(), config.train.global_batch_size
     per_device = batch // (len(devices) // config.sharding.model_parallel)
     say(
@@ -237,10 +237,10 @@ def _announce(
 def initial_state(
     task: Task, seed: int, programs: Programs, checkpoints: Checkpoints
 ) -> TrainState:
-    """The state to go on from, on the devices; says in one line which it is.
+    """Returns the state to start or resume from, on the devices; prints in one line which it is.
 
     Raises:
-        UserError: no checkpoint is whole, or it or the weight file does not fit the model.
+        UserError: all checkpoints are damaged, or the state or weight file does not fit the model.
     """
     state = checkpoints.load_newest(programs.abstract_state)
     if state is not None:

@@ -19,12 +19,12 @@ TRAINED, FROZEN = "trained", "frozen"
 
 
 class StepNumbers(NamedTuple):
-    """Runs that differ in these numbers alone, as those of a sweep do, share a compiled program.
+    """Numbers passed to the compiled program, so that runs that differ only in them share it.
 
     Whether a decay is zero is part of the program.
     """
 
-    key: np.ndarray | jax.Array  # Data of the random key of the run's seed.
+    key: np.ndarray | jax.Array  # Data of the random key made from the run's seed.
     peak_learning_rate: Number
     final_learning_rate: Number
     weight_decay: Number
@@ -32,7 +32,7 @@ class StepNumbers(NamedTuple):
 
     @classmethod
     def of(cls, config: RunConfig) -> "StepNumbers":
-        """The numbers of a run, on the host."""
+        """Returns the numbers of a run, on the host."""
         return cls(
             np.asarray(jax.random.key_data(jax.random.key(config.seed))),
             *np.float32(
@@ -47,10 +47,10 @@ class StepNumbers(NamedTuple):
 
 
 def check_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) -> None:
-    """Refuses a schedule that does not fit a run of so many steps.
+    """Checks that a schedule fits a run of `total_steps`.
 
     Raises:
-        UserError: the warm-up is longer than the run, or the shares are not those of "steps".
+        UserError: the warm-up is longer than the run, or `decay_at` is invalid for "steps".
     """
     if warmup_steps > total_steps:
         raise UserError(
@@ -72,10 +72,10 @@ def check_schedule(config: ScheduleConfig, total_steps: int, warmup_steps: int) 
 def make_schedule(
     config: ScheduleConfig, total_steps: int, warmup_steps: int, peak: Number, final: Number
 ) -> optax.Schedule:
-    """Learning rate by step: linear warm-up from zero to `peak`, then the decay to `final`.
+    """Returns the learning rate by step: linear warm-up from zero to `peak`, decay to `final`.
 
-    As in the published code, the rate of step 0 is zero when there is a warm-up. By "steps" it
-    falls to a tenth after each of the shares `decay_at` of the whole run. The rates may be traced.
+    As in the published code, the rate of step 0 is zero if there is a warm-up. With "steps", it is
+    divided by ten at each of the fractions `decay_at` of the whole run. The rates may be traced.
     """
     decay_steps = max(total_steps - warmup_steps, 1)
     decay = {
@@ -94,7 +94,7 @@ def make_schedule(
 def _in_steps(
     peak: Number, decay_at: Sequence[float], total_steps: int, warmup_steps: int
 ) -> optax.Schedule:
-    """A tenth after each of the shares of the run; steps are those since the warm-up."""
+    """Divides by ten at each of the fractions of the run; steps count from the warm-up's end."""
     falls = np.array([round(share * total_steps) for share in decay_at])
     return lambda step: peak * 0.1 ** (step + warmup_steps > falls).sum()
 
@@ -104,10 +104,10 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clip by global norm, then SGD with momentum or Adam, decoupled weight decay, learning rate.
 
-    Weight decay touches the parameters whose whole name matches `weight_decay_pattern`, and is
+    Weight decay applies to the parameters whose full name matches `weight_decay_pattern`, and is
     multiplied by the learning rate, as in the paper and in `optax.adamw`. It is `weight_decay`,
-    which may be traced, where that of the config is not zero. Parameters that `rate_factors`
-    freezes have no state, and no part in the norm.
+    which may be traced, if the config's value is nonzero. Parameters frozen by `rate_factors` have
+    no state and are excluded from the norm.
     """
 
     def decays(params):
@@ -133,11 +133,7 @@ def make_optimizer(
 
 
 def check_weight_decay(config: OptimizerConfig, params) -> None:
-    """Refuses a weight-decay pattern that is no regular expression, or as `check_matches` tells.
-
-    Raises:
-        UserError: as said.
-    """
+    """Checks that the weight-decay pattern is a regular expression and passes `check_matches`."""
     field = "config.optimizer.weight_decay_pattern"
     try:
         re.compile(config.weight_decay_pattern)
@@ -152,7 +148,7 @@ def check_weight_decay(config: OptimizerConfig, params) -> None:
 
 
 def scale_by_rate_factors(rate_factors: Sequence[RateFactor]) -> optax.GradientTransformation:
-    """Multiplies each update by the factor of its parameter."""
+    """Multiplies each update by the learning-rate multiplier of its parameter."""
 
     def scale(updates: optax.Updates, _params: optax.Params) -> optax.Updates:
         return jax.tree.map(
@@ -165,7 +161,7 @@ def scale_by_rate_factors(rate_factors: Sequence[RateFactor]) -> optax.GradientT
 def leave_frozen(
     optimizer: optax.GradientTransformation, rate_factors: Sequence[RateFactor]
 ) -> optax.GradientTransformation:
-    """`optimizer` on the trained parameters alone: it keeps no state for those that are frozen."""
+    """Applies `optimizer` to the trained parameters only: frozen ones have no optimizer state."""
 
     def labels(params: optax.Params) -> optax.Params:
         return jax.tree.map(
@@ -176,7 +172,7 @@ def leave_frozen(
 
 
 def stop_frozen_gradients(rate_factors: Sequence[RateFactor], params: Params) -> Params:
-    """`params`, of which those that are frozen have the gradient zero, so that it costs nothing."""
+    """Returns `params` with a zero gradient for frozen ones, which then costs no computation."""
     return jax.tree.map(
         lambda leaf, factor: leaf if factor > 0 else jax.lax.stop_gradient(leaf),
         params,
@@ -185,7 +181,7 @@ def stop_frozen_gradients(rate_factors: Sequence[RateFactor], params: Params) ->
 
 
 def check_rate_factors(config: OptimizerConfig, params: Params) -> None:
-    """Refuses an entry of `rate_factors` that matches no parameter, or as `check_matches` tells.
+    """Checks that each entry of `rate_factors` matches a parameter and passes `check_matches`.
 
     Raises:
         UserError: names the entry.
@@ -199,7 +195,7 @@ def check_rate_factors(config: OptimizerConfig, params: Params) -> None:
 
 
 def _factors(rate_factors: Sequence[RateFactor], params: Params) -> Params:
-    """A tree like `params` of factors: that of the first entry that matches the name, or 1."""
+    """Returns a tree like `params` of multipliers: of the first entry matching the name, or 1."""
 
     def factor(name: str) -> float:
         matching = (rate.factor for rate in rate_factors if re.fullmatch(rate.pattern, name))

@@ -1,7 +1,7 @@
-"""What a run executes on a mesh: how the state is made, the training step, the evaluation.
+"""The programs of a run on a mesh: state initialization, training step and evaluation.
 
-Nothing is compiled here and no device need exist: the programs of a mesh of described devices can
-be compiled ahead of time.
+Nothing is compiled here and no device needs to exist: programs can be compiled ahead of time for a
+mesh of device descriptions.
 """
 
 import dataclasses
@@ -37,15 +37,15 @@ def check_parameters(
     tensor_parallel: Sequence[str],
     mesh: Mesh | None = None,
 ) -> ParameterPlacement:
-    """Refuses patterns that match no parameter, and a sharding that does not fit.
+    """Checks that patterns match parameters and that the sharding fits.
 
     Args:
       settings: the experiment.
-      params: what has the parameters' shapes, by name.
+      params: arrays or shapes of the parameters, by name.
       tensor_parallel: see `Task`.
-      mesh: where they are to lie; by default all devices there are.
+      mesh: the devices to shard over; by default all available devices.
 
-    Returns where each of them lies.
+    Returns the sharding of each parameter.
 
     Raises:
         UserError: names the field.
@@ -60,25 +60,25 @@ def check_parameters(
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """The jitted functions of a run and what they work on."""
+    """The jitted functions of a run and their inputs."""
 
     mesh: Mesh
     abstract_state: TrainState  # Shapes, types and shardings.
     create_random: Callable[[jax.Array], TrainState]  # From a random key.
     create: Callable[[Any], TrainState]  # From parameters.
-    # (state, numbers, batch) -> (state, scalars); the state that it is given is used up.
+    # (state, numbers, batch) -> (state, scalars); donates `state`.
     train_step: Any
     numbers: StepNumbers
     eval_step: Any  # (parameters, batch) -> metrics
 
 
 def make_programs(task: Task, config: RunConfig, plan: Plan, mesh: Mesh) -> Programs:
-    """The programs of a run of `task`; its data are not looked at.
+    """Builds the programs of a run of `task`, without reading its data.
 
-    The state is never whole on one device first and moved after.
+    The state is created sharded, never on one device first.
 
     Raises:
-        UserError: the schedule does not fit the run, or as `check_parameters`.
+        UserError: the schedule does not fit the run, or `check_parameters` fails.
     """
     check_schedule(config.schedule, plan.total, plan.warmup)
 

@@ -27,11 +27,11 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Scalars]]:
     """Builds `train_step(state, batch) -> (state, scalars)`, pure, to be jitted by the caller.
 
-    All randomness is folded into the random `key` from the step number. With `grad_accum_steps` k
-    the batch is augmented whole, and its gradient is the mean over k micro-batches of equal size:
-    that of the whole batch, unless dropout or stochastic depth draws other masks for each.
-    Parameters that `rate_factors` freezes have the gradient zero. Where the state has an average of
-    the parameters, update number t, from 0, has the decay min(`ema_decay`, (1 + t) / (10 + t)).
+    All randomness is derived from the random `key` and the step number. With `grad_accum_steps` k,
+    the whole batch is augmented at once, and its gradient is the mean over k micro-batches of equal
+    size: that of the whole batch, unless dropout or stochastic depth draws other masks for each.
+    Parameters frozen by `rate_factors` have gradient zero. If the state has an average of the
+    parameters, update number t, from 0, has the decay min(`ema_decay`, (1 + t) / (10 + t)).
     """
 
     def loss(params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
@@ -50,7 +50,7 @@ def make_train_step(
             with jax.named_scope("average"):
                 ema_params = _updated_average(ema_params, params, ema_decay, state.step)
         with jax.named_scope("logged_norms"):
-            # Of the change, for which `updates` need not be written to memory and read again.
+            # Uses the parameters, so that `updates` need not be written to memory and reread.
             change = jax.tree.map(jnp.subtract, params, state.params)
             norms = {"grad_norm": optax.tree.norm(grads), "update_norm": optax.tree.norm(change)}
         learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
@@ -61,21 +61,21 @@ def make_train_step(
 
 
 def _updated_average(average, params, ema_decay: float | jax.Array, step: jax.Array):
-    """The average after update number `step`, which made `params`.
+    """Returns the average after update number `step`, which produced `params`.
 
     The decay min(ema_decay, (1 + step) / (10 + step)) of TensorFlow's `ExponentialMovingAverage`
-    lets an early average remember about a tenth of the updates so far, rather than the parameters
-    that training started from.
+    makes an early average cover about a tenth of the updates so far, rather than the initial
+    parameters.
     """
-    share = jnp.maximum(1 - ema_decay, 9 / (10 + step))  # One minus the decay.
+    share = jnp.maximum(1 - ema_decay, 9 / (10 + step))  # 1 - decay.
     # In this form, the average of a frozen parameter stays exactly equal to the parameter.
     return jax.tree.map(lambda old, new: old + share * (new - old), average, params)
 
 
 def step_rngs(key: jax.Array, step: jax.Array | int) -> tuple[jax.Array, jax.Array]:
-    """All randomness of a step on the device: the keys of augmentation and of the model.
+    """Returns the random keys of a step: one for augmentation and one for the model.
 
-    `key` is that of the run's seed.
+    `key` is made from the run's seed.
     """
     augment_rng, model_rng = jax.random.split(jax.random.fold_in(key, step))
     return augment_rng, model_rng
@@ -84,7 +84,7 @@ def step_rngs(key: jax.Array, step: jax.Array | int) -> tuple[jax.Array, jax.Arr
 def _mean_gradient(
     loss: Callable, params, batch: Batch, rng: jax.Array, grad_accum_steps: int
 ) -> tuple[Scalars, Any]:
-    """Scalars (loss first) and gradient over the batch, in one or several micro-batches."""
+    """Returns scalars (loss first) and gradient over the batch, in one or more micro-batches."""
 
     def of_micro_batch(micro_batch: Batch, rng: jax.Array):
         (value, scalars), grads = jax.value_and_grad(loss, has_aux=True)(params, micro_batch, rng)
@@ -107,5 +107,5 @@ def _mean_gradient(
 
 
 def _split(rows: jax.Array, parts: int) -> jax.Array:
-    """[B, ...] to [parts, B / parts, ...], every part made of rows from all devices."""
+    """Reshapes [B, ...] to [parts, B / parts, ...]; each part has rows from all devices."""
     return rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1)

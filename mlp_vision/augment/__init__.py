@@ -1,1 +1,1 @@
-"""Views of images: crops, policies, mixing."""
+"""Image augmentation: crops, policies and mixing."""

@@ -1,6 +1,6 @@
-"""From uint8 pictures to model input, on the device: training's crops and flips, eval presets.
+"""Preprocessing of uint8 images on the device: training crops and flips, eval presets.
 
-Shapes: B batch, H and W pixels of the source, N pixels a side of the model's input.
+Shapes: B batch, H and W pixels of the source, N pixels per side of the model's input.
 """
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mlp_vision.augment.eval_presets import EVAL_PRESETS
 from mlp_vision.augment.resampling import antialiased_weights, axis_weights, resample
 
-# Sampling a crop fails now and then on the least area; then the whole picture is taken.
+# Sampled crops are sometimes smaller than the minimum area; if all are, the whole image is used.
 CROP_ATTEMPTS = 10
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 
@@ -17,11 +17,11 @@ ASPECT_RATIOS = (3 / 4, 4 / 3)
 def inception_crops(
     rng: jax.Array, batch: int, height: int, width: int, min_area: float
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Random crop boxes as top, left, height and width, each int32 [B], in whole pixels.
+    """Samples crop boxes as top, left, height and width, each int32 [B], in pixels.
 
-    Drawn as by `tf.image.sample_distorted_bounding_box`, which the published recipes use: an
+    Samples like `tf.image.sample_distorted_bounding_box`, which the published recipes use: an
     aspect ratio, uniform in 3/4 to 4/3; then a height, uniform among those that give an area
-    between `min_area` and 1 of the picture; then a place.
+    between `min_area` and 1 of the image; then a position.
     """
     aspect_rng, height_rng, top_rng, left_rng = jax.random.split(rng, 4)
     shape = (batch, CROP_ATTEMPTS)
@@ -59,7 +59,7 @@ def inception_crops(
 def crop_and_resize(
     images: jax.Array, boxes: tuple[jax.Array, jax.Array, jax.Array, jax.Array], image_size: int
 ) -> jax.Array:
-    """Cuts a box out of each image and resizes it bilinearly: [B, N, N, 3], float32, 0 to 255."""
+    """Crops a box from each image and resizes it bilinearly: [B, N, N, 3], float32, 0 to 255."""
     top, left, crop_height, crop_width = (v.astype(jnp.float32) for v in boxes)
     height, width = images.shape[1:3]
     rows = axis_weights(top, crop_height, top, top + crop_height - 1, height, image_size)
@@ -68,18 +68,18 @@ def crop_and_resize(
 
 
 def random_flip(rng: jax.Array, images: jax.Array) -> jax.Array:
-    """Mirrors each image left to right with probability 1/2."""
+    """Flips each image left to right with probability 1/2."""
     flips = jax.random.bernoulli(rng, shape=(images.shape[0], 1, 1, 1))
     return jnp.where(flips, images[:, :, ::-1], images)
 
 
 def framed(images: jax.Array, padding: int) -> jax.Array:
-    """[B, N, N, 3] with `padding` black pixels a side: [B, N + 2 padding, N + 2 padding, 3]."""
+    """Pads [B, N, N, 3] with black pixels to [B, N + 2 padding, N + 2 padding, 3]."""
     return jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
 
 def random_cut(rng: jax.Array, images: jax.Array, image_size: int) -> jax.Array:
-    """N x N pixels out of each of [B, M, M, 3], anywhere."""
+    """Takes a random N x N crop from each image in [B, M, M, 3]."""
     corners = jax.random.randint(rng, (len(images), 2), 0, images.shape[1] - image_size + 1)
 
     def cut(image, corner):
@@ -99,11 +99,11 @@ def train_views(
     crop_from: int | None,
     flip: bool,
 ) -> jax.Array:
-    """Training's random views of [B, H, W, 3], uint8: [B, N, N, 3], float32, 0 to 255.
+    """Returns random training views of [B, H, W, 3], uint8: [B, N, N, 3], float32, 0 to 255.
 
-    Crops are "inception" of at least `min_area`; "pad", squashed to N x N and moved by up to
-    `padding` pixels, the usual view of CIFAR with 4; "squash", N x N of the picture squashed to
-    `crop_from` pixels a side; or "none", squashed.
+    Crops are "inception" of at least `min_area`; "pad", squashed to N x N and shifted by up to
+    `padding` pixels, usually 4 for CIFAR; "squash", N x N of the image squashed to `crop_from`
+    pixels per side; or "none", squashed.
     """
     crop_rng, flip_rng = jax.random.split(rng)
     if crop == "inception":
@@ -120,15 +120,15 @@ def train_views(
 
 
 def eval_view(images: jax.Array, image_size: int, preset: str) -> jax.Array:
-    """The view of one of `EVAL_PRESETS` of [B, H, W, 3], uint8: [B, N, N, 3], float32, 0 to 255.
+    """Applies one of `EVAL_PRESETS` to [B, H, W, 3], uint8: [B, N, N, 3], float32, 0 to 255.
 
-    Pixels are those that Pillow makes, but for its rounding. B, H and W may be symbolic.
+    Pixels match Pillow's up to rounding. B, H and W may be symbolic.
     """
     height, width = images.shape[1:3]
     if preset == "squash" and (height, width) == (image_size, image_size):
         return images.astype(jnp.float32)
     resampling, span = EVAL_PRESETS[preset].resampling, EVAL_PRESETS[preset].span
-    shorter = jnp.minimum(height, width)  # Not Python's, which needs to know the sizes.
+    shorter = jnp.minimum(height, width)  # Python's `min` needs concrete sizes.
     rows, columns = (
         antialiased_weights(resampling, length, *span(length, shorter, image_size), image_size)
         for length in (height, width)
@@ -137,6 +137,6 @@ def eval_view(images: jax.Array, image_size: int, preset: str) -> jax.Array:
 
 
 def to_value_range(images: jax.Array, value_range: tuple[float, float]) -> jax.Array:
-    """Maps 0 to 255 onto the given range."""
+    """Rescales images from 0 to 255 to the given range."""
     low, high = value_range
     return images * ((high - low) / 255) + low

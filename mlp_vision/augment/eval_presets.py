@@ -1,7 +1,7 @@
-"""How evaluation cuts a picture to N x N pixels: the geometry, for host and device alike.
+"""Geometry of evaluation crops of N x N pixels, for host and device.
 
-A preset resizes the picture and takes the middle of the result. It is given per axis, so that it
-is plain integer arithmetic: Python's numbers on the host, traced ones in an exported program.
+A preset resizes the image and takes a centre crop. It is defined per axis in integer arithmetic,
+which works for Python integers on the host and for traced ones in an exported program.
 """
 
 import dataclasses
@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 @dataclasses.dataclass(frozen=True)
 class EvalPreset:
-    """Resize, then crop.
+    """A resize followed by a centre crop.
 
     `resampling` is "bilinear" or "bicubic", both antialiased as in Pillow. `span(length, shorter,
-    image_size)` says of an axis of `length` pixels, in a picture whose shorter side has `shorter`,
-    to how many pixels it is resized, and at which of these the crop of `image_size` begins.
+    image_size)` returns, for an axis of `length` pixels in an image whose shorter side has
+    `shorter`, the resized length and the start of the crop of `image_size` in it.
     """
 
     resampling: str
@@ -32,15 +32,15 @@ def _resize_crop(length, shorter, image_size):
 
 
 def _resmall_crop(length, shorter, image_size):
-    # Rounded to the nearest, as big_vision does; the crop's place is rounded down.
+    # As in big_vision, the size is rounded to nearest and the crop offset is rounded down.
     small = _eight_sevenths(image_size)
     resized = (2 * small * length + shorter) // (2 * shorter)
     return resized, (resized - image_size) // 2
 
 
 def _timm(length, shorter, image_size):
-    # As torchvision: the longer side is cut to whole pixels, a half in the crop's place goes to
-    # the even neighbour.
+    # As in torchvision, the longer side is rounded down and the crop offset is rounded half to
+    # even.
     small = math.floor(image_size / 0.875)
     resized = small * length // shorter
     half, odd = (resized - image_size) // 2, (resized - image_size) % 2
@@ -52,14 +52,14 @@ def _eight_sevenths(image_size: int) -> int:
 
 
 EVAL_PRESETS = {
-    # To N x N whatever the aspect ratio: google-research/vision_transformer, which does not
-    # antialias; the difference is seen only when shrinking.
+    # Resizes to N x N, ignoring the aspect ratio: google-research/vision_transformer, which does
+    # not antialias; this matters only when downsampling.
     "squash": EvalPreset("bilinear", _squash),
-    # To 8/7 N x 8/7 N whatever the aspect ratio, then the centre (256 to 224): MLP-Mixer,
-    # appendix C, for table 2.
+    # Resizes to 8/7 N x 8/7 N, ignoring the aspect ratio, then crops the centre (256 to 224):
+    # MLP-Mixer, appendix C, for table 2.
     "resize_crop": EvalPreset("bilinear", _resize_crop),
-    # The shorter side to 8/7 N, then the centre: MLP-Mixer, appendix C, for table 3.
+    # Resizes the shorter side to 8/7 N, then crops the centre: MLP-Mixer, appendix C, table 3.
     "resmall_crop": EvalPreset("bilinear", _resmall_crop),
-    # The shorter side to N / 0.875 with bicubic weights, then the centre: timm, for its Mixers.
+    # Resizes the shorter side to N / 0.875, bicubic, then crops the centre: timm's Mixers.
     "timm": EvalPreset("bicubic", _timm),
 }

@@ -1,10 +1,9 @@
-"""What RandAugment and AutoAugment do to a picture, each a function of picture and amount.
+"""The image operations of RandAugment and AutoAugment.
 
-An operation maps an RGB picture, an amount in units of its own and a random generator to a picture
-of the same size. The work is Pillow's, but for tables of levels. Operations that move a picture
-draw their direction, either way with probability 1/2, take the nearest pixel, and fill what comes
-in from outside with mid grey, as google-research/big_vision does; the code released with
-AutoAugment left that black on CIFAR.
+An operation maps an RGB image, an amount in its own units and a random generator to an image of the
+same size. All use Pillow, except lookup tables of levels. Geometric operations draw one of two
+directions with probability 1/2 each, sample the nearest pixel, and fill the outside with mid grey,
+as google-research/big_vision does; the code released with AutoAugment fills with black on CIFAR.
 """
 
 import functools
@@ -16,27 +15,27 @@ GREY = (128, 128, 128)
 
 
 def autocontrast(image: Image.Image, amount: None, rng: np.random.Generator) -> Image.Image:
-    """Stretches each channel to the whole range of levels."""
+    """Stretches each channel to the full range of levels."""
     return ImageOps.autocontrast(image)
 
 
 def equalize(image: Image.Image, amount: None, rng: np.random.Generator) -> Image.Image:
-    """Evens out the histogram of each channel."""
+    """Equalizes the histogram of each channel."""
     return ImageOps.equalize(image)
 
 
 def invert(image: Image.Image, amount: None, rng: np.random.Generator) -> Image.Image:
-    """The negative."""
+    """Inverts all levels."""
     return ImageChops.invert(image)
 
 
 def posterize(image: Image.Image, bits: int, rng: np.random.Generator) -> Image.Image:
-    """Keeps the highest `bits`, 1 to 8, of each channel."""
+    """Keeps the highest `bits` bits, 1 to 8, of each channel."""
     return _through_table(image, _posterizing(bits))
 
 
 def solarize(image: Image.Image, threshold: int, rng: np.random.Generator) -> Image.Image:
-    """Inverts levels from `threshold`, 0 to 256, on."""
+    """Inverts levels of at least `threshold`, 0 to 256."""
     return _through_table(image, _solarizing(threshold))
 
 
@@ -46,55 +45,55 @@ def solarize_add(image: Image.Image, addition: int, rng: np.random.Generator) ->
 
 
 def color(image: Image.Image, factor: float, rng: np.random.Generator) -> Image.Image:
-    """Saturation: 0 is grey, 1 the picture itself."""
+    """Scales saturation: 0 gives grey, 1 the original."""
     return ImageEnhance.Color(image).enhance(factor)
 
 
 def contrast(image: Image.Image, factor: float, rng: np.random.Generator) -> Image.Image:
-    """Contrast: 0 is the picture's mean grey, 1 the picture itself.
+    """Scales contrast: 0 gives the image's mean grey, 1 the original.
 
-    big_vision starts from a grey that follows from the number of pixels instead, 196 at 224 x 224.
+    big_vision uses a grey that depends on the number of pixels instead, 196 at 224 x 224.
     """
     return ImageEnhance.Contrast(image).enhance(factor)
 
 
 def brightness(image: Image.Image, factor: float, rng: np.random.Generator) -> Image.Image:
-    """Brightness: 0 is black, 1 the picture itself."""
+    """Scales brightness: 0 gives black, 1 the original."""
     return ImageEnhance.Brightness(image).enhance(factor)
 
 
 def sharpness(image: Image.Image, factor: float, rng: np.random.Generator) -> Image.Image:
-    """Sharpness: 0 is smoothed, 1 the picture itself, more is sharpened."""
+    """Scales sharpness: 0 smooths, 1 gives the original, more sharpens."""
     return ImageEnhance.Sharpness(image).enhance(factor)
 
 
 def rotate(image: Image.Image, degrees: float, rng: np.random.Generator) -> Image.Image:
-    """Turns around the centre."""
+    """Rotates around the centre."""
     return image.rotate(_either_way(degrees, rng), fillcolor=GREY)
 
 
 def shear_x(image: Image.Image, slope: float, rng: np.random.Generator) -> Image.Image:
-    """Moves each row by `slope` times its distance from the top."""
+    """Shifts each row by `slope` times its distance from the top."""
     return _affine(image, (1, _either_way(slope, rng), 0, 0, 1, 0))
 
 
 def shear_y(image: Image.Image, slope: float, rng: np.random.Generator) -> Image.Image:
-    """Moves each column by `slope` times its distance from the left."""
+    """Shifts each column by `slope` times its distance from the left."""
     return _affine(image, (1, 0, 0, _either_way(slope, rng), 1, 0))
 
 
 def translate_x(image: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
-    """Moves along the width, by a share of it."""
+    """Shifts horizontally by the fraction `share` of the width."""
     return _affine(image, (1, 0, _either_way(share * image.width, rng), 0, 1, 0))
 
 
 def translate_y(image: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
-    """Moves along the height, by a share of it."""
+    """Shifts vertically by the fraction `share` of the height."""
     return _affine(image, (1, 0, 0, 0, 1, _either_way(share * image.height, rng)))
 
 
 def cutout(image: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
-    """Covers a square around any pixel with grey; `share` of the width is half its side."""
+    """Fills a square around a random pixel with grey; half its side is `share` of the width."""
     half = round(share * image.width)
     left, top = int(rng.integers(image.width)) - half, int(rng.integers(image.height)) - half
     covered = image.copy()
@@ -118,7 +117,7 @@ def _adding(addition: int) -> bytes:
 
 
 def _through_table(image: Image.Image, table: bytes) -> Image.Image:
-    """Replaces each level by its entry: Pillow's `point`, five times as fast at 32 x 32."""
+    """Maps levels through a table, like Pillow's `point` but five times as fast at 32 x 32."""
     return Image.frombytes("RGB", image.size, image.tobytes().translate(table))
 
 

@@ -1,16 +1,16 @@
-"""Mixup, CutMix and random erasing of the images of a batch, on the device.
+"""Mixup, CutMix and random erasing of a batch of images, on the device.
 
-One draw holds for the whole batch, and the partner of a row is the row before it, the last one for
-the first, as in google-research/big_vision.
-Shapes: B batch, N pixels a side, K classes.
+Mixup and CutMix draw once per batch, and the partner of each row is the previous row, the last one
+for the first, as in google-research/big_vision.
+Shapes: B batch, N pixels per side, K classes.
 """
 
 import jax
 import jax.numpy as jnp
 
-AREAS = (0.02, 1 / 3)  # Shares of the picture, uniform.
-ASPECT_RATIOS = (0.3, 1 / 0.3)  # Height by width, uniform in the logarithm.
-MIDDLE = 127.5  # Noise has this mean and standard deviation: 0 and 1 where pixels go from -1 to 1.
+AREAS = (0.02, 1 / 3)  # Fractions of the image, uniform.
+ASPECT_RATIOS = (0.3, 1 / 0.3)  # Height over width, log-uniform.
+MIDDLE = 127.5  # Mean and standard deviation of noise: 0 and 1 for pixels in [-1, 1].
 
 
 def mix(
@@ -22,10 +22,10 @@ def mix(
     cutmix_alpha: float,
     cutmix_probability: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Mixes pictures [B, N, N, 3] and the shares of their classes [B, K], both float.
+    """Mixes images [B, N, N, 3] and their class probabilities [B, K], both float.
 
-    An alpha of 0 switches its way of mixing off. Where both are on, a batch goes through CutMix
-    with `cutmix_probability`, else through mixup.
+    An alpha of 0 disables its method. If both are enabled, CutMix is applied to a batch with
+    `cutmix_probability`, otherwise mixup.
     """
     switch_rng, rng = jax.random.split(rng)
     if mixup_alpha == 0:
@@ -42,9 +42,9 @@ def mix(
 def mixup(
     rng: jax.Array, images: jax.Array, shares: jax.Array, alpha: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Blends pictures and shares, by a weight from Beta(alpha, alpha) (arXiv:1710.09412).
+    """Blends images and class probabilities with a Beta(alpha, alpha) weight (arXiv:1710.09412).
 
-    As in big_vision a picture's own weight is the larger one, so that it is half at least.
+    As in big_vision, the weight of the image itself is the larger one, at least 1/2.
     """
     own = jax.random.beta(rng, alpha, alpha)
     own = jnp.maximum(own, 1 - own)
@@ -54,11 +54,10 @@ def mixup(
 def cutmix(
     rng: jax.Array, images: jax.Array, shares: jax.Array, alpha: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Replaces a box of each picture by its partner's (arXiv:1905.04899).
+    """Replaces a box of each image with its partner's (arXiv:1905.04899).
 
-    The box has the picture's aspect ratio and an area from Beta(alpha, alpha), around a point drawn
-    anywhere, and is cut off at the border. Shares of the classes are those of the pixels that
-    remain.
+    The box has the image's aspect ratio, a relative area from Beta(alpha, alpha) and a uniform
+    centre, and is clipped at the border. Class probabilities are weighted by the clipped area.
     """
     boxes = box_mask(rng, images.shape[1], alpha)  # [N, N]
     mixed = jnp.where(boxes[None, :, :, None], _partners(images), images)
@@ -66,7 +65,7 @@ def cutmix(
 
 
 def box_mask(rng: jax.Array, size: int, alpha: float) -> jax.Array:
-    """Where CutMix puts the partner's pixels: bool [N, N], N being `size`."""
+    """Returns the mask of the partner's pixels in CutMix: bool [N, N] with N = `size`."""
     area_rng, centre_rng = jax.random.split(rng)
     side = jnp.floor(size * jnp.sqrt(jax.random.beta(area_rng, alpha, alpha))).astype(jnp.int32)
     first = jax.random.randint(centre_rng, (2,), 0, size) - side // 2
@@ -84,9 +83,9 @@ def _blend(own: jax.Array, rows: jax.Array) -> jax.Array:
 
 
 def random_erasing(rng: jax.Array, images: jax.Array, probability: float) -> jax.Array:
-    """Erases a box in each of [B, N, N, 3], float32, 0 to 255, with `probability`.
+    """Fills a box in each image [B, N, N, 3], float32, 0 to 255, with noise with `probability`.
 
-    The noise is not cut off at 0 and 255.
+    The noise is not clipped to 0 and 255.
     """
     chosen_rng, box_rng, noise_rng = jax.random.split(rng, 3)
     chosen = jax.random.bernoulli(chosen_rng, probability, (len(images), 1, 1))
@@ -96,13 +95,13 @@ def random_erasing(rng: jax.Array, images: jax.Array, probability: float) -> jax
 
 
 def box_masks(rng: jax.Array, batch: int, size: int) -> jax.Array:
-    """A random box for each picture: bool [B, N, N], N being `size`."""
+    """Returns the mask of a random box per image: bool [B, N, N] with N = `size`."""
     area_rng, aspect_rng, place_rng = jax.random.split(rng, 3)
     areas = size**2 * jax.random.uniform(area_rng, (batch,), minval=AREAS[0], maxval=AREAS[1])
     low, high = jnp.log(jnp.array(ASPECT_RATIOS))
     aspect = jnp.exp(jax.random.uniform(aspect_rng, (batch,), minval=low, maxval=high))
     sides = jnp.round(jnp.sqrt(jnp.stack([areas * aspect, areas / aspect], axis=1)))  # [B, 2]
-    sides = jnp.minimum(sides, size)  # timm draws these few boxes, under 1 %, anew.
+    sides = jnp.minimum(sides, size)  # timm redraws these boxes, under 1 %.
     corners = jnp.floor(jax.random.uniform(place_rng, (batch, 2)) * (size - sides + 1))
     corners, sides = corners[..., None], sides[..., None]
     places = jnp.arange(size)[None, None]

@@ -1,8 +1,8 @@
-"""Which operations a training picture goes through: RandAugment and AutoAugment's policies.
+"""Augmentation policies for training images: RandAugment and AutoAugment.
 
-Levels are out of 10 and may go beyond. What an operation makes of one is that of the code behind
-the published recipes, google-research/big_vision's `pp/autoaugment.py`. Its numbers of pixels, for
-pictures of 224, are shares of the picture here, so that others are treated alike.
+Levels are out of 10 but may exceed it. Their meaning per operation follows the code behind the
+published recipes, google-research/big_vision's `pp/autoaugment.py`. Its pixel counts, for images of
+224, are fractions of the image here, so that they apply to any size.
 """
 
 import dataclasses
@@ -34,8 +34,8 @@ OPERATIONS = {
     "cutout": operations.cutout,
     "solarize_add": operations.solarize_add,
 }
-# The sixteen operations of the published RandAugment, which draws from them by position. They are
-# listed apart from OPERATIONS so that a new operation leaves published recipes unchanged.
+# The sixteen operations of the published RandAugment, which draws them by index. They are listed
+# separately from OPERATIONS so that a new operation does not change published recipes.
 RANDAUGMENT_NAMES = (
     "autocontrast",
     "equalize",
@@ -55,7 +55,7 @@ RANDAUGMENT_NAMES = (
     "solarize_add",
 )
 
-Amounts = Mapping[str, Callable[[float], Any]]  # What a level means, by operation.
+Amounts = Mapping[str, Callable[[float], Any]]  # Maps a level to an amount, by operation.
 
 
 def _nothing(level: float) -> None:
@@ -63,7 +63,7 @@ def _nothing(level: float) -> None:
 
 
 def _enhancement(level: float) -> float:
-    """From 0.1, nearly nothing, over 1, no change, at level 5, to 1.9 at level 10."""
+    """Maps level 0 to 0.1, level 5 to 1 (no change) and level 10 to 1.9."""
     return level / 10 * 1.8 + 0.1
 
 
@@ -72,12 +72,12 @@ def _up_to(at_ten: float) -> Callable[[float], float]:
 
 
 def _bits(level: float) -> int:
-    """Four at level 10: a low level changes most. None is one, as TensorFlow takes it."""
+    """Maps level 10 to 4 bits, lower levels to fewer; at least one, as in TensorFlow."""
     return min(max(int(level / 10 * 4), 1), 8)
 
 
 def _threshold(level: float) -> int:
-    """Rises by 25.6 a level. The released code keeps 8 bits of it: level 15 has 128, 10 has 0."""
+    """Returns 25.6 per level, modulo 256 as in the released code: 128 at level 15, 0 at 10."""
     return int(level / 10 * 256) % 256
 
 
@@ -103,25 +103,25 @@ RANDAUGMENT_AMOUNTS: Amounts = {
 
 @dataclasses.dataclass(frozen=True)
 class RandAugment:
-    """`layers` operations drawn from the sixteen, all at one `magnitude` (arXiv:1909.13719)."""
+    """Applies `layers` random operations of the sixteen at one `magnitude` (arXiv:1909.13719)."""
 
     layers: int
     magnitude: float
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        """The picture after its operations."""
+        """Returns the augmented image."""
         for choice in rng.integers(len(RANDAUGMENT_NAMES), size=self.layers):
             name = RANDAUGMENT_NAMES[choice]
             image = OPERATIONS[name](image, RANDAUGMENT_AMOUNTS[name](self.magnitude), rng)
         return image
 
 
-# The paper's range. The released 250 pixels of 224 push a picture out of itself.
+# The paper's range; the released 250 pixels of 224 would shift the image out of view.
 _IMAGENET_AMOUNTS: Amounts = RANDAUGMENT_AMOUNTS | {
     "translate_x": _up_to(150 / 331),
     "translate_y": _up_to(150 / 331),
 }
-# Here a higher level is a stronger change, as in the code released with the paper.
+# Higher levels are stronger changes, as in the code released with the paper.
 _CIFAR10_AMOUNTS: Amounts = RANDAUGMENT_AMOUNTS | {
     "posterize": lambda level: 4 - int(level / 10 * 4),
     "solarize": lambda level: 256 - int(level / 10 * 256),
@@ -134,16 +134,16 @@ Step = tuple[str, float, int]  # Operation, probability, level.
 
 @dataclasses.dataclass(frozen=True)
 class AutoAugment:
-    """Two operations, a pair drawn from 25 that were found by search (arXiv:1805.09501).
+    """Applies one of 25 pairs of operations that were found by search (arXiv:1805.09501).
 
-    `found_on` is "imagenet", the policy v0 that the released code calls the paper's, or "cifar10",
-    that of the paper's appendix. Either step of a pair is taken with a probability of its own.
+    `found_on` is "imagenet", policy v0, which the released code describes as the paper's, or
+    "cifar10", from the paper's appendix. Each step of a pair has its own probability.
     """
 
     found_on: str
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        """The picture after its operations."""
+        """Returns the augmented image."""
         pairs, amounts = AUTOAUGMENT[self.found_on]
         for name, probability, level in pairs[rng.integers(len(pairs))]:
             if rng.random() < probability:
@@ -212,9 +212,9 @@ AUTOAUGMENT = {
 
 
 def make_policy(name: str, layers: int, magnitude: float) -> Policy | None:
-    """The policy "randaugment", "autoaugment_imagenet" or "autoaugment_cifar10"; None for "none".
+    """Creates "randaugment", "autoaugment_imagenet" or "autoaugment_cifar10"; None for "none".
 
-    `layers` and `magnitude` are those of RandAugment.
+    `layers` and `magnitude` apply to RandAugment.
     """
     if name == "none":
         return None

@@ -1,6 +1,6 @@
 """Resampling of image regions as two small matrix products, on the device.
 
-Shapes: B batch, H and W pixels of the source, N pixels a side of the result.
+Shapes: B batch, H and W pixels of the source, N pixels per side of the result.
 """
 
 import jax
@@ -10,10 +10,10 @@ import jax.numpy as jnp
 def axis_weights(
     start: jax.Array, length: jax.Array, lowest: jax.Array, highest: jax.Array, size: int, out: int
 ) -> jax.Array:
-    """Bilinear weights [B, out, size] that map `size` source pixels to `out` on one axis.
+    """Returns bilinear weights [B, out, size] from `size` source pixels to `out` on one axis.
 
     Result b spans the source interval from `start` [B], `length` [B] long, in pixels, with
-    half-pixel centres and without antialiasing, like `tf.image.resize`. Samples are held inside
+    half-pixel centres and without antialiasing, like `tf.image.resize`. Samples are clamped to
     the pixels `lowest` [B] to `highest` [B].
     """
     start, length, lowest, highest = (v[:, None] for v in (start, length, lowest, highest))
@@ -28,12 +28,12 @@ def antialiased_weights(
 ) -> jax.Array:
     """Weights [out, size] for pixels `first` to `first + out` - 1 of an axis resized to `resized`.
 
-    Those of Pillow: the filter ("bilinear" or "bicubic") grows with the shrinking, and the weights
-    of a result add up to one at the border too. `size` may be symbolic; both sizes below 32,768.
+    As in Pillow, the filter ("bilinear" or "bicubic") widens when downsampling, and the weights of
+    each output sum to one, at the border too. `size` may be symbolic; both sizes below 32,768.
     """
-    results = 2 * (first + jnp.arange(out)) + 1  # Centres, in halves of a pixel.
+    results = 2 * (first + jnp.arange(out)) + 1  # Centres in half pixels.
     pixels = 2 * jnp.arange(size) + 1
-    # Whole numbers as far as possible: float32 would lose the place in a large picture.
+    # Distances are integers, since float32 would be too imprecise for positions in large images.
     distances = results[:, None] * size - pixels[None] * resized
     weights = FILTERS[resampling](jnp.abs(distances / (2 * jnp.maximum(size, resized))))
     return weights / weights.sum(axis=1, keepdims=True)
@@ -59,10 +59,10 @@ def resample(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Arra
     Weights are [B, N, H] and [B, N, W], or [N, H] and [N, W] for the same region of every image.
     """
     images = images.astype(jnp.float32)
-    # Weights in bfloat16 would shift colours; this is what an accelerator defaults to.
+    # Accelerators default to bfloat16, whose weights would shift colours.
     highest = jax.lax.Precision.HIGHEST
     each = "b" if rows.ndim == 3 else ""
-    # Bicubic weights overshoot. Like Pillow, cut it off after either pass; which of the two Pillow
-    # takes first depends on shape and version, and is seen in noise only.
+    # Bicubic weights overshoot, so both passes clip, as in Pillow. Pillow's order of the passes
+    # depends on shape and version, which makes a visible difference only in noise.
     images = jnp.einsum(f"{each}mw,bhwc->bhmc", columns, images, precision=highest).clip(0, 255)
     return jnp.einsum(f"{each}nh,bhmc->bnmc", rows, images, precision=highest).clip(0, 255)

@@ -1,1 +1,1 @@
-"""Data sets of images, read and cut on the host."""
+"""Image data sets, read and cropped on the host."""

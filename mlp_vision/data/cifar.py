@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 from the official binary archives, as TFDS data sets.
 
-Name, version, splits, features and example order are those of TFDS's own builders.
+Name, version, splits, features and example order match TFDS's builders.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ IMAGE_BYTES = 3 * 32 * 32
 
 
 class _Cifar(ArchiveBuilder, skip_registration=True):
-    """What both have in common: records of label bytes and then 3 x 32 x 32 pixel bytes."""
+    """Base builder: records of label bytes followed by 3 x 32 x 32 pixel bytes."""
 
     VERSION = tfds.core.Version("3.0.2")
     folder: str
@@ -57,14 +57,14 @@ class _Cifar(ArchiveBuilder, skip_registration=True):
             yield i, example | {"id": f"{split}_{i:05d}", "image": encode_png(pixels)}
 
     def _read(self, archive: Path, files: list[str]) -> bytes:
-        """The contents of files one after another."""
+        """Returns the concatenated contents of files."""
         members = [f"{self.folder}/{file}" for file in files]
         contents = dict(read_members(archive, members))
         return b"".join(contents[member] for member in members)
 
 
 class Cifar10(_Cifar, skip_registration=True):
-    """CIFAR-10: 50,000 and 10,000 pictures in 10 classes."""
+    """CIFAR-10: 50,000 and 10,000 images in 10 classes."""
 
     name = "cifar10"
     archives = {
@@ -80,7 +80,7 @@ class Cifar10(_Cifar, skip_registration=True):
 
 
 class Cifar100(_Cifar, skip_registration=True):
-    """CIFAR-100: 50,000 and 10,000 pictures in 100 classes, grouped into 20 coarse ones."""
+    """CIFAR-100: 50,000 and 10,000 images in 100 classes, grouped into 20 coarse ones."""
 
     name = "cifar100"
     archives = {

@@ -1,15 +1,15 @@
-"""The 1,797 scans of handwritten digits that come inside scikit-learn, as a TFDS data set."""
+"""scikit-learn's 1,797 scans of handwritten digits as a TFDS data set."""
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from mlp_vision.data.image_codec import encode_png
 
-TEST_EVERY = 5  # Every fifth scan is held out; the scans are ordered by writer.
+TEST_EVERY = 5  # Every fifth scan, since scans are ordered by writer.
 
 
 class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """8 x 8 grey pictures of ten digits: 1,437 to train on and 360 to test on."""
+    """8 x 8 grey images of ten digits: 1,437 for training and 360 for testing."""
 
     name = "digits"
     VERSION = tfds.core.Version("1.0.0")
@@ -32,7 +32,7 @@ class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {"train": self._generate_examples(False), "test": self._generate_examples(True)}
 
     def _generate_examples(self, held_out: bool):
-        # Imported here: it takes longer than all else, and only preparing needs it.
+        # Imported here because the import is slow and only preparation needs it.
         from sklearn.datasets import load_digits
 
         digits = load_digits()

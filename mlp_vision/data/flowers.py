@@ -1,6 +1,6 @@
 """Oxford Flowers-102 from the published archive, as a TFDS data set.
 
-Name, version, splits, features and example order are those of TFDS's own builder.
+Name, version, splits, features and example order match TFDS's builder.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from mlp_core.data.tfds.archives import ArchiveBuilder, read_members
 from mlp_core.weights.downloads import RemoteFile
 
-# The published files number the classes; these are the names that TFDS gives them, in order.
+# TFDS's class names, in the order of the class numbers in the published files.
 NAMES = """
     pink primrose, hard-leaved pocket orchid, canterbury bells, sweet pea, english marigold,
     tiger lily, moon orchid, bird of paradise, monkshood, globe thistle, snapdragon, colt's foot,
@@ -74,7 +74,7 @@ class Flowers102(ArchiveBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager):
-        # Imported here: only preparing needs it.
+        # Imported here because only preparation needs it.
         from scipy.io import loadmat
 
         paths = self.fetch_archives()
@@ -86,7 +86,7 @@ class Flowers102(ArchiveBuilder, skip_registration=True):
         }
 
     def _generate_examples(self, images: Path, labels: np.ndarray, numbers: np.ndarray):
-        """Pictures and labels are numbered from 1."""
+        """Yields examples; `numbers` and label values count from 1."""
         label_of = {f"image_{i:05d}.jpg": int(labels[i - 1]) - 1 for i in numbers}
         for member, content in read_members(images, [f"jpg/{name}" for name in label_of]):
             name = member.removeprefix("jpg/")

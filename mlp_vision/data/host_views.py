@@ -1,7 +1,7 @@
-"""From pictures of any size to N x N, on the host: training's crops, eval presets.
+"""Views of N x N pixels of images of any size, on the host: training crops, eval presets.
 
-What can be done after that, flips and value range, is done on the device. `ArrayViews` is a source
-of such views of images that are in memory.
+Flips and the value range are left to the device. `ArrayViews` is a source of such views of images
+in memory.
 """
 
 import dataclasses
@@ -20,25 +20,25 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 
 
 class View(Protocol):
-    """Cuts a picture to uint8 [N, N, 3]; what is random about it comes from `rng`."""
+    """Maps an image to uint8 [N, N, 3]; all randomness comes from `rng`."""
 
     image_size: int
 
     def __call__(self, picture: Picture, rng: np.random.Generator | None) -> np.ndarray:
-        """The view of `picture`; `rng` is None in evaluation.
+        """Returns the view of `picture`; `rng` is None in evaluation.
 
         Raises:
-            BadPictureError: the picture cannot be decoded.
+            BadPictureError: the image cannot be decoded.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainView:
-    """Training's view: a random crop, then what `policy` makes of it.
+    """The view for training: a random crop, then `policy`.
 
-    Crops are "inception" of at least `crop_min_area`; "pad", the whole picture squashed and moved
-    by up to `crop_padding` pixels, black outside; "squash", N x N of the whole picture squashed to
-    `crop_from` pixels a side; or "none", squashed.
+    Crops are "inception" of at least `crop_min_area`; "pad", the whole image squashed and shifted
+    by up to `crop_padding` pixels, black outside; "squash", N x N of the whole image squashed to
+    `crop_from` pixels per side; or "none", squashed.
     """
 
     image_size: int
@@ -49,7 +49,7 @@ class TrainView:
     policy: Policy | None = None
 
     def __call__(self, picture: Picture, rng: np.random.Generator) -> np.ndarray:
-        """A random view of `picture`."""
+        """Returns a random view of `picture`."""
         view = self._cut(picture, rng)
         if self.policy is None:
             return view
@@ -65,14 +65,14 @@ class TrainView:
         return self._cut_out(self._framed(squashed), rng) if self.crop == "pad" else squashed
 
     def _framed(self, view: np.ndarray) -> np.ndarray:
-        """The view with black pixels around it."""
+        """Pads the view with black pixels."""
         padding, size = self.crop_padding, self.image_size
-        framed = np.zeros((size + 2 * padding, size + 2 * padding, 3), np.uint8)  # As np.pad, fast.
+        framed = np.zeros((size + 2 * padding, size + 2 * padding, 3), np.uint8)  # Faster than np.pad.
         framed[padding:-padding, padding:-padding] = view
         return framed
 
     def _cut_out(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """N x N pixels, anywhere in a larger view."""
+        """Takes a random N x N crop of a larger view."""
         size = self.image_size
         top, left = rng.integers(0, len(view) - size + 1, 2)
         return view[top : top + size, left : left + size]
@@ -80,28 +80,28 @@ class TrainView:
 
 @dataclasses.dataclass(frozen=True)
 class EvalView:
-    """The view of one of the presets of `mlp_vision.augment.eval_presets`, with Pillow's pixels."""
+    """The view of a preset in `mlp_vision.augment.eval_presets`, resized by Pillow."""
 
     image_size: int
     preset: str
 
     def __call__(self, picture: Picture, rng: None = None) -> np.ndarray:
-        """The same view whatever `rng`."""
+        """Returns the view; `rng` is ignored."""
         image, preset, size = picture.decoded(), EVAL_PRESETS[self.preset], self.image_size
         shorter = min(image.size)
         width, left = preset.span(image.width, shorter, size)
         height, top = preset.span(image.height, shorter, size)
         across, down = image.width / width, image.height / height
-        right = min((left + size) * across, image.width)  # Rounding must not lead outside.
+        right = min((left + size) * across, image.width)  # Rounding may exceed the image.
         bottom = min((top + size) * down, image.height)
         box = (left * across, top * down, right, bottom)
         return np.asarray(image.resize((size, size), FILTERS[preset.resampling], box=box))
 
 
 def inception_crop(rng: np.random.Generator, height: int, width: int, min_area: float) -> Box:
-    """A random crop box.
+    """Samples a crop box.
 
-    Drawn like those of `augmentation.inception_crops`, for one picture.
+    Samples like `augmentation.inception_crops`, for one image.
     """
     for _ in range(CROP_ATTEMPTS):
         aspect = rng.uniform(*ASPECT_RATIOS)
@@ -121,14 +121,14 @@ def inception_crop(rng: np.random.Generator, height: int, width: int, min_area: 
 
 
 class ArrayViews:
-    """Views, uint8 [B, N, N, 3], of pictures [B, H, W, 3], as a `SourceForWorkers`.
+    """Views, uint8 [B, N, N, 3], of images [B, H, W, 3], as a `SourceForWorkers`.
 
-    What is random about a view is drawn from (seed, draw) alone. There are no threads: on such
-    small pictures they wait for Python's lock, and two are slower than one.
+    The randomness of a view depends only on (seed, draw). It uses no threads: on such small images
+    they wait for Python's lock, and two are slower than one.
     """
 
     def __init__(self, pictures: ArraySource, view: View, seed: int):
-        """Makes views of `pictures`."""
+        """Wraps `pictures`, viewed through `view`."""
         self._pictures = pictures
         self._view = view
         self._seed = seed
@@ -138,7 +138,7 @@ class ArrayViews:
         return len(self._pictures)
 
     def gather(self, indices: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
-        """Views of the examples at `indices` [B], as drawn by `draws` [B]."""
+        """Returns views of the examples at `indices` [B], with randomness from `draws` [B]."""
         batch = self._pictures.gather(indices)
         size = self._view.image_size
         views = np.empty((len(indices), size, size, 3), np.uint8)
@@ -148,12 +148,12 @@ class ArrayViews:
         return batch | {"image": views}
 
     def digest(self) -> str:
-        """See `Source`: that of the pictures, whatever views are made of them."""
+        """See `Source`: the digest of the images, regardless of the views."""
         return self._pictures.digest()
 
     def findings(self) -> tuple[()]:
-        """In a worker's copy: nothing, since there is nothing that cannot be read."""
+        """Returns nothing, since images in memory can always be read."""
         return ()
 
     def take_note(self, findings: tuple[()]) -> None:
-        """In the original: likewise."""
+        """Does nothing; see `findings`."""

@@ -1,4 +1,4 @@
-"""Pictures to bytes for data set builders, and bytes of any kind to RGB pictures."""
+"""Image encoding for data set builders, and decoding of common formats to RGB."""
 
 import dataclasses
 import io
@@ -8,16 +8,16 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 END_OF_IMAGE = b"\xff\xd9"
-# Markers (ITU-T T.81, table B.1), each the second byte of two; the first is 0xFF.
-BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2  # Frames of Huffman codes.
+# Markers (ITU-T T.81, table B.1): the second of two bytes; the first is 0xFF.
+BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2  # Huffman-coded frames.
 OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
 START_OF_SCAN = 0xDA
-METADATA = 0xE1  # Of EXIF or XMP.
-STANDALONE = {0x01, *range(0xD0, 0xDA)}  # Have no length; none belongs before the scan.
-# What may be behind the name of a picture, whatever its suffix. Others stay out: Pillow would
-# hand PostScript, say, to another program.
+METADATA = 0xE1  # EXIF or XMP.
+STANDALONE = {0x01, *range(0xD0, 0xDA)}  # Without length; invalid before the scan.
+# Accepted formats, regardless of the file's suffix. Others are excluded because Pillow would, for
+# example, run another program for PostScript.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
-# How to undo the turn that EXIF says a camera was held at.
+# Transposes that undo the orientation in EXIF.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,45 +37,45 @@ NO_PICTURES = {
     b"{": "a text in JSON, not a picture",
     b"version https://git-lfs": "a placeholder of Git LFS, not the picture itself",
 }
-MOST_PICTURE_BYTES = 1 << 30  # Of a file.
-# To decode one picture, copies included: 167 million pixels of a usual JPEG or PNG.
+MOST_PICTURE_BYTES = 1 << 30  # Per file.
+# Memory to decode one image, with copies: 167 million pixels of a common JPEG or PNG.
 MOST_DECODED_BYTES = 5 << 28
-RGB_BYTES = 4  # A pixel in RGB, as Pillow stores it.
-# What decoders hold a pixel beside the picture itself, measured and rounded up; the rest is small.
+RGB_BYTES = 4  # Per pixel, as Pillow stores RGB.
+# Decoder memory per pixel, without the image, measured and rounded up; other formats need little.
 DECODER_BYTES = {"WEBP": 13, "AVIF": 16, "PPM": 8, "BMP": 2}
-JPEG2000_BYTES = 6  # The same of each channel.
-MARGIN = 8  # Rows and columns by which decoders and resizing exceed a picture, if it is thin.
+JPEG2000_BYTES = 6  # Per pixel and channel.
+MARGIN = 8  # Extra rows and columns of decoders and resizing, relevant for thin images.
 TOO_DEEP = "32 bits a pixel, of which only 8 and 16 are read"
-BLOCK_PIXELS = 1 << 17  # Converted at a time.
+BLOCK_PIXELS = 1 << 17  # Converted at once.
 START_OF_JPEG = b"\xff\xd8"
 STARTS_OF_PICTURES = (START_OF_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 
 @dataclasses.dataclass(frozen=True)
 class JpegHeader:
-    """Size and kind of a JPEG with 8 bits a channel, as it is stored."""
+    """Stored size and coding of a JPEG with 8 bits per channel."""
 
     height: int
     width: int
     num_components: int
-    rows_per_block_row: int  # Pixels that are decoded together.
-    largest_factor: int  # Of sampling, across or down.
-    height_at: int  # Where the two bytes of the height lie.
-    scan_at: int  # Where the header ends.
-    decodes_downwards: bool  # One scan holds all, row after row.
-    has_metadata: bool  # EXIF or XMP, which may say that it is turned.
+    rows_per_block_row: int  # In pixels.
+    largest_factor: int  # Of sampling, horizontal or vertical.
+    height_at: int  # Offset of the two bytes of the height.
+    scan_at: int  # Offset of the end of the header.
+    decodes_downwards: bool  # Sequential, in a single scan.
+    has_metadata: bool  # EXIF or XMP, which may hold an orientation.
 
     @property
     def coefficient_bytes(self) -> int:
-        """A pixel, at most: what a decoder holds until the last scan, beside the pixels."""
+        """Maximum bytes per pixel that a decoder holds until the last scan, without the pixels."""
         return 0 if self.decodes_downwards else 2 * self.num_components
 
 
 def read_jpeg_header(encoded: bytes) -> JpegHeader | None:
-    """The header of a JPEG; None where it is not of a common kind, or not a JPEG."""
+    """Returns the header of a JPEG; None for uncommon JPEGs and other formats."""
     try:
         return _read(encoded)
-    except IndexError:  # It ends too early.
+    except IndexError:  # The file is truncated.
         return None
 
 
@@ -119,18 +119,18 @@ def _two_bytes(encoded: bytes, place: int) -> int:
 
 
 class BadPictureError(ValueError):
-    """Bytes that are no picture that can be read; the text is the reason, in a few words."""
+    """An image that cannot be decoded; the message is a short reason."""
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """A [H, W] or [H, W, 3] uint8 picture as PNG."""
+    """Encodes a uint8 image [H, W] or [H, W, 3] as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "png")
     return buffer.getvalue()
 
 
 def as_jpeg(encoded: bytes) -> bytes:
-    """The same bytes where they are a JPEG, else the picture as a JPEG of quality 95.
+    """Returns JPEG bytes unchanged, other images re-encoded as a JPEG of quality 95.
 
     Raises:
         BadPictureError: as `decode_picture`.
@@ -144,13 +144,13 @@ def as_jpeg(encoded: bytes) -> bytes:
 
 
 def decode_rgb(encoded: bytes) -> np.ndarray:
-    """An encoded picture of any mode as [H, W, 3] uint8; see `decode_picture`."""
+    """Decodes an image of any mode to uint8 [H, W, 3]; see `decode_picture`."""
     image = decode_picture(encoded)
     return as_array(image, (0, 0, *image.size))
 
 
 def as_array(image: Image.Image, box: tuple[int, int, int, int]) -> np.ndarray:
-    """What is in `box` (left, top, right, bottom) of an RGB picture, as [H, W, 3] uint8."""
+    """Returns `box` (left, top, right, bottom) of an RGB image as uint8 [H, W, 3]."""
     left, top, right, bottom = box
     pixels = np.empty((bottom - top, right - left, 3), np.uint8)
     for x0, y0, x1, y1 in _blocks(right - left, bottom - top):
@@ -159,16 +159,16 @@ def as_array(image: Image.Image, box: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def decode_picture(encoded: bytes) -> Image.Image:
-    """An encoded picture of any mode as people see it: RGB, upright.
+    """Decodes an image of any mode to upright RGB.
 
-    Turned as its EXIF orientation says. What is transparent shows a white background, as in a
-    browser; TensorFlow and torchvision would show the colours hidden there instead, often black.
-    Grey of 16 bits is scaled to 8, not clipped. CMYK is inverted where a JPEG follows Adobe. Of an
-    animation the first frame counts. Apart from transparency and EXIF the result is that of
-    Pillow's `convert("RGB")`.
+    Applies the EXIF orientation. Transparent pixels are blended with white, as in a browser;
+    TensorFlow and torchvision would show their hidden colours instead, often black. 16-bit grey is
+    scaled to 8 bits, not clipped. CMYK is inverted for JPEGs that follow Adobe. Animations give
+    their first frame. Apart from transparency, 16-bit grey and EXIF, the result matches Pillow's
+    `convert("RGB")`.
 
     Raises:
-        BadPictureError: the bytes are no whole picture of a known format, or decoding would take
+        BadPictureError: the bytes are not a complete image of a known format, decoding would take
           more than `MOST_DECODED_BYTES`, or it has more than 179 million pixels (Pillow's limit).
     """
     try:
@@ -176,7 +176,7 @@ def decode_picture(encoded: bytes) -> Image.Image:
         _check_memory(image, encoded)
         image.load()
         orientation = _orientation(image)
-        image = _to_rgb(image)  # What has been loaded is freed before the turn makes a copy.
+        image = _to_rgb(image)  # Frees the loaded image before the transposed copy.
         return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
     except MemoryError:
         raise
@@ -185,18 +185,18 @@ def decode_picture(encoded: bytes) -> Image.Image:
 
 
 def orientation_of_jpeg(encoded: bytes) -> int | None:
-    """How a JPEG is turned, by EXIF's numbers, without decoding it; None where nothing is said."""
+    """Reads the EXIF orientation of a JPEG without decoding it; None if there is none."""
     try:
         return _orientation(Image.open(io.BytesIO(encoded), formats=("JPEG",)))
-    except Exception:  # To be told by whoever decodes it.
+    except Exception:  # Decoding reports the error.
         return None
 
 
 def _check_memory(image: Image.Image, encoded: bytes) -> None:
-    """Refuses a picture, of which only the header has been read, that takes too much memory.
+    """Checks the decoding memory of an image whose header has been read.
 
     Raises:
-        BadPictureError: it does, or it has 32 bits a channel.
+        BadPictureError: decoding takes too much memory, or the image has 32 bits per channel.
     """
     if image.mode == "F":
         raise BadPictureError(TOO_DEEP)
@@ -209,14 +209,14 @@ def _check_memory(image: Image.Image, encoded: bytes) -> None:
 
 
 def decoding_bytes(image: Image.Image, encoded: bytes) -> int:
-    """The memory that `decode_picture` takes at most, from the header that `image` has read."""
-    # The picture in RGB, beside which there is the loaded one, or a turned or cut copy.
+    """Returns the maximum memory of `decode_picture`, from the header that `image` has read."""
+    # Two images at most: the RGB one, and the loaded one or a transposed or cropped copy.
     pixel_bytes = 2 * RGB_BYTES + _decoder_bytes(image, encoded)
     return (image.width + MARGIN) * (image.height + MARGIN) * pixel_bytes + _tile_bytes(image)
 
 
 def _decoder_bytes(image: Image.Image, encoded: bytes) -> int:
-    """What the decoder holds a pixel beside the picture."""
+    """Returns the decoder's memory per pixel, without the image."""
     if encoded.startswith(START_OF_JPEG):
         header = read_jpeg_header(encoded)
         return header.coefficient_bytes if header else 2 * len(image.getbands())
@@ -226,7 +226,7 @@ def _decoder_bytes(image: Image.Image, encoded: bytes) -> int:
 
 
 def _tile_bytes(image: Image.Image) -> int:
-    """What a decoder of TIFF holds at a time: a tile, which may exceed the picture, or a strip."""
+    """Returns the TIFF decoder's buffer size: a strip or a tile, which may exceed the image."""
     if image.format != "TIFF":
         return 0
     tags, names = image.tag_v2, ExifTags.Base
@@ -238,7 +238,7 @@ def _tile_bytes(image: Image.Image) -> int:
 
 
 def _blocks(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes (left, top, right, bottom) of at most `BLOCK_PIXELS` that cover a picture."""
+    """Yields boxes (left, top, right, bottom) of at most `BLOCK_PIXELS` that cover an image."""
     columns = max(min(width, BLOCK_PIXELS), 1)
     rows = BLOCK_PIXELS // columns
     for top in range(0, height, rows):
@@ -249,7 +249,7 @@ def _blocks(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
 def _orientation(image: Image.Image) -> int | None:
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # Damaged EXIF data do not make a damaged picture.
+    except Exception:  # The image may be intact even if its EXIF data are not.
         return None
 
 
@@ -266,7 +266,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _block_by_block(
     image: Image.Image, convert: Callable[[Image.Image], Image.Image]
 ) -> Image.Image:
-    """The RGB picture that `convert` makes of blocks, so that its own copies are small."""
+    """Converts an image to RGB block by block, to keep the copies of `convert` small."""
     result = Image.new("RGB", image.size)
     for box in _blocks(*image.size):
         result.paste(convert(image.crop(box)), box)
@@ -280,7 +280,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits, which Pillow would clip at 255."""
+    """Scales 16-bit grey to 8 bits, which Pillow would clip at 255."""
     levels = np.asarray(image)
     if levels.min() < 0 or levels.max() > 65535:
         raise BadPictureError(TOO_DEEP)

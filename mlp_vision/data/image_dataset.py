@@ -1,4 +1,4 @@
-"""Image data sets: by name, prepared on disk by TFDS, or folders of pictures."""
+"""Image data sets: prepared by TFDS, or image directories."""
 
 import dataclasses
 import math
@@ -38,30 +38,30 @@ OWN_BUILDERS = {
     builder.name: builder for builder in (Cifar10, Cifar100, Digits, Flowers102, Pets, Synthetic)
 }
 MEMORY_LIMIT_BYTES = 8 << 30
-DECODE_BLOCK = 1000  # Examples read and decoded at a time.
-# Threads decode smaller pictures more slowly than one: they wait for each other's Python.
+DECODE_BLOCK = 1000  # Examples read and decoded at once.
+# Several threads decode smaller images more slowly than one, since they wait for Python's lock.
 PIXELS_FOR_THREADS = 64 * 64
 
 
 class ImageDataset(Splits, Protocol):
-    """Pictures with one label each, in splits; `open_source` reads one of them."""
+    """Images with one label each, in splits, which `open_source` reads."""
 
     num_classes: int
-    class_names: list[str]  # Numbers where they have no names.
-    in_memory: bool  # Read as a whole, by `load`; else a batch at a time, from `records`.
+    class_names: list[str]  # Numbers if there are no names.
+    in_memory: bool  # Read by `load` at once; otherwise batch by batch from `records`.
 
     def with_classes(self, names: Sequence[str]) -> Self:
-        """The same examples with labels that count `names`, which include all class names."""
+        """Returns the data set with labels that index `names`, which include all class names."""
 
 
 def open_source(
     dataset: ImageDataset, split: str, view: View, seed: int = 0, on_host: bool = False
 ) -> Source:
-    """The examples of a split, as `image`, uint8, and `label`, int32 [B].
+    """Opens a split as `image`, uint8, and `label`, int32 [B].
 
-    Where `dataset.in_memory`, pictures come as they are, [B, H, W, 3], and their views are made on
-    the device. Else, or for training `on_host`, they come as `view` cuts them, [B, N, N, 3], drawn
-    by `seed` in training.
+    If `dataset.in_memory`, images are the originals, [B, H, W, 3], and views are computed on the
+    device. Otherwise, or for training with `on_host`, images are views by `view`, [B, N, N, 3],
+    drawn with `seed` in training.
 
     Raises:
         UserError: a file cannot be read, or an example has no label.
@@ -74,18 +74,18 @@ def open_source(
 
 @dataclasses.dataclass(frozen=True)
 class TfdsDataset(LabelledDataset):
-    """Pictures that TFDS has prepared."""
+    """An image data set prepared by TFDS."""
 
     label: Label
 
     @property
     def num_classes(self) -> int:
-        """How many different labels there are."""
+        """Number of classes."""
         return len(self.label.class_names)
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the labels, in order; numbers where the data set has none."""
+        """The class names, in order; numbers if the data set has none."""
         return list(self.label.class_names)
 
     def with_classes(self, names: Sequence[str]) -> Self:
@@ -94,7 +94,7 @@ class TfdsDataset(LabelledDataset):
 
     @property
     def in_memory(self) -> bool:
-        """Whether all pictures have one size, and all splits together fit."""
+        """Whether all images have the same size and all splits together fit in memory."""
         shape = self.builder.info.features["image"].shape[:2]
         if None in shape:
             return False
@@ -102,10 +102,10 @@ class TfdsDataset(LabelledDataset):
         return examples * math.prod(shape) * 3 <= MEMORY_LIMIT_BYTES
 
     def load(self, split: str) -> ArraySource:
-        """A split, such as "train[:98%]", as `image`, uint8 [N, H, W, 3], and `label`, int32 [N].
+        """Loads a split such as "train[:98%]": `image`, uint8 [N, H, W, 3], and `label`, int32 [N].
 
         Raises:
-            UserError: a file or picture cannot be read, or an example has no label.
+            UserError: a file or image cannot be read, or an example has no label.
         """
         with damage_told(f"data set {self.name!r}"):
             arrays = self._read(split)
@@ -118,7 +118,7 @@ class TfdsDataset(LabelledDataset):
         return ArraySource(arrays)
 
     def records(self, split: str) -> TfdsRecords:
-        """The encoded pictures and labels of a split.
+        """Opens the encoded images and labels of a split.
 
         Raises:
             UserError: a file cannot be read.
@@ -166,16 +166,16 @@ class TfdsDataset(LabelledDataset):
 
 
 def open_image_dataset(name: str, data_dir: str | None, label: str | None = None) -> ImageDataset:
-    """Finds a data set on disk, or downloads and prepares it where a builder of ours can.
+    """Opens a data set on disk, or downloads and prepares one of `OWN_BUILDERS`.
 
     Args:
-      name: a TFDS name, or the path of a directory that TFDS prepared or of a folder of pictures
-        (see `image_folder`).
-      data_dir: where TFDS data lie; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
-      label: what to classify by, see `labels.find_label`; None for the feature `label`.
+      name: a TFDS name, or the path of a directory prepared by TFDS or of an image directory (see
+        `image_folder`).
+      data_dir: the TFDS directory; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+      label: the label, see `labels.find_label`; None for the feature `label`.
 
     Raises:
-        UserError: it is nowhere and cannot be had, or is not of the kind that can be trained on.
+        UserError: the data set is missing and cannot be prepared, or cannot be trained on.
     """
     if is_folder_of_pictures(name):
         if label is not None:
@@ -192,7 +192,7 @@ def open_image_dataset(name: str, data_dir: str | None, label: str | None = None
 
 
 def is_folder_of_pictures(name: str) -> bool:
-    """Whether `name` is a folder of pictures; raises as `prepared.is_own_folder` does."""
+    """Whether `name` is an image directory; raises as `prepared.is_own_folder` does."""
     return is_own_folder(name, OWN_BUILDERS)
 
 

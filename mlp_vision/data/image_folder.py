@@ -1,15 +1,15 @@
-"""Folders of pictures as a data set: DATA/SPLIT/CLASS/..., ImageNet's own tree among them.
+"""Image directories as a data set: DATA/SPLIT/CLASS/..., as in ImageNet.
 
     DATA/train/cat/any_name.jpg         DATA/train/n01440764/n01440764_10026.JPEG
     DATA/test/cat/another.png           DATA/val/n01440764/ILSVRC2012_val_00000293.JPEG
 
-Or DATA/CLASS/..., without splits, if no folder is named like a split and pictures lie directly in
-the class folders. All of it is the split `train`, of which parts such as train[:90%] can be read.
-In other names of splits, what is no letter, digit or _ becomes a _: DATA/test-2 is `test_2`.
+Or DATA/CLASS/..., without splits, if no directory is named like a split and the class directories
+contain images directly. All of it is the split `train`, of which parts such as train[:90%] can be
+read. In other split names, characters other than letters, digits and _ become _: DATA/test-2 is
+`test_2`.
 
-Files without the suffix of a picture and hidden ones are skipped; folders below a class, linked
-ones included, are searched too. See `pictures_below`, and `mlp_core.data.classes` for the order of
-classes.
+Hidden files and files without an image suffix are skipped; subdirectories of a class, including
+symlinks, are searched too. See `pictures_below`, and `mlp_core.data.classes` for the class order.
 """
 
 import copy
@@ -40,29 +40,29 @@ SUFFIXES = (
     *(".tif", ".tiff", ".ppm", ".pgm"),
 )
 VALIDATION_NAMES = ("val", "valid")
-# Folders called so are no classes, however their letters are written.
+# Directories with these names, in any case, are not classes.
 SPLIT_NAMES = {
     *("train", "training", "test", "testing", *VALIDATION_NAMES, "validation", "dev", "eval"),
     "evaluation",
 }
-SCANNING_THREADS = 16  # They wait for a network's disk, most of the time.
-DIGESTED_BYTES = 1 << 16  # Of a sampled file.
-NAME_OF_SPLIT = re.compile(r"\w+")  # Other characters select parts of splits.
-NAMED = 5  # Folders that a message lists at most.
+SCANNING_THREADS = 16  # Many, since they mostly wait for network storage.
+DIGESTED_BYTES = 1 << 16  # Per sampled file.
+NAME_OF_SPLIT = re.compile(r"\w+")  # Other characters are slice syntax.
+NAMED = 5  # Maximum number of directories listed in a message.
 
 
 class PackedPaths:
-    """Paths, one after the other in one array: worker processes share arrays, but not texts."""
+    """Paths concatenated in one array, since worker processes share arrays but not strings."""
 
     def __init__(self, paths: Sequence[str]):
-        """Copies `paths`."""
+        """Packs `paths`."""
         encoded = [os.fsencode(path) for path in paths]
         self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
         self._ends = np.cumsum([0, *map(len, encoded)])
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """All paths as one array of bytes, and where each of them ends."""
+        """The bytes of all paths, and their end offsets."""
         return self._bytes, self._ends
 
     def __len__(self) -> int:
@@ -70,19 +70,19 @@ class PackedPaths:
         return len(self._ends) - 1
 
     def __getitem__(self, index: int) -> str:
-        """The path at `index`, 0 or more."""
+        """Returns the path at a non-negative `index`."""
         return os.fsdecode(self._bytes[self._ends[index] : self._ends[index + 1]].tobytes())
 
 
 def pictures_below(folder: Path | str, others: list[str] | None = None) -> list[str]:
-    """Paths of the pictures in a folder and in those below it.
+    """Returns the paths of the images in a directory and its subdirectories.
 
     Args:
-      folder: where to look; links that lead to it or to a folder around it are not followed.
-      others: where the names of files without such a suffix are added.
+      folder: the directory; symlinks to it or to its parents are not followed.
+      others: a list to which the names of files without an image suffix are appended.
 
     Raises:
-        UserError: a folder cannot be listed.
+        UserError: a directory cannot be listed.
     """
     folder = os.fspath(folder)
     real = os.path.realpath(folder)
@@ -90,7 +90,7 @@ def pictures_below(folder: Path | str, others: list[str] | None = None) -> list[
         str(parent) for path in (real, os.path.abspath(folder)) for parent in Path(path).parents
     }
     pictures: list[str] = []
-    # Folders before links, so that the path of a picture does not depend on the order of listing.
+    # Directories precede symlinks, so that image paths do not depend on the listing order.
     folders, links = [(folder, real)], []
     while folders or links:
         place, real = folders.pop() if folders else links.pop(0)
@@ -111,7 +111,7 @@ def pictures_below(folder: Path | str, others: list[str] | None = None) -> list[
 
 
 def holds_picture(folder: Path | str) -> bool:
-    """Whether a picture lies in the folder itself; raises as `pictures_below`."""
+    """Whether the directory itself contains an image; raises as `pictures_below`."""
     return any(
         is_named_as_picture(entry.name) and not os.path.isdir(entry.path)
         for entry in entries(folder)
@@ -119,17 +119,17 @@ def holds_picture(folder: Path | str) -> bool:
 
 
 def is_named_as_picture(name: str) -> bool:
-    """Whether a file may be a picture, by its name."""
+    """Whether a file name is that of an image."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def subfolders(folder: Path | str) -> list[str]:
-    """The names of the folders in a folder, sorted; raises as `pictures_below`."""
+    """Returns the sorted names of the subdirectories; raises as `pictures_below`."""
     return sorted(entry.name for entry in entries(folder) if os.path.isdir(entry.path))
 
 
 def entries(folder: Path | str) -> Iterator[os.DirEntry]:
-    """What lies in a folder, but for hidden entries; raises as `pictures_below`."""
+    """Yields the non-hidden entries of a directory; raises as `pictures_below`."""
     try:
         with os.scandir(folder) as found:
             yield from (entry for entry in found if not entry.name.startswith("."))
@@ -140,31 +140,31 @@ def entries(folder: Path | str) -> Iterator[os.DirEntry]:
 
 
 def as_text(path: Path | str) -> str:
-    """A path in valid Unicode: bytes that are not UTF-8 become \\xNN."""
+    """Returns a path in valid Unicode: bytes that are not UTF-8 become \\xNN."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderSplit:
-    """The pictures of one split, in an order that mixes the classes."""
+    """The images of one split, in an order that mixes the classes."""
 
-    paths: list[str]  # Below the data set's folder.
-    labels: np.ndarray  # int32 [number of pictures].
+    paths: list[str]  # Relative to the data set's directory.
+    labels: np.ndarray  # int32 [number of images].
 
 
 class FolderRecords:
-    """Files as encoded pictures; see `photos.PhotoRecords`."""
+    """Files as encoded images; see `photos.PhotoRecords`."""
 
     def __init__(self, root: Path, paths: list[str], labels: np.ndarray):
-        """Takes paths below `root` and a label each."""
+        """Takes paths relative to `root`, with one label each."""
         self._root, self._paths, self._labels = root, PackedPaths(paths), labels
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self._paths)
 
     def __getitem__(self, index: int) -> tuple[bytes, int]:
-        """The content of a file, and its label.
+        """Returns the content of a file and its label.
 
         Raises:
             BadPictureError: the file cannot be read.
@@ -178,15 +178,15 @@ class FolderRecords:
         return content, int(self._labels[index])
 
     def name(self, index: int) -> str:
-        """The file's path below the data set's folder."""
+        """Returns the file's path relative to the data set's directory."""
         return as_text(self._paths[index])
 
     def file_name(self, index: int) -> str:
-        """The file's name."""
+        """Returns the file's name."""
         return os.path.basename(self._paths[index])
 
     def digest(self) -> str:
-        """See `Source`; covers all paths below the data set's folder, sizes and labels."""
+        """See `Source`; covers all relative paths, sizes and labels."""
         parts = np.array_split(np.arange(len(self)), len(self) // 1000 + 1)
         with ThreadPoolExecutor(SCANNING_THREADS) as pool:
             sizes = np.concatenate(list(pool.map(self._sizes, parts)))
@@ -195,33 +195,33 @@ class FolderRecords:
         return digest_of([*self._paths.arrays, self._labels, sizes, *sample])
 
     def _sizes(self, indices: np.ndarray) -> np.ndarray:
-        """Bytes of some files; -1 for what is not a regular file, which training reports."""
-        root = os.fspath(self._root)  # Joining texts takes a third of the time of joining paths.
+        """Returns file sizes in bytes; -1 for non-regular files, which training reports."""
+        root = os.fspath(self._root)  # Joining strings takes a third of the time of joining paths.
         return np.array([_size(f"{root}/{self._paths[i]}") for i in indices], np.int64)
 
     def _beginning(self, index: int) -> bytes:
         try:
             with open(self._root / self._paths[index], "rb") as file:
                 return file.read(DIGESTED_BYTES)
-        except OSError:  # Left to training, which replaces unreadable images and counts them.
+        except OSError:  # Training replaces and counts unreadable images.
             return b""
 
 
 class FolderDataset:
-    """A folder of pictures of any size; splits are scanned when they are first asked for.
+    """An image directory; splits are scanned on first use.
 
-    The classes are the folders of the split `train`, or of the only split there is. The order of
-    the examples follows from their relative paths alone, and mixes the classes.
+    The classes are the subdirectories of the split `train`, or of the only split. The order of the
+    examples depends only on their relative paths and mixes the classes.
     """
 
     in_memory = False
 
     def __init__(self, root: Path):
-        """Looks at `root` and at the split that names the classes.
+        """Scans `root` and the split that defines the classes.
 
         Raises:
-            UserError: it is built neither as DATA/SPLIT/CLASS/picture nor as DATA/CLASS/picture, or
-              has fewer than two classes, or a class without a picture.
+            UserError: the layout is neither DATA/SPLIT/CLASS/image nor DATA/CLASS/image, or there
+              are fewer than two classes, or a class has no images.
         """
         root = root.absolute()
         self.name = as_text(root)
@@ -253,16 +253,16 @@ class FolderDataset:
 
     @property
     def num_classes(self) -> int:
-        """How many different labels there are."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property
     def splits(self) -> list[str]:
-        """The names of the splits."""
+        """Split names."""
         return list(self._folders)
 
     def with_classes(self, names: Sequence[str]) -> Self:
-        """The same pictures with labels that count `names`, which include all class names."""
+        """Returns the data set with labels that index `names`, which include all class names."""
         numbers = np.array(numbers_in(names, self.class_names), np.int32)
         dataset = copy.copy(self)
         dataset.class_names = list(names)
@@ -273,16 +273,16 @@ class FolderDataset:
         return dataset
 
     def num_examples(self, split: str) -> int:
-        """How many pictures a split such as "train[:98%]" or "train+validation" has.
+        """Returns the number of images in a split such as "train[:98%]" or "train+validation".
 
         Raises:
-            ValueError: there is no such split.
-            UserError: its folder is not built as that of the training split.
+            ValueError: the split does not exist.
+            UserError: its classes do not match those of the training split.
         """
         return sum(len(part.paths[cut]) for part, cut in self._parts(split))
 
     def records(self, split: str) -> FolderRecords:
-        """The files of a split; raises as `num_examples` does."""
+        """Opens the files of a split; raises as `num_examples` does."""
         paths, labels = [], []
         for part, cut in self._parts(split):
             paths += part.paths[cut]
@@ -302,7 +302,7 @@ class FolderDataset:
         return self._found[folder]
 
     def _list(self, folder: str) -> FolderSplit:
-        """Finds the pictures of a split's folder."""
+        """Lists the images in a split's directory."""
         root = self._root / folder
         where, classes = as_text(root), subfolders(root)
         if not classes:
@@ -341,11 +341,11 @@ class FolderDataset:
 
 
 def _folders_of_splits(root: Path) -> dict[str, str]:
-    """The folder below `root` of each split; "" for `root` itself."""
+    """Returns the directory of each split, relative to `root`; "" for `root` itself."""
     names = subfolders(root)
     if _are_classes(root, names):
         return {"train": ""}
-    # Exact names first: no other folder takes their place.
+    # Exact names come first, so that renamed directories cannot replace them.
     folders = {name: name for name in names if NAME_OF_SPLIT.fullmatch(name)}
     for name in names:
         folders.setdefault(re.sub(r"\W", "_", as_text(name)), name)
@@ -356,11 +356,11 @@ def _folders_of_splits(root: Path) -> dict[str, str]:
 
 
 def _are_classes(root: Path, names: Sequence[str]) -> bool:
-    """Whether the folders in `root` are classes rather than splits."""
+    """Whether the directories in `root` are classes rather than splits."""
     if any(name.lower() in SPLIT_NAMES for name in names):
         return False
     hold = [holds_picture(root / name) for name in names]
-    # A folder with nothing but folders in it may be a split.
+    # A directory that contains only directories may be a split.
     return any(hold) and all(
         has_pictures or not subfolders(root / name)
         for name, has_pictures in zip(names, hold, strict=True)
@@ -368,10 +368,10 @@ def _are_classes(root: Path, names: Sequence[str]) -> bool:
 
 
 def _split_of_classes(root: Path, folders: Mapping[str, str]) -> str:
-    """The folder of the split that names the classes: `train`, or the only one.
+    """Returns the directory that defines the classes: `train`, or the only split.
 
     Raises:
-        UserError: there are others.
+        UserError: there are several splits, but no `train`.
     """
     names = set(folders.values())
     if "train" in folders:
@@ -385,7 +385,7 @@ def _split_of_classes(root: Path, folders: Mapping[str, str]) -> str:
 
 
 def _size(file: str) -> int:
-    """Bytes of a file; -1 for one that is not regular, such as a pipe, or cannot be looked at."""
+    """Returns the size of a file in bytes; -1 if it is not regular or not accessible."""
     try:
         status = os.stat(file)
     except OSError:
@@ -405,7 +405,7 @@ def _hash(path: str) -> bytes:
 
 
 def _listed(names) -> str:
-    """Some of `names`, in order."""
+    """Joins the first few of `names`, sorted."""
     names = sorted(names)
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more if names else "none"

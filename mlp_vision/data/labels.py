@@ -1,7 +1,7 @@
-"""What the pictures of a data set are classified by: a label that it has, or one made of others.
+"""Labels of image data sets: label features, or labels derived from other features.
 
-Made labels are those of VTAB (Zhai et al., arXiv:1910.04867), as google-research/task_adaptation
-makes them: what a picture shows is counted, or a distance or position falls into one of some bins.
+Derived labels follow VTAB (Zhai et al., arXiv:1910.04867) as in google-research/task_adaptation:
+object counts, or binned distances and positions.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ import tensorflow_datasets as tfds
 from mlp_core.data.classes import numbers_in
 from mlp_core.errors import UserError
 
-FEATURE = "label"  # Of most data sets.
-FEWEST_OBJECTS = 3  # In a picture of CLEVR; ten at most.
-CLEVR_EDGES = (8.0, 8.5, 9.0, 9.5, 10.0)  # Of distances from the camera, in CLEVR's unit.
-KITTI_EDGES = (8.0, 20.0, 999.0)  # Metres from the camera.
+FEATURE = "label"  # The label of most data sets.
+FEWEST_OBJECTS = 3  # In a CLEVR image; ten at most.
+CLEVR_EDGES = (8.0, 8.5, 9.0, 9.5, 10.0)  # Distances from the camera, in CLEVR's unit.
+KITTI_EDGES = (8.0, 20.0, 999.0)  # Distances from the camera, in metres.
 KITTI_VEHICLES = 3  # The first of KITTI's types are car, van and truck.
 NO_VEHICLE = 1000.0
-NO_LABEL = -1  # As TFDS has it where labels are kept secret.
+NO_LABEL = -1  # As in TFDS for withheld labels.
 DSPRITES_BINS = 16
 
 
@@ -30,9 +30,9 @@ class Label:
     """A label of the examples of a data set.
 
     Attributes:
-      features: those that it is made of.
-      class_names: in order; numbers where they have no names.
-      of: its number, from those features of an example; worker processes have copies of it.
+      features: the features that it is computed from.
+      class_names: in order; numbers if there are no names.
+      of: maps these features of an example to the class number; must be picklable for workers.
     """
 
     features: tuple[str, ...]
@@ -40,7 +40,7 @@ class Label:
     of: Callable[[Mapping[str, Any]], int]
 
     def with_classes(self, names: Sequence[str]) -> "Label":
-        """The same label counting `names`, which include its own class names."""
+        """Returns the label renumbered to index `names`, which include its class names."""
         numbers = numbers_in(names, self.class_names)
         of = functools.partial(_renumbered, of=self.of, numbers=numbers)
         return dataclasses.replace(self, class_names=tuple(names), of=of)
@@ -48,7 +48,7 @@ class Label:
 
 @dataclasses.dataclass(frozen=True)
 class MadeLabel:
-    """How a label is made of others, "objects/size" being a feature of each object."""
+    """A label derived from other features, such as "objects/size" of each object."""
 
     features: tuple[str, ...]
     num_classes: int
@@ -65,7 +65,7 @@ def _closest_object(example: Mapping[str, Any]) -> int:
 
 
 def _closest_vehicle(example: Mapping[str, Any]) -> int:
-    """The last class is that of pictures without a vehicle."""
+    """Returns the distance bin of the closest vehicle; the last class has no vehicle."""
     objects = example["objects"]
     is_vehicle = np.asarray(objects["type"], np.int64) < KITTI_VEHICLES
     distances = _third(objects["location"])[is_vehicle]
@@ -73,12 +73,12 @@ def _closest_vehicle(example: Mapping[str, Any]) -> int:
 
 
 def _third(coordinates: Sequence[np.ndarray]) -> np.ndarray:
-    """The third of three coordinates of each object, float32 [number of objects]."""
+    """Returns the third coordinate of each object, float32 [number of objects]."""
     return np.asarray(coordinates, np.float32).reshape(-1, 3)[:, 2]
 
 
 def _bin(value: float, edges: tuple[float, ...]) -> int:
-    """How many edges lie below `value`."""
+    """Returns the number of edges below `value`."""
     return int(np.searchsorted(edges, value))
 
 
@@ -89,13 +89,13 @@ def _value(example: Mapping[str, Any], feature: str) -> int:
 def _renumbered(
     example: Mapping[str, Any], of: Callable[[Mapping[str, Any]], int], numbers: Sequence[int]
 ) -> int:
-    """Another number for each label; NO_LABEL for one outside the classes."""
+    """Maps the label through `numbers`; NO_LABEL if it is out of range."""
     label = of(example)
     return numbers[label] if 0 <= label < len(numbers) else NO_LABEL
 
 
 def _in_16_bins(example: Mapping[str, Any], feature: str, num_values: int) -> int:
-    """Neighbouring values of a feature taken together, to 16 classes of equal width."""
+    """Bins the values of a feature into 16 classes of equal width."""
     return int(example[feature]) * DSPRITES_BINS // num_values
 
 
@@ -116,15 +116,15 @@ MADE = {
 
 
 def find_label(dataset: str, features: tfds.features.FeaturesDict, name: str | None) -> Label:
-    """A label of a data set.
+    """Returns a label of a data set.
 
     Args:
-      dataset: its name, for messages.
-      features: TFDS's features of its examples.
+      dataset: the data set's name, for messages.
+      features: the TFDS features of its examples.
       name: a feature, or one of `MADE`; None for the feature `label`.
 
     Raises:
-        UserError: there is no such label.
+        UserError: the label does not exist.
     """
     if name in MADE and name not in features:
         made = MADE[name]
@@ -150,7 +150,7 @@ def find_label(dataset: str, features: tfds.features.FeaturesDict, name: str | N
 
 
 def _has(features: tfds.features.FeaturesDict, name: str) -> bool:
-    """Whether there is a feature, or one such as "objects/size" of each of a sequence."""
+    """Whether `features` has `name`, which may be nested in a sequence: "objects/size"."""
     outer, _, inner = name.partition("/")
     if outer not in features:
         return False

@@ -1,7 +1,7 @@
 """Oxford-IIIT Pets from the published archives, as a TFDS data set.
 
-Name, version, splits, features and example order are those of TFDS's own builder. A split is
-sorted in memory while it is written, which takes about 400 MB.
+Name, version, splits, features and example order match TFDS's builder. Writing sorts a split in
+memory, which takes about 400 MB.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ URL = "https://thor.robots.ox.ac.uk/~vgg/data/pets"
 class Pets(ArchiveBuilder, skip_registration=True):
     """Oxford-IIIT Pets: 3,680 and 3,669 photographs of 37 breeds of cats and dogs.
 
-    A dozen files called .jpg are PNG, GIF or BMP; these become JPEG.
+    A dozen .jpg files are in fact PNG, GIF or BMP; they are converted to JPEG.
     """
 
     name = "oxford_iiit_pet"
@@ -77,7 +77,7 @@ class Pets(ArchiveBuilder, skip_registration=True):
         }
 
     def _generate_examples(self, images: Path, annotations: Path, listed: bytes):
-        # A line: name, breed from 1, species from 1, breed within the species.
+        # Columns: name, breed from 1, species from 1, breed within the species.
         rows = {line.split()[0]: line.split()[1:3] for line in listed.decode().splitlines()}
         masks = dict(read_members(annotations, [f"annotations/trimaps/{n}.png" for n in rows]))
         boxes = {name: xml for name, xml in read_files(annotations) if name.endswith(".xml")}
@@ -104,7 +104,7 @@ class Pets(ArchiveBuilder, skip_registration=True):
 
 
 def _head_box(xml: bytes) -> tfds.features.BBox:
-    """The box around the head, in parts of height and width, from an annotation file."""
+    """Reads the head's bounding box, relative to height and width, from an annotation file."""
     root = ElementTree.fromstring(xml)
     width, height = (float(root.findtext(f"size/{side}")) for side in ("width", "height"))
     ymin, xmin, ymax, xmax = (

@@ -1,11 +1,12 @@
-"""Pictures of differing sizes: read, decoded and cut to one size a batch at a time.
+"""Images of different sizes, read, decoded and cropped batch by batch.
 
-By threads of this process, or by one in each of several workers (`mlp_core.data.workers`).
+The work is done by threads of this process, or by one thread in each of several workers
+(`mlp_core.data.workers`).
 
-Only the batches that are read ahead are held in memory, whatever the size of the data set. Images
-that cannot be read are counted and reported; too many of them end a run.
+Only prefetched batches are held in memory, regardless of the data set's size. Images that cannot be
+read are counted and reported; too many of them end a run.
 
-Shapes: B batch, N pixels a side of the model's input.
+Shapes: B batch, N pixels per side of the model's input.
 """
 
 import threading
@@ -21,29 +22,29 @@ from mlp_vision.data.image_codec import BadPictureError
 from mlp_vision.data.pictures import decoding_threads, open_picture
 
 FEW = 5
-FEW_SHARE = 0.01  # Of a split; whichever is more.
+FEW_SHARE = 0.01  # Of a split; the larger limit applies.
 MOST_LINES = 20
-# Tried for a bad picture; fewer than all that may be bad, should a split be tiny.
+# Attempts to replace a bad image.
 REPLACEMENTS = 20
 
 
 class BadPictures:
-    """The bad pictures of one split, as far as this process has met them; safe among threads."""
+    """Counts and reports the bad images of a split in this process; thread-safe."""
 
     def __init__(self, where: str, num_examples: int):
-        """Starts to count; `where` names data set and split."""
+        """Starts at zero; `where` names data set and split."""
         self._where = where
         self._limit = max(FEW, int(FEW_SHARE * num_examples))
         self._num_examples = num_examples
-        self._reasons: dict[str, str] = {}  # By name.
-        self._verdict = ""  # The same for all threads, once there are too many.
+        self._reasons: dict[str, str] = {}  # By image name.
+        self._verdict = ""  # Error for all threads, once the limit is exceeded.
         self._lock = threading.Lock()
 
     def add(self, name: str, reason: str, consequence: str) -> None:
-        """Says that a picture is bad and what follows, the first time that it is met.
+        """Reports a bad image and the consequence, once per image.
 
         Raises:
-            UserError: with it there are more than 5 and more than 1 % of the split.
+            UserError: more than 5 images and more than 1 % of the split are bad.
         """
         with self._lock:
             if self._verdict:
@@ -65,7 +66,7 @@ class BadPictures:
                 say_from_any_host(f"{self._where}: {count:,} pictures cannot be read so far")
 
     def summary(self) -> str:
-        """How many have been met, and some of them; empty where there was none."""
+        """Returns the number of bad images and some names; empty if there are none."""
         if not self._reasons:
             return ""
         return f"{self._where}: {self._count()} pictures could not be read: {self._names()}"
@@ -85,44 +86,44 @@ class BadPictures:
 
 
 class MetPictures:
-    """The bad pictures that a worker process has met, to be told by the one that started it."""
+    """Collects a worker's bad images, which the parent process reports."""
 
     def __init__(self):
-        """Starts with none."""
+        """Starts empty."""
         self._met: list[tuple[str, str, str]] = []
 
     def add(self, name: str, reason: str, consequence: str) -> None:
-        """Remembers one; see `BadPictures.add`."""
+        """Records a bad image; see `BadPictures.add`."""
         self._met.append((name, reason, consequence))
 
     def taken(self) -> list[tuple[str, str, str]]:
-        """All since this was last called."""
+        """Returns those added since the last call."""
         met, self._met = self._met, []
         return met
 
 
 class PhotoRecords(Protocol):
-    """Encoded pictures with one label each, by index; safe among threads."""
+    """Encoded images with one label each, by index; thread-safe."""
 
     def __len__(self) -> int:
         """Number of examples."""
 
     def __getitem__(self, index: int) -> tuple[bytes, int]:
-        """The encoded picture and its label.
+        """Returns the encoded image and its label.
 
         Raises:
-            BadPictureError: this one cannot be read.
+            BadPictureError: the image cannot be read.
             UserError: the data set is damaged, or the example has no label.
         """
 
     def name(self, index: int) -> str:
-        """What to call an example when it is bad."""
+        """Returns a name of the example for messages."""
 
     def file_name(self, index: int) -> str:
-        """The name under which its picture was published, without folders.
+        """Returns the published file name of the image, without directories.
 
         Raises:
-            UserError: the data set does not tell it.
+            UserError: the data set does not store file names.
         """
 
     def digest(self) -> str:
@@ -130,11 +131,11 @@ class PhotoRecords(Protocol):
 
 
 class PhotoSource:
-    """A split of photographs as a `Source` of `image`, uint8 [B, N, N, 3], and `label`, int32 [B].
+    """A split of photos as a `Source` of `image`, uint8 [B, N, N, 3], and `label`, int32 [B].
 
-    Views are made here, on the host: those of training are drawn from (seed, draw) alone. A
-    picture that cannot be read has `mask` 0 in evaluation; in training another takes its place,
-    which follows from (seed, draw) too.
+    Views are computed on the host; training views depend only on (seed, draw). An unreadable image
+    has `mask` 0 in evaluation; in training it is replaced by another one, which also depends only
+    on (seed, draw).
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class PhotoSource:
         seed: int = 0,
         num_threads: int | None = None,
     ):
-        """Reads `records`, that messages call `where`, with as many threads as there are cores."""
+        """Reads `records`, called `where` in messages; defaults to one thread per core."""
         self._records = records
         self._view = view
         self._seed = seed
@@ -159,10 +160,10 @@ class PhotoSource:
         return len(self._records)
 
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The examples at `indices` [B] as `image` and `label`; without `draws`, `mask` as well.
+        """Returns `image` and `label` of the examples at `indices` [B]; without `draws`, also `mask`.
 
         Raises:
-            UserError: more pictures than can be let pass are bad.
+            UserError: too many images are bad.
         """
         size = self._view.image_size
         images = np.zeros((len(indices), size, size, 3), np.uint8)
@@ -181,13 +182,13 @@ class PhotoSource:
                 self._bad.add(self._records.name(index), str(error), "it is not scored")
 
         fill = for_evaluation if draws is None else for_training
-        rows = iter(range(len(indices)))  # Shared: whoever is done takes the next.
+        rows = iter(range(len(indices)))  # Shared by all threads.
 
         def fill_rows(_: int) -> None:
             for row in rows:
                 fill(row)
 
-        list(self._pool.map(fill_rows, range(self._num_threads)))  # Raises what a thread has met.
+        list(self._pool.map(fill_rows, range(self._num_threads)))  # `list` raises errors of the threads.
         batch = {"image": images, "label": labels}
         return batch | {"mask": mask} if draws is None else batch
 
@@ -196,30 +197,30 @@ class PhotoSource:
         return self._records.digest()
 
     def findings(self) -> list[tuple[str, str, str]]:
-        """In a worker's copy: the bad pictures met since this was last called."""
+        """Returns, in a worker's copy, the bad images since the last call."""
         return self._bad.taken()
 
     def take_note(self, findings: list[tuple[str, str, str]]) -> None:
-        """In the original: tells the bad pictures that a copy has met.
+        """Reports, in the original, the bad images of a worker's copy.
 
         Raises:
-            UserError: there are more than can be let pass.
+            UserError: too many images are bad.
         """
         for finding in findings:
             self._bad.add(*finding)
 
     def __getstate__(self) -> dict:
-        """For a worker: one thread, since workers are many, and no verdict on bad pictures."""
+        """Returns a worker's state: one thread, and bad images are collected, not judged."""
         kept = {name: value for name, value in vars(self).items() if name != "_pool"}
         return kept | {"_num_threads": 1, "_bad": MetPictures()}
 
     def __setstate__(self, state: dict) -> None:
-        """Starts a copy's thread."""
+        """Restores a copy and starts its thread."""
         vars(self).update(state)
         self._pool = decoding_threads(self._num_threads)
 
     def bad_pictures(self) -> str:
-        """How many pictures could not be read so far, and which; empty where all could."""
+        """Returns the number and names of images that could not be read; empty if there are none."""
         return self._bad.summary()
 
     def _example(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:

@@ -1,11 +1,11 @@
-"""Encoded pictures of which a crop can be had at the model's size, without the rest if possible.
+"""Crops of encoded images at the model's size, decoding as little as possible.
 
-Two roads lead to the same crop. A usual JPEG is decoded by libjpeg-turbo (simplejpeg) as far down
-as the crop reaches, at half, a quarter or an eighth of its size where that still covers the result.
-Anything else, and any JPEG that this fails on, is decoded whole by `image_codec.decode_picture`,
-which also says what is wrong with a bad one, and shrunk by averaging.
+Two paths give the same crop. A common JPEG is decoded by libjpeg-turbo (simplejpeg) down to the
+bottom of the crop, at 1/2, 1/4 or 1/8 of its size if that is still large enough. Other images, and
+JPEGs for which this fails, are decoded completely by `image_codec.decode_picture`, which also
+diagnoses bad ones, and shrunk by averaging.
 
-Shapes: H and W pixels of the picture as people see it, N pixels a side of the result.
+Shapes: H and W pixels of the upright image, N pixels per side of the result.
 """
 
 import dataclasses
@@ -27,19 +27,19 @@ from mlp_vision.data.image_codec import (
     read_jpeg_header,
 )
 
-SHRINKINGS = (8, 4, 2)  # That libjpeg-turbo decodes to as fast as it reads.
-CHANNELS = 3  # Of a crop, a byte each.
-LARGEST_FACTOR = 2  # Decoded small, colour of a quarter of the resolution (4:1:1) would smear.
+SHRINKINGS = (8, 4, 2)  # Scales at which libjpeg-turbo decodes fast.
+CHANNELS = 3  # Of a crop, one byte each.
+LARGEST_FACTOR = 2  # Colour at 1/4 resolution (4:1:1) would smear when decoded at a smaller scale.
 
 
 def decoding_threads(number: int | None = None) -> ThreadPoolExecutor:
-    """Threads that decode and cut images; OpenCV's own would be in their way."""
+    """Returns threads that decode and crop images; disables OpenCV's competing threads."""
     cv2.setNumThreads(0)
     return ThreadPoolExecutor(number, "decode")
 
 
 class Box(NamedTuple):
-    """A region of a picture, in whole pixels."""
+    """A region of an image, in whole pixels."""
 
     top: int
     left: int
@@ -48,31 +48,31 @@ class Box(NamedTuple):
 
 
 class Picture(Protocol):
-    """A picture of a known size, as people see it: RGB, upright."""
+    """An upright RGB image of known size."""
 
     height: int
     width: int
 
     def cropped(self, box: Box, size: int) -> np.ndarray:
-        """What is inside `box`, resized to uint8 [size, size, 3].
+        """Returns the content of `box`, resized to uint8 [size, size, 3].
 
-        Resized bilinearly with half-pixel centres and without antialiasing, like
-        `augmentation.crop_and_resize`, but shrunk before by the largest of 2, 4 and 8 that leaves
-        at least `size` pixels either way; then the box is widened to pixels of the shrunk picture.
+        Resizes bilinearly with half-pixel centres and without antialiasing, like
+        `augmentation.crop_and_resize`, but first shrinks by the largest of 2, 4 and 8 that leaves
+        at least `size` pixels per side; the box is then widened to pixels of the shrunk image.
 
         Raises:
             BadPictureError: as `image_codec.decode_picture`.
         """
 
     def decoded(self) -> Image.Image:
-        """The whole picture; raises as `cropped` does."""
+        """Returns the whole image; raises as `cropped` does."""
 
 
 def open_picture(encoded: bytes) -> Picture:
-    """A picture from its file's bytes.
+    """Opens an encoded image.
 
     Raises:
-        BadPictureError: as `image_codec.decode_picture`; for a JPEG perhaps only when decoded.
+        BadPictureError: as `image_codec.decode_picture`; a JPEG may raise it only when decoded.
     """
     header = read_jpeg_header(encoded)
     if header is None or not _is_usual(header, encoded):
@@ -82,10 +82,10 @@ def open_picture(encoded: bytes) -> Picture:
 
 
 class DecodedPicture:
-    """A picture of any kind, decoded."""
+    """A decoded image of any format."""
 
     def __init__(self, image: Image.Image):
-        """Takes an RGB picture."""
+        """Wraps an RGB image."""
         self._image = image
         self.width, self.height = image.size
 
@@ -110,7 +110,7 @@ class DecodedPicture:
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """How a stored picture is made upright: mirrored, then rows and columns exchanged."""
+    """Makes a stored image upright: flips, then transposes."""
 
     upside_down: bool = False
     left_to_right: bool = False
@@ -130,10 +130,10 @@ TURNS = {  # By EXIF orientation.
 
 
 class JpegPicture:
-    """A usual JPEG, of which only what is wanted is decoded."""
+    """A common JPEG, of which only the needed part is decoded."""
 
     def __init__(self, encoded: bytes, header: JpegHeader, turn: Turn):
-        """Takes what `open_picture` has found out."""
+        """Takes the header and turn that `open_picture` has read."""
         self._encoded, self._header, self._turn = encoded, header, turn
         self.height, self.width = header.height, header.width
         if turn.transposed:
@@ -158,7 +158,7 @@ class JpegPicture:
         return decode_picture(self._encoded)
 
     def _stored(self, box: Box) -> Box:
-        """The same region of the picture as it is stored."""
+        """Maps a box of the upright image to the stored image."""
         top, left, height, width = box
         if self._turn.transposed:
             top, left, height, width = left, top, width, height
@@ -169,11 +169,11 @@ class JpegPicture:
         return Box(top, left, height, width)
 
     def _decoded_down_to(self, bottom: int, shrinking: int) -> np.ndarray | None:
-        """Rows from the first to at least `bottom`, shrunk; None where that cannot be done."""
+        """Decodes rows up to at least `bottom`, shrunk; returns None on failure."""
         encoded, header, height = self._encoded, self._header, self._header.height
         if header.decodes_downwards:
-            # A decoder stops where the header says that the picture ends. Blocks that follow the
-            # crop's are let in, since colours at a block's edge depend on them.
+            # The decoder stops at the height in the header, which is therefore reduced. One more row
+            # of blocks is kept, since colours at block edges depend on the next block.
             height = min(height, bottom + header.rows_per_block_row)
             encoded = bytearray(encoded)
             encoded[header.height_at : header.height_at + 2] = height.to_bytes(2, "big")
@@ -184,7 +184,7 @@ class JpegPicture:
                 min_height=shape[0],
                 min_width=shape[1],
                 min_factor=shrinking,
-                strict=False,  # Else it would refuse what follows the last row.
+                strict=False,  # Allows data after the last row.
             )
         except ValueError:
             return None
@@ -192,7 +192,7 @@ class JpegPicture:
 
 
 def _is_usual(header: JpegHeader, encoded: bytes) -> bool:
-    """Whether a JPEG is grey or in colour and whole; what is damaged inside shows nowhere."""
+    """Whether a JPEG is a complete grey or colour image; damage inside is not detected."""
     pixels = header.height * header.width
     return (
         header.num_components in (1, 3)
@@ -209,7 +209,7 @@ def _shrinking(box: Box, size: int) -> int:
 
 
 def _shrunk_corners(box: Box, shrinking: int) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right of the pixels of a shrunk picture that cover `box`."""
+    """Returns top, left, bottom and right of the shrunk image's pixels that cover `box`."""
     bottom, right = box.top + box.height, box.left + box.width
     return (
         box.top // shrinking,

@@ -1,9 +1,9 @@
-"""ReaL: the labels that raters found right for the validation pictures of ImageNet.
+"""ReaL: reassessed labels of the ImageNet validation images.
 
 Source: Beyer et al., Are we done with ImageNet? (arXiv:2006.07159). The file is `real.json` of
-google-research/reassessed-imagenet: a list of class numbers for each of the 50,000 pictures, in the
-order of their file names. A picture may have several labels, any of which is right, or none, and
-then it does not count.
+google-research/reassessed-imagenet: a list of class numbers for each of the 50,000 images, in the
+order of their file names. An image may have several correct labels; images without labels are not
+scored.
 
 Shapes: B batch, K = 1,000 classes.
 """
@@ -33,23 +33,22 @@ EXPECTED = "it is no real.json of google-research/reassessed-imagenet"
 
 @dataclasses.dataclass(frozen=True)
 class RealLabels:
-    """The labels of all validation pictures.
+    """The labels of all validation images.
 
     Attributes:
-      right: bool [50,000, K], the classes that are right for a picture.
-      class_names: those that the columns stand for, as a data set of ImageNet names them.
+      right: bool [50,000, K], the correct classes of each image.
+      class_names: the names of the columns, as in an ImageNet data set.
     """
 
     right: np.ndarray
     class_names: Sequence[str] = ()
 
     def checked(self, dataset: ImageDataset, splits: Iterable[str]) -> "RealLabels":
-        """The labels for a data set whose classes are in ImageNet's order.
-
-        Refuses one of which no split has these pictures, or that does not tell file names.
+        """Returns the labels with the class names of a data set in ImageNet's class order.
 
         Raises:
-            UserError: says why.
+            UserError: the data set does not have ImageNet's number of classes or file names, or no
+              split has these images.
         """
         if dataset.num_classes != NUM_CLASSES:
             raise UserError(
@@ -66,12 +65,12 @@ class RealLabels:
         return dataclasses.replace(self, class_names=dataset.class_names)
 
     def beside(self, source: Source, dataset: ImageDataset, split: str) -> Source:
-        """`source`, the pictures of `split`, with `real` in its batches where it has these labels.
+        """Adds `real` to the batches of `source`, the images of `split`, if they have these labels.
 
-        Since `checked`, the classes of `dataset` may have been put in another order.
+        The classes of `dataset` may have been reordered since `checked`.
 
         Raises:
-            UserError: the data set does not tell file names.
+            UserError: the data set does not store file names.
         """
         if not self._are_for(dataset, split):
             return source
@@ -90,10 +89,10 @@ class RealLabels:
 
 
 class ReallyLabelled:
-    """Pictures with `real`, bool [B, K], the classes that are right, besides `label`."""
+    """A source that adds `real`, bool [B, K], the correct classes, to its batches."""
 
     def __init__(self, source: Source, records: PhotoRecords, right: np.ndarray, where: str):
-        """Takes pictures, the records that know their file names, and the labels of all."""
+        """Takes images, the records with their file names, and all labels."""
         self._source, self._records, self._right = source, records, right
         self._where = where
 
@@ -102,20 +101,20 @@ class ReallyLabelled:
         return len(self._source)
 
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The examples at `indices` [B].
+        """Returns the examples at `indices` [B].
 
         Raises:
-            UserError: a picture is none of ImageNet's validation set, or as `Source.gather`.
+            UserError: an image is not in ImageNet's validation set, or as `Source.gather`.
         """
         numbers = [self._number(int(index)) for index in indices]
         return self._source.gather(indices, draws) | {"real": self._right[numbers]}
 
     def digest(self) -> str:
-        """See `Source`: that of the pictures and their own labels."""
+        """See `Source`: the digest of the wrapped source."""
         return self._source.digest()
 
     def _number(self, index: int) -> int:
-        """The place of an example's labels in the file."""
+        """Returns the index of an example's labels in the file."""
         name = self._records.file_name(index)
         match = FILE_NAME.fullmatch(name)
         number = int(match[1]) if match else 0
@@ -128,10 +127,10 @@ class ReallyLabelled:
 
 
 def open_real_labels(source: str | None) -> RealLabels | None:
-    """Reads `real.json`, a file or an https or gs URL, which is fetched once; None for None.
+    """Reads `real.json` from a file or an https or gs URL, which is cached; None for None.
 
     Raises:
-        UserError: it cannot be had, or holds something else.
+        UserError: the file cannot be read or downloaded, or has other content.
     """
     if source is None:
         return None
@@ -145,15 +144,15 @@ def open_real_labels(source: str | None) -> RealLabels | None:
         ) from error
     except ValueError as error:
         if _is_remote(source):
-            path.unlink()  # So that it is fetched again when the server is mended.
+            path.unlink()  # A later run downloads it again.
         raise UserError(f"{FIELD}: {source}: {EXPECTED} ({error}).") from error
 
 
 def locate_real_labels(source: str, folder: Path | None = None) -> Path:
-    """Where the file lies; one of a URL in `folder`, or this project's cache, fetched if need be.
+    """Returns the path of the file; downloads a URL to `folder`, by default the cache, if missing.
 
     Raises:
-        DownloadError: it cannot be fetched.
+        DownloadError: the download failed.
     """
     if not _is_remote(source):
         return user_path(source, "config.data.real_labels=")
@@ -167,7 +166,7 @@ def _is_remote(source: str) -> bool:
 
 
 def _parse(lists: Any) -> np.ndarray:
-    """As `RealLabels.right`; ValueError for anything but 50,000 lists of class numbers."""
+    """Returns `RealLabels.right`; raises ValueError unless given 50,000 lists of classes."""
     if not isinstance(lists, list) or len(lists) != NUM_PICTURES:
         count = f"has {len(lists):,}" if isinstance(lists, list) else "is no list"
         raise ValueError(f"there must be {NUM_PICTURES:,} lists, and it {count}")

@@ -1,4 +1,4 @@
-"""Made pictures for smoke runs and tests: no download, and something to learn."""
+"""Synthetic, learnable images for smoke runs and tests, without a download."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -9,7 +9,7 @@ SIZES = {"train": 256, "test": 100}
 
 
 class Synthetic(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """32 x 32 pictures in ten classes: a coarse colour pattern a class, under noise."""
+    """32 x 32 images in ten classes: a coarse colour pattern per class, with noise."""
 
     name = "synthetic"
     VERSION = tfds.core.Version("1.0.0")

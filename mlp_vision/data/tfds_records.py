@@ -1,4 +1,4 @@
-"""Single examples of a split that TFDS prepared in array_record, pictures still encoded."""
+"""Random access to examples of a TFDS split in array_record, with encoded images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +12,14 @@ from mlp_core.errors import UserError
 from mlp_vision.data.image_codec import decode_rgb, encode_png
 from mlp_vision.data.labels import Label
 
-BUILDERS = ("dsprites",)  # Of TFDS.
+BUILDERS = ("dsprites",)  # TFDS builders whose white is 1.
 
 
 class TfdsRecords:
     """A split by index; see `photos.PhotoRecords`."""
 
     def __init__(self, name: str, builder: tfds.core.DatasetBuilder, split: str, label: Label):
-        """Opens a split such as "train[:98%]" of the data set `name`, to classify by `label`."""
+        """Opens a split such as "train[:98%]" of the data set `name`, labelled by `label`."""
         self._name = name
         self._builder_name = builder.name
         self._label = label
@@ -28,7 +28,7 @@ class TfdsRecords:
             split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
         features = builder.info.features
-        # Only these are unpacked; a segmentation mask, say, would cost more than the picture.
+        # Other features are skipped; a segmentation mask, for example, costs more than the image.
         wanted = ("image", "file_name", *label.features)
         self._features = tfds.features.FeaturesDict(
             {f: features[f] for f in wanted if f in features}
@@ -39,10 +39,10 @@ class TfdsRecords:
         return len(self._records)
 
     def __getitem__(self, index: int) -> tuple[bytes, int]:
-        """The encoded picture and its label.
+        """Returns the encoded image and its label.
 
         Raises:
-            BadPictureError: the picture of a data set that is not stored in full brightness.
+            BadPictureError: see `in_full_brightness`.
             UserError: a file is damaged, or the example has no label.
         """
         example = self._example(index)
@@ -55,15 +55,15 @@ class TfdsRecords:
         return in_full_brightness(self._builder_name, example["image"]), label
 
     def name(self, index: int) -> str:
-        """Number of the example, and its file's name where the data set keeps it."""
+        """Returns the example's index, with its file name if the data set stores it."""
         file_name = self._example(index).get("file_name")
         return f"example {index}" + (f" ({file_name.decode()})" if file_name else "")
 
     def file_name(self, index: int) -> str:
-        """The file's name as the data set keeps it.
+        """Returns the file name that the data set stores.
 
         Raises:
-            UserError: it keeps none.
+            UserError: it does not store file names.
         """
         file_name = self._example(index).get("file_name")
         if file_name is None:
@@ -87,7 +87,7 @@ class TfdsRecords:
 
 
 def skipped_pictures(features: Mapping[str, Any]) -> dict[str, tfds.decode.Decoder]:
-    """Decoders of TFDS by which pictures stay encoded."""
+    """Returns TFDS decoders that keep images encoded."""
     return {
         name: tfds.decode.SkipDecoding()
         for name, feature in features.items()
@@ -96,7 +96,7 @@ def skipped_pictures(features: Mapping[str, Any]) -> dict[str, tfds.decode.Decod
 
 
 def in_full_brightness(builder: str, encoded: bytes) -> bytes:
-    """A picture that `builder` has stored, encoded anew where its white is 1.
+    """Returns an image stored by `builder`, re-encoded to 0 and 255 if its white is 1.
 
     Raises:
         BadPictureError: as `image_codec.decode_rgb`.

@@ -1,1 +1,1 @@
-"""Architectures for images, and the models of each by name."""
+"""Image architectures and their named models."""

@@ -1,10 +1,10 @@
 """gMLP for images (Pay Attention to MLPs, arXiv:2105.08050, section 3), with tMLP and aMLP.
 
-Shapes: B batch, H and W pixels, S tokens in row-major order, behind the class token where there is
+Shapes: B batch, H and W pixels, S tokens in row-major order, after the class token if there is
 one, C channels of a token (`hidden_dim`), K classes.
 
-`GmlpSpec` holds what must be known to use one. At another resolution spatial projections are
-resampled, which is not in the paper: g tokens a side before, S = g * g, one more with a class
+`GmlpSpec` describes a model without its parameters. For another resolution, spatial projections are
+resampled, which is not in the paper: g tokens per side before, S = g * g, plus one with a class
 token.
 """
 
@@ -32,30 +32,30 @@ from mlp_vision.models.layers import (
 from mlp_vision.models.model_spec import Shapes
 from mlp_vision.models.patch_model_spec import TIMM_NUMERICS, MlpModelSpec
 
-# Not zero as in ViT: LayerNorm leaves zeros what they are, and gates only multiply them, so that
-# nothing of a picture would reach the token, and no gradient anything but the bias of the head.
+# Unlike in ViT, the class token cannot start at zero: LayerNorm and the gates keep zeros, so no
+# image information would reach the token, and only the bias of the head would get gradients.
 class_token_init = nn.initializers.normal(0.02)
 Gating = Literal["split", "multiplicative", "additive", "linear"]
 SpatialMatrix = Literal["full", "toeplitz"]
 Pooling = Literal["mean", "class_token"]
-# Pay Attention to MLPs, table 1; aMLP's head is that of the paper's text models.
+# Pay Attention to MLPs, table 1; aMLP uses the attention head of the paper's text models.
 GMLP_SIZES = {
     name: dict(patch_size=16, hidden_dim=hidden_dim, num_blocks=30, ffn_dim=6 * hidden_dim)
     for name, hidden_dim in {"ti16": 128, "s16": 256, "b16": 512}.items()
 }
 GMLP_FORM = {"spatial_matrix": "full", "tiny_attention_dim": 0}
 TMLP_FORM = {"spatial_matrix": "toeplitz", "tiny_attention_dim": 0}
-AMLP_FORM = {"tiny_attention_dim": 64}  # With either matrix.
+AMLP_FORM = {"tiny_attention_dim": 64}  # With either matrix form.
 FORMS = {"gmlp": GMLP_FORM, "tmlp": TMLP_FORM, "amlp": AMLP_FORM}
 
 
 class Gmlp(nn.Module):
     """Patches, gMLP blocks, LayerNorm, pooling, linear head.
 
-    Pooling is the mean over the tokens, as in timm, whose weights are the public ones; or
-    "class_token": a learned token before the others, whose result goes through one more layer with
-    tanh (`pre_logits`) as in ViT. The paper is silent; its parameter counts are those of the
-    latter. With `num_classes` 0 there is no head and the pooled features [B, C] come out.
+    Pooling "mean" averages the tokens, as in timm, which publishes the only weights. Pooling
+    "class_token" prepends a learned token, whose output goes through a tanh layer (`pre_logits`) as
+    in ViT. The paper does not specify the pooling; its parameter counts match the latter. With
+    `num_classes` 0 the module has no head and returns the pooled features [B, C].
     """
 
     num_classes: int
@@ -71,21 +71,21 @@ class Gmlp(nn.Module):
     layer_norm_epsilon: float = 1e-6
     gate_layer_norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0
-    stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
+    stochastic_depth: float = 0.0  # Rate of the last block, linear from 0 in the first.
     stochastic_depth_rescaled: bool = False
-    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    scan_layers: bool = False  # See `block_stack`, also for `remat`.
     remat: Remat = "none"
-    dtype: Any = jnp.float32  # Of the arithmetic; parameters, pooling and head are float32.
+    dtype: Any = jnp.float32  # Of computation; parameters, pooling and head are float32.
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps images [B, H, W, 3], in the value range of the weights, to logits [B, K], float32.
 
-        In training, a rate above zero needs the random stream `dropout`.
+        Training with a rate above zero needs the RNG stream `dropout`.
 
         Raises:
-            UserError: the patch size does not divide height and width, or `ffn_dim` is odd and
-              the gating is to split it.
+            UserError: the patch size does not divide height and width, or `ffn_dim` is odd
+              with split gating.
         """
         if self.gating == "split" and self.ffn_dim % 2:
             raise UserError(f"ffn_dim={self.ffn_dim} cannot be split in halves; make it even.")
@@ -110,7 +110,7 @@ class Gmlp(nn.Module):
 
 @frozen_settings
 class GmlpSpec(MlpModelSpec):
-    """A gMLP without its parameters; tMLP with a Toeplitz matrix, aMLP with tiny attention."""
+    """Spec of a gMLP, of a tMLP (Toeplitz matrix) or of an aMLP (tiny attention)."""
 
     TITLE: ClassVar = "gMLP"
     MODULE: ClassVar = Gmlp
@@ -127,7 +127,7 @@ class GmlpSpec(MlpModelSpec):
         *("gating", "spatial_matrix", "tiny_attention_dim", "pooling"),
     )
     NUMERICS: ClassVar = (*MlpModelSpec.NUMERICS, "gate_layer_norm_epsilon")
-    # Its gate's LayerNorm has the epsilon of PyTorch, the others that of timm.
+    # The gate's LayerNorm has PyTorch's default epsilon, the others have timm's.
     TIMM_NUMERICS: ClassVar = TIMM_NUMERICS | {"gate_layer_norm_epsilon": 1e-5}
 
     architecture: Literal["gmlp"] = "gmlp"
@@ -140,7 +140,7 @@ class GmlpSpec(MlpModelSpec):
 
     @classmethod
     def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
-        """See `ModelSpec.sizes_in`; which of the gatings that do not split cannot be told."""
+        """See `ModelSpec.sizes_in`; shapes do not distinguish the gatings that do not split."""
         _, ffn_dim = shapes["GmlpBlock_0/project_in/kernel"]
         gate_dim, _ = shapes["GmlpBlock_0/project_out/kernel"]
         (tokens,) = shapes["GmlpBlock_0/gating/spatial/bias"]
@@ -157,7 +157,7 @@ class GmlpSpec(MlpModelSpec):
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that the blocks see, the class token among them."""
+        """Number of tokens in the blocks, including the class token."""
         return self.grid**2 + (self.pooling == "class_token")
 
     def _timm_arguments(self) -> str:
@@ -171,7 +171,7 @@ class GmlpSpec(MlpModelSpec):
         return f"mlp_ratio={ratio}, block_layer=SpatialGatingBlock, mlp_layer=GatedMlp"
 
     def at_image_size(self, image_size: int) -> Self:
-        """The same model for images of another size.
+        """Returns the spec of the same model for another image size.
 
         Raises:
             UserError: the patch size does not divide `image_size`, or the model has both a Toeplitz
@@ -203,10 +203,10 @@ class GmlpSpec(MlpModelSpec):
 def resample_spatial_matrix(
     kernel: np.ndarray, bias: np.ndarray, grid: int, new_grid: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A spatial matrix W [S, S] and bias [S] for another number of tokens.
+    """Resamples a spatial matrix W [S, S] and bias [S] to another number of tokens.
 
-    Rows and columns are taken as pictures and resampled bilinearly. What comes in is scaled by the
-    ratio of the numbers of tokens, so that a constant input gives what it gave. A class token keeps
+    Rows and columns are resampled bilinearly as images. Input weights are scaled by the ratio of
+    the token counts, so that the output for a constant input stays the same. A class token keeps
     its weights.
     """
     extra = len(bias) - grid**2  # 1 with a class token.
@@ -222,12 +222,12 @@ def resample_spatial_matrix(
 def resample_toeplitz_vector(
     kernel: np.ndarray, bias: np.ndarray, grid: int, new_grid: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A Toeplitz vector [2 S - 1] and bias [S] for another number of tokens, without class token.
+    """Resamples a Toeplitz vector [2 S - 1] and bias [S], without class token.
 
-    A distance along the sequence is taken as so many rows and columns of the picture, which makes
-    the vector a picture of weights by rows and columns; that is resampled bilinearly, and scaled by
-    the ratio of the numbers of tokens. Of the two readings that most distances have (one row on,
-    or so many columns to the right), the new vector takes the one with fewer columns.
+    Each distance along the sequence corresponds to an offset in rows and columns, so the vector is
+    an image of weights by row and column offset. This image is resampled bilinearly and scaled by
+    the ratio of the token counts. Most distances correspond to two offsets (one row down, or many
+    columns to the right); the new vector uses the one with fewer columns.
     """
     tokens, new_tokens = grid**2, new_grid**2
     steps, new_steps = np.arange(1 - grid, grid), np.arange(1 - new_grid, new_grid)
@@ -244,7 +244,7 @@ def resample_toeplitz_vector(
 
 
 def _beside(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Two matrices as the blocks of one, zero elsewhere."""
+    """Returns the block-diagonal matrix of two matrices."""
     rows, columns = len(first) + len(second), first.shape[1] + second.shape[1]
     both = np.zeros((rows, columns))
     both[: len(first), : first.shape[1]] = first

@@ -1,4 +1,4 @@
-"""What architectures for images share: patches to tokens, grids of tokens, blocks and head.
+"""Shared parts of the image architectures: patch embedding, token grids, blocks and head.
 
 Shapes: B batch, H and W pixels, S = (H / P) * (W / P) tokens in row-major order, C channels.
 """
@@ -16,7 +16,7 @@ from mlp_core.nn.stack import block_stack
 
 
 def patch_tokens(images: jax.Array, patch_size: int, hidden_dim: int, dtype: Any) -> jax.Array:
-    """Maps [B, H, W, 3] to [B, S, C] by a submodule `stem` of the module that calls.
+    """Maps [B, H, W, 3] to [B, S, C] with a submodule `stem` of the calling module.
 
     Raises:
         UserError: the patch size does not divide height and width.
@@ -28,7 +28,7 @@ def patch_tokens(images: jax.Array, patch_size: int, hidden_dim: int, dtype: Any
 
 
 def with_class_token(model: nn.Module, x: jax.Array, init: Callable) -> jax.Array:
-    """Maps tokens [B, S, C] to [B, 1 + S, C]: a learned one, `class_token` of `model`, before."""
+    """Prepends the learned `class_token` of `model`: maps [B, S, C] to [B, 1 + S, C]."""
     batch, _, channels = x.shape
     token = model.param("class_token", init, (1, 1, channels))
     token = jnp.broadcast_to(token.astype(x.dtype), (batch, 1, channels))
@@ -36,10 +36,10 @@ def with_class_token(model: nn.Module, x: jax.Array, init: Callable) -> jax.Arra
 
 
 def check_patch_size(patch_size: int, image_shape: tuple[int, int]) -> None:
-    """Refuses a patch size that does not divide height and width.
+    """Checks that the patch size divides height and width.
 
     Raises:
-        UserError: names both and the nearest smaller and larger sizes that fit.
+        UserError: it does not; the message names the nearest sizes that fit.
     """
     if any(side % patch_size for side in image_shape):
         side = next(side for side in image_shape if side % patch_size)
@@ -53,15 +53,15 @@ def check_patch_size(patch_size: int, image_shape: tuple[int, int]) -> None:
 def through_blocks(
     model: nn.Module, block: type[nn.Module], fields: Mapping[str, Any], x: jax.Array, train: bool
 ) -> jax.Array:
-    """Maps tokens [B, S, C] to [B, S, C] by blocks and a LayerNorm that are submodules of `model`.
+    """Applies blocks and a LayerNorm, submodules of `model`, to tokens [B, S, C].
 
     Args:
-      model: the module that calls, which must be compact; how many blocks there are, their
-        numerics and what training does with them are fields of it.
+      model: the calling module, which must be compact; its fields set the number of blocks,
+        their numerics and their training options.
       block: see `block_stack`.
-      fields: those of a block that only models of this architecture have.
+      fields: the block's fields that are specific to the architecture.
       x: tokens.
-      train: whether dropout and stochastic depth act.
+      train: whether to apply dropout and stochastic depth.
     """
     x = block_stack(
         block,
@@ -87,17 +87,17 @@ def through_blocks(
 
 
 def bilinear(grid: int, new_grid: int) -> np.ndarray:
-    """Weights [new S, S] of an antialiased bilinear change of size; S tokens row by row."""
+    """Returns weights [new S, S] of an antialiased bilinear resize; S tokens in row-major order."""
     centres = (np.arange(new_grid) + 0.5) * grid / new_grid - 0.5
     axis = triangles(centres, np.arange(grid), grid / new_grid)
     return np.kron(axis, axis)
 
 
 def triangles(centres: np.ndarray, places: np.ndarray, spacing: float) -> np.ndarray:
-    """Weights [new, old] of values at `places`, one apart, for values at `centres`.
+    """Returns weights [new, old] from values at `places`, one apart, to values at `centres`.
 
-    The filter is as wide as `spacing`, the distance of the centres, where there are fewer of them;
-    the weights of a centre add up to one, at the border too.
+    When downsampling, the filter is as wide as `spacing`, the distance between centres. The weights
+    of each centre sum to one, at the border too.
     """
     distance = np.abs(centres[:, None] - places) / max(spacing, 1.0)
     weights = np.maximum(1 - distance, 0)
@@ -105,9 +105,9 @@ def triangles(centres: np.ndarray, places: np.ndarray, spacing: float) -> np.nda
 
 
 def interpolation(grid: int, new_grid: int) -> np.ndarray:
-    """Weights [new S, S] of linear interpolation between tokens; corners stay corners.
+    """Returns weights [new S, S] of linear interpolation between tokens with aligned corners.
 
-    As `scipy.ndimage.zoom(..., order=1)` computes, with which Google's code resizes positions.
+    Matches `scipy.ndimage.zoom(..., order=1)`, with which Google's code resizes positions.
     """
     centres = np.linspace(0, grid - 1, new_grid) if new_grid > 1 else np.zeros(1)
     axis = triangles(centres, np.arange(grid), 1.0)
@@ -115,7 +115,7 @@ def interpolation(grid: int, new_grid: int) -> np.ndarray:
 
 
 def linear_head(features: jax.Array, num_classes: int) -> jax.Array:
-    """Maps [B, C] to [B, K], float32, by a submodule `head`, zero at first; none for 0 classes."""
+    """Maps [B, C] to [B, K], float32, with a zero-initialized `head`; identity for 0 classes."""
     if num_classes == 0:
         return features
     return nn.Dense(num_classes, kernel_init=nn.initializers.zeros, name="head")(features)

@@ -1,12 +1,12 @@
-"""MLP-Mixer (arXiv:2105.01601, section 2): token mixing and channel mixing, nothing else.
+"""MLP-Mixer (arXiv:2105.01601, section 2): token mixing and channel mixing only.
 
 Shapes: B batch, H and W pixels, P patch size, S = (H / P) * (W / P) tokens in row-major order,
-C channels of a token (`hidden_dim`), K classes. The parameter tree is that of the weights that
-Google published; so are the defaults of GELU form and LayerNorm epsilon.
+C channels of a token (`hidden_dim`), K classes. The parameter tree and the defaults
+of GELU form and LayerNorm epsilon are those of Google's published weights.
 
-`MixerSpec` holds what must be known to use a Mixer. At another resolution only the token-mixing
-MLPs change, which alone know the number of tokens: g tokens a side before, K the factor by which a
-side grows, D_S hidden units of the token MLP before.
+`MixerSpec` describes a Mixer without its parameters. At another resolution only the token-mixing
+MLPs change, since only they depend on the number of tokens: g tokens per side before, K the factor
+by which a side grows, D_S hidden units of the token MLP before.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from mlp_vision.models.layers import bilinear, linear_head, patch_tokens, throug
 from mlp_vision.models.model_spec import ModelSpec, Shapes
 from mlp_vision.models.patch_model_spec import MlpModelSpec
 
-# See `mlp_core.distributed.sharding`; each MLP is split by its hidden units.
+# See `mlp_core.distributed.sharding`; each MLP is split along its hidden units.
 TENSOR_PARALLEL = (
     ".*_mixing/Dense_0/kernel=-,model",
     ".*_mixing/Dense_0/bias=model",
@@ -56,7 +56,7 @@ MIXER_SIZES = {
 
 
 class MixerBlock(nn.Module):
-    """Token-mixing MLP, then channel-mixing MLP, each with LayerNorm before and a skip around."""
+    """Token-mixing MLP, then channel-mixing MLP, each pre-LayerNorm with a skip connection."""
 
     tokens_mlp_dim: int
     channels_mlp_dim: int
@@ -76,7 +76,7 @@ class MixerBlock(nn.Module):
     ) -> jax.Array:
         """Maps [B, S, C] to [B, S, C].
 
-        With `drop_path_rate`, a scalar, training leaves an MLP out for that share of the examples.
+        In training, an MLP is skipped for the fraction `drop_path_rate`, a scalar, of the examples.
         """
 
         def norm(name):
@@ -103,7 +103,7 @@ class MixerBlock(nn.Module):
 class Mixer(nn.Module):
     """Patches, Mixer blocks, LayerNorm, mean over tokens, linear head.
 
-    With `num_classes` 0 there is no head and the pooled features [B, C] come out.
+    With `num_classes` 0 the module has no head and returns the pooled features [B, C].
     """
 
     num_classes: int
@@ -115,17 +115,17 @@ class Mixer(nn.Module):
     gelu: str = "tanh"
     layer_norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0
-    stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
+    stochastic_depth: float = 0.0  # Rate of the last block, linear from 0 in the first.
     stochastic_depth_rescaled: bool = False
-    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    scan_layers: bool = False  # See `block_stack`, also for `remat`.
     remat: Remat = "none"
-    dtype: Any = jnp.float32  # Of the arithmetic; parameters, pooling and head are float32.
+    dtype: Any = jnp.float32  # Of computation; parameters, pooling and head are float32.
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps images [B, H, W, 3], in the value range of the weights, to logits [B, K], float32.
 
-        In training, a rate above zero needs the random stream `dropout`.
+        Training with a rate above zero needs the RNG stream `dropout`.
 
         Raises:
             UserError: the patch size does not divide height and width.
@@ -142,12 +142,12 @@ class Mixer(nn.Module):
 
 @frozen_settings
 class MixerSpec(MlpModelSpec):
-    """An MLP-Mixer without its parameters."""
+    """Spec of an MLP-Mixer."""
 
     TITLE: ClassVar = "MLP-Mixer"
     MODULE: ClassVar = Mixer
     MODELS: ClassVar = {
-        "mixer": {},  # Leaves all sizes open.
+        "mixer": {},  # All sizes must be given.
         **{f"mixer_{name}": sizes for name, sizes in MIXER_SIZES.items()},
     }
     TENSOR_PARALLEL: ClassVar = TENSOR_PARALLEL
@@ -176,10 +176,10 @@ class MixerSpec(MlpModelSpec):
         )
 
     def at_image_size(self, image_size: int) -> Self:
-        """The same model for images of another size.
+        """Returns the spec of the same model for another image size.
 
-        A side longer by a whole factor K widens the token MLP by K squared (MLP-Mixer, section 3);
-        for any other size its width stays.
+        A side that grows by an integer factor K widens the token MLP by K squared (MLP-Mixer,
+        section 3); for any other size its width stays.
 
         Raises:
             UserError: the patch size does not divide `image_size`.
@@ -189,9 +189,9 @@ class MixerSpec(MlpModelSpec):
         return dataclasses.replace(super().at_image_size(image_size), tokens_mlp_dim=width)
 
     def sizes_at(self, image_size: int, named: Mapping[str, Any]) -> dict[str, Any]:
-        """As the base class; the token MLPs are as wide as the image size asks for.
+        """As in the base class, with the width of the token MLPs adjusted to the image size.
 
-        A width that is named may be that of these weights, or of the same at a lower resolution.
+        The width in `named` may be that of these weights or of their lower-resolution form.
         """
         sizes = super().sizes_at(image_size, named)
         if sizes["patch_size"] == self.patch_size:
@@ -201,7 +201,7 @@ class MixerSpec(MlpModelSpec):
         return sizes
 
     def fits(self, wanted: ModelSpec) -> bool:
-        """As the base class: the token MLPs grow with the number of tokens, or keep their width."""
+        """As in the base class; token MLPs may grow with the token count or keep their width."""
         candidates = (self, self.at_image_size(wanted.image_size))
         return any(super(MixerSpec, spec).fits(wanted) for spec in candidates)
 
@@ -225,8 +225,7 @@ class MixerSpec(MlpModelSpec):
     def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
         """See `MlpModelSpec.token_mixing_change`.
 
-        Where the token MLPs grow, the construction of MLP-Mixer, section 3 and appendix C; else
-        they are resampled.
+        Token MLPs that grow follow MLP-Mixer, section 3 and appendix C; others are resampled.
         """
         keeps_width = self.tokens_mlp_dim == wanted.tokens_mlp_dim
         change = resample_token_mlp if keeps_width else tile_token_mlp
@@ -241,11 +240,11 @@ def tile_token_mlp(
     grid: int,
     new_grid: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A token MLP [S, D_S], [D_S], [D_S, S], [S] on each of K x K tiles of a larger image.
+    """Copies a token MLP [S, D_S], [D_S], [D_S, S], [S] to each of K x K tiles of a larger image.
 
-    Returns [K^2 S, K^2 D_S], [K^2 D_S], [K^2 D_S, K^2 S], [K^2 S], block-diagonal. The paper's text
-    takes the sequence as one tile after the other, but the tokens lie row by row over the whole
-    image; so the token axes are permuted.
+    Returns [K^2 S, K^2 D_S], [K^2 D_S], [K^2 D_S, K^2 S], [K^2 S], block-diagonal. The paper orders
+    the tokens tile by tile, but here they are in row-major order over the whole image, so the token
+    axes are permuted.
     """
     factor = new_grid // grid
     tiles, (tokens, hidden) = factor**2, kernel_0.shape
@@ -262,7 +261,7 @@ def tile_token_mlp(
 
 
 def token_places(grid: int, factor: int) -> np.ndarray:
-    """Row-major place in the larger image of each token of each tile, int [K^2, S]."""
+    """Returns the row-major index in the larger image of each tile's tokens, int [K^2, S]."""
     side = grid * factor
     places = np.arange(side**2).reshape(factor, grid, factor, grid)  # Tile row, row, column.
     return places.swapaxes(1, 2).reshape(factor**2, grid**2)
@@ -276,12 +275,12 @@ def resample_token_mlp(
     grid: int,
     new_grid: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A token MLP [S, D_S], [D_S], [D_S, S], [S] for another number of tokens; D_S stays.
+    """Resamples a token MLP [S, D_S], [D_S], [D_S, S], [S] to another number of tokens; D_S stays.
 
-    Each hidden unit's weights over the tokens, in and out, are taken as a picture and resampled
-    bilinearly. What comes in is scaled by the ratio of the numbers of tokens, so that a hidden
-    unit's sum over a constant input stays. An extension of ours: the paper changes resolution by
-    whole factors only.
+    Each hidden unit's input and output weights over the tokens are resampled bilinearly as an
+    image. Input weights are scaled by the ratio of the token counts, so that a hidden unit's sum
+    over a constant input stays the same. This is not in the paper, which changes the resolution
+    only by integer factors.
     """
     weights = bilinear(grid, new_grid)  # [new S, S]
     ratio = grid**2 / new_grid**2

@@ -1,4 +1,4 @@
-"""What must be known beside its parameters to use a model: sizes, numerics, preprocessing."""
+"""Model specs: everything but the parameters: sizes, numerics and preprocessing."""
 
 import abc
 import dataclasses
@@ -27,11 +27,11 @@ def _rising(value_range: tuple[float, float]) -> tuple[float, float]:
     return value_range
 
 
-# Of pixels, as the model sees them.
+# Range of the pixel values that the model takes.
 ValueRange = Annotated[tuple[float, float], pydantic.AfterValidator(_rising)]
 
-# What weights are used with, by their origin; a model has its own numbers besides. Google's:
-# MLP-Mixer, appendix C; timm's: the data configuration of its weights.
+# Preprocessing by the origin of the weights. Google's follows MLP-Mixer, appendix C; timm's follows
+# the data configuration of its weights.
 GOOGLE_PREPROCESSING = dict(eval_preset="resmall_crop", value_range=(-1.0, 1.0))
 TIMM_PREPROCESSING = dict(eval_preset="timm", value_range=(-1.0, 1.0))
 
@@ -39,54 +39,54 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Layer(NamedTuple):
-    """What a part of a model gives."""
+    """An intermediate output of a model."""
 
-    module: str  # The submodule, as it is called in the model.
-    shape: tuple[int, ...]  # Of one example's result.
+    module: str  # Name of the submodule.
+    shape: tuple[int, ...]  # Of one example's output.
 
 
 @frozen_settings
 class ModelSpec(abc.ABC):
     """A trained model without its parameters; a subclass for each architecture."""
 
-    TITLE: ClassVar[str]  # In words.
+    TITLE: ClassVar[str]  # For messages.
     MODULE: ClassVar[type[nn.Module]]
-    MODELS: ClassVar[Mapping[str, Mapping[str, Any]]]  # By name, the fields that the name settles.
-    SIZES: ClassVar[tuple[str, ...]]  # Fields that settle the parameters' shapes and their use.
+    MODELS: ClassVar[Mapping[str, Mapping[str, Any]]]  # Fields that each name fixes.
+    SIZES: ClassVar[tuple[str, ...]]  # Fields that fix the parameters' shapes and use.
     NUMERICS: ClassVar[tuple[str, ...]] = ()  # Other fields of MODULE that weights come with.
     GOOGLE_NUMERICS: ClassVar[Mapping[str, Any]] = GOOGLE_PREPROCESSING
     TIMM_NUMERICS: ClassVar[Mapping[str, Any]] = TIMM_PREPROCESSING
-    LAYOUTS: ClassVar[tuple[Layout, ...]] = ()  # Of weight files, besides our own.
+    LAYOUTS: ClassVar[tuple[Layout, ...]] = ()  # Foreign layouts of weight files.
     TENSOR_PARALLEL: ClassVar[tuple[str, ...]] = ()  # See `mlp_core.distributed.sharding`.
 
     num_classes: pydantic.NonNegativeInt  # 0 without a head.
-    image_size: PositiveInt  # Pixels a side.
+    image_size: PositiveInt  # Pixels per side.
     eval_preset: EvalPresetName
     value_range: ValueRange
-    output: Output  # How logits become probabilities.
-    permutation: Permutation = "none"  # Of pixels, before the model sees them.
-    permuted_patch: PositiveInt | None = None  # Pixels a side, of "patches"; None: `own_patch`.
-    class_names: tuple[str, ...] = ()  # In the order of the logits; empty where not known.
+    output: Output  # Maps logits to probabilities.
+    permutation: Permutation = "none"  # Of the input pixels.
+    permuted_patch: PositiveInt | None = None  # Pixels per side; None: `own_patch`.
+    class_names: tuple[str, ...] = ()  # In the order of the logits; empty if unknown.
 
     @classmethod
     def default_sizes(cls) -> dict[str, Any]:
-        """Those of SIZES that need not be given."""
+        """Returns the defaults of those SIZES that have one."""
         fields = {field.name: field.default for field in dataclasses.fields(cls)}
         return {n: fields[n] for n in cls.SIZES if fields[n] is not dataclasses.MISSING}
 
     @classmethod
     @abc.abstractmethod
     def sizes_in(cls, shapes: Shapes) -> dict[str, Any]:
-        """The sizes, and the `image_size` if it is told, of parameters of these shapes.
+        """Infers the sizes, and the `image_size` if possible, from parameter shapes.
 
         Raises:
-            KeyError, ValueError: they are not those of this architecture.
+            KeyError, ValueError: the shapes do not match this architecture.
         """
 
     @property
     @abc.abstractmethod
     def layers(self) -> Mapping[str, Layer]:
-        """What `features` can write besides the pooled features, by name."""
+        """Layers other than the pooled features that `features` can write, by name."""
 
     @property
     @abc.abstractmethod
@@ -96,18 +96,18 @@ class ModelSpec(abc.ABC):
     @property
     @abc.abstractmethod
     def own_patch(self) -> int:
-        """What `moved_patch` is where the field `permuted_patch` names none."""
+        """Default of `moved_patch` when `permuted_patch` is None."""
 
     @property
     def moved_patch(self) -> int:
-        """Pixels a side of the patches that `permutation` moves."""
+        """Side in pixels of the patches that `permutation` moves."""
         return self.permuted_patch or self.own_patch
 
     def check_permutation(self) -> None:
-        """Refuses patches that change places and do not divide the image size.
+        """Checks the patch size of the permutation.
 
         Raises:
-            UserError: they do not.
+            UserError: the permuted patches do not divide the image size.
         """
         if self.permutation == "patches":
             try:
@@ -117,52 +117,52 @@ class ModelSpec(abc.ABC):
 
     @abc.abstractmethod
     def resized(self, arrays: Arrays, wanted: Self) -> dict[str, np.ndarray]:
-        """Parameters by name as those of `wanted`, which is one that `fits`, of another size."""
+        """Resizes parameters, by name, to the resolution of `wanted`, which `fits` this spec."""
 
     @abc.abstractmethod
     def resolution_change(self, wanted: Self) -> str:
-        """What `resized` does, in a few words."""
+        """Describes briefly what `resized` does."""
 
     def in_timm(self) -> str:
-        """The call that makes this model in timm.
+        """Returns the call that creates this model in timm.
 
         Raises:
-            UserError: timm has no such model, or its names are not known here.
+            UserError: timm has no such model, or its parameter names are unknown.
         """
         raise UserError(f"{self.TITLE} is not written in timm's form; an npz file holds it.")
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What settles the parameters, by field name."""
+        """The fields in SIZES, by name."""
         return {name: getattr(self, name) for name in self.SIZES}
 
     def create_model(self, dtype: Any = jnp.float32, **training: Any) -> nn.Module:
-        """The model; `training` may set its other fields, such as rates of dropout."""
+        """Creates the module; `training` sets other fields, such as dropout rates."""
         numerics = {name: getattr(self, name) for name in self.NUMERICS}
         return self.MODULE(
             num_classes=self.num_classes, dtype=dtype, **self.sizes, **numerics, **training
         )
 
     def at_image_size(self, image_size: int) -> Self:
-        """The same model for images of another size.
+        """Returns the spec of the same model for another image size.
 
         Raises:
-            UserError: the model does not take such images.
+            UserError: the model does not support this image size.
         """
         if image_size < 1:
             raise UserError(f"images of {image_size} pixels: there must be one at least.")
         return dataclasses.replace(self, image_size=image_size)
 
     def sizes_at(self, image_size: int, named: Mapping[str, Any]) -> dict[str, Any]:
-        """The sizes of a model that starts from this one, where `named` are asked for."""
+        """Returns the sizes of a model initialized from this one, overridden by `named`."""
         return self.sizes | named
 
     def fits(self, wanted: "ModelSpec") -> bool:
-        """Whether these parameters can be made into those of `wanted` by a change of resolution."""
+        """Whether `resized` can turn these parameters into those of `wanted`."""
         return type(self) is type(wanted) and self.sizes == wanted.sizes
 
     def adapted(self, image_size: int | None = None, **numerics: Any) -> Self:
-        """The same model at another image size or with other numerics; None leaves things alone.
+        """Returns the spec with another image size or other numerics; None keeps a value.
 
         Raises:
             UserError: see `at_image_size` and `check_permutation`.
@@ -174,7 +174,7 @@ class ModelSpec(abc.ABC):
         return spec
 
     def preprocessing(self) -> str:
-        """How pictures become input, in a few words."""
+        """Describes the preprocessing briefly."""
         low, high = self.value_range
         return (
             f"preset {self.eval_preset} at {self.image_size} x {self.image_size} pixels, values "
@@ -183,5 +183,5 @@ class ModelSpec(abc.ABC):
         )
 
     def to_json(self) -> str:
-        """As one line of JSON."""
+        """Returns the spec as one line of JSON."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)

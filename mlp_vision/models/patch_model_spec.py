@@ -1,4 +1,4 @@
-"""What models of patches have in common: tokens in a square grid, blocks that keep their number."""
+"""Base specs of patch models: a square grid of tokens, whose number the blocks keep."""
 
 import abc
 import math
@@ -19,16 +19,17 @@ from mlp_vision.models.model_spec import (
 )
 from mlp_vision.models.weight_layouts import Arrays
 
-# Google's: vision_transformer's models_mixer.py and models_vit.py; timm's: its mlp_mixer.py.
+# Google's are from vision_transformer's models_mixer.py and models_vit.py, timm's from its
+# mlp_mixer.py.
 GOOGLE_NUMERICS = GOOGLE_PREPROCESSING | dict(gelu="tanh", layer_norm_epsilon=1e-6)
 TIMM_NUMERICS = TIMM_PREPROCESSING | dict(gelu="erf", layer_norm_epsilon=1e-6)
 
 
 @frozen_settings
 class PatchModelSpec(ModelSpec):
-    """A model of patches without its parameters."""
+    """Spec of a patch model."""
 
-    BLOCK: ClassVar[str]  # Blocks are called BLOCK_0, BLOCK_1 ...
+    BLOCK: ClassVar[str]  # Blocks are named BLOCK_0, BLOCK_1 ...
     NUMERICS: ClassVar = ("gelu", "layer_norm_epsilon")
     GOOGLE_NUMERICS: ClassVar = GOOGLE_NUMERICS
     TIMM_NUMERICS: ClassVar = TIMM_NUMERICS
@@ -41,7 +42,7 @@ class PatchModelSpec(ModelSpec):
 
     @classmethod
     def common_sizes_in(cls, shapes: Shapes, num_patches: int) -> dict[str, int]:
-        """The sizes that all models of patches have, and the image size.
+        """Infers the sizes that all patch models have, and the image size.
 
         Raises:
             KeyError, ValueError: see `ModelSpec.sizes_in`.
@@ -57,17 +58,17 @@ class PatchModelSpec(ModelSpec):
 
     @property
     def grid(self) -> int:
-        """Patches a side."""
+        """Patches per side."""
         return self.image_size // self.patch_size
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that the blocks see."""
+        """Number of tokens in the blocks."""
         return self.grid**2
 
     @property
     def layers(self) -> Mapping[str, Layer]:
-        """See `ModelSpec.layers`: the tokens behind each block."""
+        """See `ModelSpec.layers`: the output tokens of each block."""
         shape = (self.num_tokens, self.hidden_dim)
         return {f"block_{i}": Layer(f"{self.BLOCK}_{i}", shape) for i in range(self.num_blocks)}
 
@@ -78,14 +79,14 @@ class PatchModelSpec(ModelSpec):
 
     @property
     def own_patch(self) -> int:
-        """See `ModelSpec.own_patch`: those that are its tokens."""
+        """See `ModelSpec.own_patch`: the patch size of the tokens."""
         return self.patch_size
 
     def at_image_size(self, image_size: int) -> Self:
-        """The same model for images of another size.
+        """Returns the spec of the same model for another image size.
 
         Raises:
-            UserError: the patch size does not divide `image_size`, or a model of this form cannot
+            UserError: the patch size does not divide `image_size`, or this form of the model cannot
               change its resolution.
         """
         resized = super().at_image_size(image_size)
@@ -94,15 +95,15 @@ class PatchModelSpec(ModelSpec):
 
 
 class MlpModelSpec(PatchModelSpec):
-    """A model that mixes tokens by weights of its own for each pair of them."""
+    """Spec of a patch model with learned token-mixing weights, whose shapes fix the resolution."""
 
     TOKEN_MIXING: ClassVar[tuple[str, ...]]  # Arrays of a block that depend on the image size.
 
     @abc.abstractmethod
     def token_mixing_change(self, wanted: Self) -> Callable[..., tuple[np.ndarray, ...]]:
-        """What makes the arrays TOKEN_MIXING of a block those of `wanted`, of another image size.
+        """Returns the function that resizes a block's TOKEN_MIXING arrays to those of `wanted`.
 
-        `wanted` is one that `fits`.
+        `wanted` must be a spec that `fits`.
         """
 
     def resized(self, arrays: Arrays, wanted: Self) -> dict[str, np.ndarray]:
@@ -126,10 +127,10 @@ class MlpModelSpec(PatchModelSpec):
 
     @abc.abstractmethod
     def _timm_arguments(self) -> str:
-        """What `in_timm` says of the architecture."""
+        """Returns the arguments of `in_timm` that are specific to the architecture."""
 
     def _timm_ratio(self, width: int) -> float:
-        """What timm multiplies the channels by, then truncates, to get `width`."""
+        """Returns the ratio that timm multiplies by the channels and truncates to get `width`."""
         ratio = width / self.hidden_dim
         truncated = int(self.hidden_dim * ratio)
         return ratio if truncated == width else math.nextafter(ratio, math.inf)

@@ -1,10 +1,10 @@
-"""The same permutation of the pixels of every picture: MLP-Mixer, section 3.4 and figure 4.
+"""A fixed permutation of the pixels of every image: MLP-Mixer, section 3.4 and figure 4.
 
-Under "patches" the patches change places, and so do the pixels within each patch, in the same way
-in all of them. A Mixer cannot tell: its stem and its token mixing may be permuted alike. Under
-"pixels" all pixels change places.
+"patches" permutes the patches, and the pixels within each patch with one permutation shared by all
+patches. A Mixer is invariant to it, since its stem and token mixing can be permuted alike. "pixels"
+permutes all pixels.
 
-Shapes: B batch, N pixels a side.
+Shapes: B batch, N pixels per side.
 """
 
 from typing import Literal, get_args
@@ -14,11 +14,11 @@ import numpy as np
 
 Permutation = Literal["none", "patches", "pixels"]
 PERMUTATIONS = get_args(Permutation)
-SEED = 0  # Every run draws the same one.
+SEED = 0  # Fixed, so that every run uses the same permutation.
 
 
 def permute(images: jax.Array, permutation: Permutation, patch_size: int) -> jax.Array:
-    """Images [B, N, N, 3] with their pixels in other places; `patch_size` divides N."""
+    """Permutes the pixels of images [B, N, N, 3]; `patch_size` divides N."""
     if permutation == "none":
         return images
     sources = source_pixels(permutation, images.shape[1], patch_size)
@@ -27,7 +27,7 @@ def permute(images: jax.Array, permutation: Permutation, patch_size: int) -> jax
 
 
 def source_pixels(permutation: Permutation, image_size: int, patch_size: int) -> np.ndarray:
-    """Where in a picture, row by row, the pixel of each place comes from: int [N * N]."""
+    """Returns the row-major source index of each output pixel: int [N * N]."""
     places = np.arange(image_size**2)
     if permutation == "pixels":
         return np.random.default_rng(SEED).permutation(places)
@@ -40,6 +40,6 @@ def source_pixels(permutation: Permutation, image_size: int, patch_size: int) ->
 
 
 def permuted_patches(image_size: int, patch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which patch comes to each place, and which pixel of a patch to each place within it."""
+    """Returns the source patch of each output patch, and the source pixel of each pixel in it."""
     rng = np.random.default_rng(SEED)
     return rng.permutation((image_size // patch_size) ** 2), rng.permutation(patch_size**2)

@@ -1,4 +1,4 @@
-"""Models by name: the sizes of the papers, of which every field may be overridden; their costs."""
+"""Models by name, with the sizes of the papers; any field may be overridden. Also model costs."""
 
 import itertools
 from collections.abc import Mapping
@@ -24,14 +24,15 @@ ARCHITECTURES: dict[str, type[ModelSpec]] = {
     "resnet": ResNetSpec,
 }
 
-# Name: architecture and the fields that the name settles.
+# Architecture and fixed fields of each model name.
 MODELS: dict[str, tuple[type[ModelSpec], Mapping[str, Any]]] = {
     name: (architecture, fields)
     for architecture in ARCHITECTURES.values()
     for name, fields in architecture.MODELS.items()
 }
 
-# See `distributed.sharding`; the head is split by what it reads, since classes seldom divide.
+# See `distributed.sharding`. The head is split along its input, since the number of classes is
+# rarely divisible.
 TENSOR_PARALLEL = (
     *itertools.chain.from_iterable(a.TENSOR_PARALLEL for a in ARCHITECTURES.values()),
     "head/kernel=model,-",
@@ -46,7 +47,7 @@ CHOICES = {
 
 
 def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
-    """A model by name, such as `create_model("mixer_s16", num_classes=10)`.
+    """Creates a model by name, as in `create_model("mixer_s16", num_classes=10)`.
 
     Args:
       name: one of `MODELS`.
@@ -74,10 +75,10 @@ def create_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
 
 
 def find_model(name: str) -> tuple[type[ModelSpec], Mapping[str, Any]]:
-    """The architecture of a model, and the fields that its name settles.
+    """Returns the architecture of a model and the fields that its name fixes.
 
     Raises:
-        UserError: there is no such model.
+        UserError: the model is unknown.
     """
     if name not in MODELS:
         raise UserError(f"there is no model {name!r}; choose from {', '.join(sorted(MODELS))}.")
@@ -85,15 +86,15 @@ def find_model(name: str) -> tuple[type[ModelSpec], Mapping[str, Any]]:
 
 
 def missing_sizes(architecture: type[ModelSpec], fields: Mapping[str, Any]) -> list[str]:
-    """The sizes that must still be given."""
+    """Returns the required sizes that are neither in `fields` nor have a default."""
     there = {**architecture.default_sizes(), **fields}
     return [name for name in architecture.SIZES if name not in there]
 
 
 def model_costs(name: str, num_classes: int, image_size: int, **fields: Any) -> dict[str, float]:
-    """Of a model by name: {"parameters": in millions, "gflops": of one picture, forward}."""
+    """Returns {"parameters": in millions, "gflops": of one image, forward} of a named model."""
     if "scan_layers" in find_model(name)[0].MODULE.__dataclass_fields__:
-        fields = {"scan_layers": True, **fields}  # Traced in a fraction of the time.
+        fields = {"scan_layers": True, **fields}  # Traces much faster.
     model = create_model(name, num_classes, **fields)
     picture = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     return costs_of(model, picture)

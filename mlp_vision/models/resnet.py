@@ -1,9 +1,9 @@
 """ResNet-v2 as in Big Transfer (arXiv:1912.11370, section 3.3): the convolutional baseline.
 
-Group normalisation and standardised weights (arXiv:1903.10520) take the place of batch
-normalisation, so that a ResNet trains and evaluates like every other model here.
+Group normalization and weight standardization (arXiv:1903.10520) replace batch normalization, so a
+ResNet trains and evaluates like every other model here.
 
-Shapes: B batch, H and W pixels or places, C channels, K classes.
+Shapes: B batch, H and W pixels or spatial positions, C channels, K classes.
 """
 
 import re
@@ -23,10 +23,10 @@ from mlp_vision.models.model_spec import GOOGLE_PREPROCESSING, Layer, ModelSpec,
 from mlp_vision.models.weight_layouts import Layout
 
 STEM_WIDTH = 64  # Times `width_factor`.
-EXPANSION = 4  # Channels behind a unit over those inside it.
+EXPANSION = 4  # Output channels of a unit over inner channels.
 NUM_GROUPS = 32
-EPSILON = 1e-5  # Of group normalisation, as released.
-WEIGHT_EPSILON = 1e-10  # Of the standardised weights' variance, as released.
+EPSILON = 1e-5  # Of group normalization, as in the released code.
+WEIGHT_EPSILON = 1e-10  # Of weight standardization, as in the released code.
 UNIT = re.compile(r"stage_(\d+)_unit_\d+")  # See `unit_name`.
 OWN_PATCH = 16
 
@@ -47,7 +47,7 @@ class StdConv(nn.Conv):
     """A convolution whose weights have mean 0 and variance 1 over the inputs of each output."""
 
     def param(self, name: str, *args, **kwargs) -> jax.Array:
-        """As `nn.Module.param`; the kernel comes standardised."""
+        """As `nn.Module.param`, with a standardized kernel."""
         value = super().param(name, *args, **kwargs)
         if name != "kernel":
             return value
@@ -57,9 +57,9 @@ class StdConv(nn.Conv):
 
 
 class Unit(nn.Module):
-    """A bottleneck: normalise, ReLU and convolve three times, with a skip around."""
+    """A pre-activation bottleneck of three convolutions with a skip connection."""
 
-    width: int  # Channels inside.
+    width: int  # Inner channels.
     stride: int = 1
     dtype: Any = jnp.float32
 
@@ -78,26 +78,26 @@ class Unit(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem, stages of units, each but the first at half the resolution, mean over places, head.
+    """Stem, stages of units (each after the first halves the resolution), mean pooling, head.
 
-    With `num_classes` 0 there is no head and the pooled features [B, C] come out.
+    With `num_classes` 0 the module has no head and returns the pooled features [B, C].
     """
 
     num_classes: int
-    units: tuple[int, ...]  # Of each stage.
+    units: tuple[int, ...]  # Per stage.
     width_factor: int
-    dtype: Any = jnp.float32  # Of the arithmetic; parameters, pooling and head are float32.
+    dtype: Any = jnp.float32  # Of computation; parameters, pooling and head are float32.
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps images [B, H, W, 3], in the value range of the weights, to logits [B, K], float32.
 
-        `train` makes no difference.
+        `train` has no effect.
         """
         del train
         width = STEM_WIDTH * self.width_factor
         x = _conv(width, 7, 2, self.dtype, "stem")(images)  # [B, H / 2, W / 2, C]
-        # Zeros, not what is smaller than all, around: as released.
+        # Max pooling pads with zeros instead of -inf, as in the released code.
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         x = nn.max_pool(x, (3, 3), strides=(2, 2))  # [B, H / 4, W / 4, C]
         for stage, units in enumerate(self.units):
@@ -111,7 +111,7 @@ class ResNet(nn.Module):
 
 
 def unit_name(stage: int, unit: int) -> str:
-    """What a unit is called in the model; both are counted from 0, names from 1."""
+    """Returns the module name of a unit; indices count from 0, names from 1."""
     return f"stage_{stage + 1}_unit_{unit + 1}"
 
 
@@ -127,7 +127,7 @@ def _activated(x: jax.Array, dtype: Any, name: str) -> jax.Array:
 
 
 def _from_published_name(name: str) -> str:
-    """Names of google-research/big_transfer's npz files as ours."""
+    """Maps a name in google-research/big_transfer's npz files to this repository's."""
     name = name.removeprefix("resnet/")
     name = name.replace("group_norm/gamma", "norm/scale").replace("group_norm/beta", "norm/bias")
     if match := re.fullmatch(r"block(\d+)/unit(\d+)/(.+)", name):
@@ -140,13 +140,13 @@ def _from_published_name(name: str) -> str:
 
 
 def _from_published_axes(name: str, array: np.ndarray) -> np.ndarray:
-    """Heads are convolutions there, of one pixel."""
+    """Converts the head, a 1 x 1 convolution in these files, to a matrix."""
     return array.reshape(array.shape[-2:]) if name == "head/kernel" else array
 
 
 @frozen_settings
 class ResNetSpec(ModelSpec):
-    """A ResNet-v2 without its parameters."""
+    """Spec of a ResNet-v2."""
 
     TITLE: ClassVar = "ResNet"
     MODULE: ClassVar = ResNet
@@ -155,7 +155,7 @@ class ResNetSpec(ModelSpec):
         **{f"resnet_{name}": sizes for name, sizes in RESNET_SIZES.items()},
     }
     SIZES: ClassVar = ("units", "width_factor")
-    # Arrays do not tell the image size; that of pre-training.
+    # The parameters do not determine the image size; 224 was used in pre-training.
     GOOGLE_NUMERICS: ClassVar = GOOGLE_PREPROCESSING | dict(image_size=224)
     LAYOUTS: ClassVar = (
         Layout(
@@ -165,7 +165,7 @@ class ResNetSpec(ModelSpec):
             _from_published_axes,
         ),
     )
-    TENSOR_PARALLEL: ClassVar = (  # Convolutions by their outputs, then by their inputs.
+    TENSOR_PARALLEL: ClassVar = (  # Splits outputs of conv_a, inputs of conv_b.
         r"stage_\d+_unit_\d+/conv_a/kernel=-,-,-,model",
         r"stage_\d+_unit_\d+/conv_b/kernel=-,-,model,-",
     )
@@ -190,7 +190,7 @@ class ResNetSpec(ModelSpec):
 
     @property
     def layers(self) -> Mapping[str, Layer]:
-        """See `ModelSpec.layers`: what each stage gives."""
+        """See `ModelSpec.layers`: the output of each stage."""
         side, layers = -(-self.image_size // 4), {}
         for stage, units in enumerate(self.units):
             shape = (side, side, EXPANSION * STEM_WIDTH * self.width_factor * 2**stage)
@@ -205,7 +205,7 @@ class ResNetSpec(ModelSpec):
 
     @property
     def own_patch(self) -> int:
-        """See `ModelSpec.own_patch`: those of MLP-Mixer, section 3.4."""
+        """See `ModelSpec.own_patch`: the patch size of MLP-Mixer, section 3.4."""
         return OWN_PATCH
 
     def resized(self, arrays: Mapping[str, np.ndarray], wanted: Self) -> dict[str, np.ndarray]:

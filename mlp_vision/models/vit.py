@@ -1,6 +1,6 @@
-"""Vision Transformer (arXiv:2010.11929, section 3.1), the baseline that both papers compare with.
+"""Vision Transformer (arXiv:2010.11929, section 3.1), the baseline of both papers.
 
-Shapes: B batch, H and W pixels, S tokens behind the class token, C channels of a token
+Shapes: B batch, H and W pixels, S tokens after the class token, C channels of a token
 (`hidden_dim`), K classes.
 """
 
@@ -30,8 +30,8 @@ from mlp_vision.models.model_spec import ModelSpec, Shapes
 from mlp_vision.models.patch_model_spec import PatchModelSpec
 from mlp_vision.models.weight_layouts import Layout
 
-# Table 1 of the paper; Ti and S are those of DeiT (arXiv:2012.12877), as Google published them in
-# How to train your ViT (arXiv:2106.10270).
+# Sizes from table 1 of the paper; Ti and S are from DeiT (arXiv:2012.12877), as published by Google
+# in How to train your ViT (arXiv:2106.10270).
 VIT_SIZES = {
     name: dict(patch_size=patch, hidden_dim=dim, num_blocks=depth, num_heads=heads, mlp_dim=4 * dim)
     for name, (patch, dim, depth, heads) in {
@@ -48,7 +48,7 @@ VIT_SIZES = {
 
 
 class VitBlock(nn.Module):
-    """Self-attention, then an MLP, each with LayerNorm before and a skip around."""
+    """Self-attention, then an MLP, each pre-LayerNorm with a skip connection."""
 
     num_heads: int
     mlp_dim: int
@@ -82,9 +82,9 @@ class VitBlock(nn.Module):
 
 
 class Vit(nn.Module):
-    """Patches and a class token, positions, blocks, LayerNorm, the class token, linear head.
+    """Patches and class token, positions, blocks, LayerNorm, linear head on the class token.
 
-    With `num_classes` 0 there is no head and the features [B, C] come out.
+    With `num_classes` 0 the module has no head and returns the features [B, C].
     """
 
     num_classes: int
@@ -93,25 +93,25 @@ class Vit(nn.Module):
     num_blocks: int
     num_heads: int
     mlp_dim: int
-    pre_logits: bool = False  # One more layer with tanh, as ViT was pre-trained (section 3.1).
+    pre_logits: bool = False  # A tanh layer before the head, as in pre-training (3.1).
     gelu: str = "tanh"
     layer_norm_epsilon: float = 1e-6
-    dropout_rate: float = 0.0  # Behind positions, attention and the layers of MLPs.
-    stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
+    dropout_rate: float = 0.0  # After positions, attention and MLP layers.
+    stochastic_depth: float = 0.0  # Rate of the last block, linear from 0 in the first.
     stochastic_depth_rescaled: bool = False
-    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    scan_layers: bool = False  # See `block_stack`, also for `remat`.
     remat: Remat = "none"
-    dtype: Any = jnp.float32  # Of the arithmetic; parameters and head are float32.
+    dtype: Any = jnp.float32  # Of computation; parameters and head are float32.
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps images [B, H, W, 3], in the value range of the weights, to logits [B, K], float32.
 
-        In training, a rate above zero needs the random stream `dropout`.
+        Training with a rate above zero needs the RNG stream `dropout`.
 
         Raises:
-            UserError: the patch size does not divide height and width, or `num_heads` not
-              `hidden_dim`.
+            UserError: the patch size does not divide height and width, or `num_heads` does
+              not divide `hidden_dim`.
         """
         if self.hidden_dim % self.num_heads:
             raise UserError(
@@ -133,7 +133,7 @@ class Vit(nn.Module):
         return linear_head(x, self.num_classes)  # [B, K]
 
 
-# Of google-research/vision_transformer: its names of parts, ours.
+# Maps names of google-research/vision_transformer to names in this repository.
 _PUBLISHED_PARTS = {
     r"embedding/(\w+)": r"stem/\1",
     r"cls": r"class_token",
@@ -157,7 +157,7 @@ def _from_published_name(name: str) -> str:
 
 @frozen_settings
 class VitSpec(PatchModelSpec):
-    """A Vision Transformer without its parameters."""
+    """Spec of a Vision Transformer."""
 
     TITLE: ClassVar = "ViT"
     MODULE: ClassVar = Vit
@@ -175,7 +175,7 @@ class VitSpec(PatchModelSpec):
             lambda name, array: array,
         ),
     )
-    TENSOR_PARALLEL: ClassVar = (  # Attention by its heads, MLPs by their hidden units.
+    TENSOR_PARALLEL: ClassVar = (  # Splits heads of attention, hidden units of MLPs.
         ".*/attention/(query|key|value)/kernel=-,model,-",
         ".*/attention/(query|key|value)/bias=model,-",
         ".*/attention/out/kernel=model,-,-",
@@ -200,7 +200,7 @@ class VitSpec(PatchModelSpec):
         )
 
     def fits(self, wanted: ModelSpec) -> bool:
-        """As the base class; a new head may do without the layer before it (section 3.1)."""
+        """As in the base class; a new head may drop the `pre_logits` layer (section 3.1)."""
         starts = [self]
         if self.num_classes != wanted.num_classes:
             starts.append(dataclasses.replace(self, pre_logits=False))
@@ -208,11 +208,11 @@ class VitSpec(PatchModelSpec):
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that the blocks see, the class token among them."""
+        """Number of tokens in the blocks, including the class token."""
         return self.grid**2 + 1
 
     def resized(self, arrays: Mapping[str, np.ndarray], wanted: Self) -> dict[str, np.ndarray]:
-        """See `ModelSpec.resized`; positions as in section 3.2 and the released code."""
+        """See `ModelSpec.resized`; positions are interpolated as in section 3.2 and its code."""
         positions = arrays["position_embedding"]
         patches = interpolation(self.grid, wanted.grid) @ positions[0, 1:]
         changed = np.concatenate([positions[0, :1], patches])[None].astype(positions.dtype)

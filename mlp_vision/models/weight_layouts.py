@@ -1,7 +1,8 @@
-"""Names of parameters in other people's weight files, and how arrays lie there.
+"""Parameter names and array layouts of foreign weight files.
 
-Ours are, for a Mixer, those of the files that Google published. Facts on the other two: timm's
-mlp_mixer.py; the loader of big_vision's first Mixer release, for files that were written before it.
+The names in this repository are, for a Mixer, those of the files that Google published. The timm
+layout follows timm's mlp_mixer.py; the legacy layout follows the loader in big_vision's first Mixer
+release, which also reads older files.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
 
-BLOCK_PARTS = {  # By the name of a block; ours: timm's.
+BLOCK_PARTS = {  # By block name; maps names here to timm's.
     "MixerBlock": {
         "LayerNorm_0": "norm1",
         "LayerNorm_1": "norm2",
@@ -34,27 +35,27 @@ OUTER_PARTS = {"stem": "stem.proj", "pre_head_layer_norm": "norm", "head": "head
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A way of naming and laying out the parameters."""
+    """A naming and axis layout of parameters."""
 
     name: str
-    marker: str  # A parameter whose name tells the layout.
-    to_ours: Callable[[str], str]  # Leaves a name alone that it does not know.
-    to_our_axes: Callable[[str, np.ndarray], np.ndarray]  # By our name.
+    marker: str  # A parameter name that identifies the layout.
+    to_ours: Callable[[str], str]  # Returns unknown names unchanged.
+    to_our_axes: Callable[[str, np.ndarray], np.ndarray]  # By the new name.
 
 
 def layout_of(names: Mapping[str, object], layouts: Iterable[Layout]) -> Layout | None:
-    """The first of `layouts` that the parameters of a file are in, or None."""
+    """Returns the first of `layouts` that matches the parameter names of a file, or None."""
     return next((layout for layout in layouts if layout.marker in names), None)
 
 
 def rearrange(layout: Layout, arrays: Arrays) -> dict[str, np.ndarray]:
-    """Arrays of a file under our names and in our axes; foreign names stay as they are."""
+    """Converts the arrays of a file to this repository's names and axes; keeps unknown names."""
     renamed = {layout.to_ours(name): array for name, array in arrays.items()}
     return {name: layout.to_our_axes(name, array) for name, array in renamed.items()}
 
 
 def to_timm(block: str, arrays: Arrays) -> dict[str, np.ndarray]:
-    """Our arrays of a model with such blocks, under timm's names and in PyTorch's axes."""
+    """Converts arrays of a model with such blocks to timm's names and PyTorch's axes."""
     parts = BLOCK_PARTS[block]
     return {_timm_name(name, parts): _timm_axes(name, array) for name, array in arrays.items()}
 
@@ -68,7 +69,7 @@ def _timm_name(name: str, block_parts: Mapping[str, str]) -> str:
 
 
 def _timm_axes(name: str, array: np.ndarray) -> np.ndarray:
-    if name.endswith("gating/spatial/kernel"):  # From the second index to the first, as PyTorch's.
+    if name.endswith("gating/spatial/kernel"):  # [output, input], as in PyTorch.
         return array
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T  # HWIO to OIHW.
 
@@ -107,7 +108,7 @@ def _from_legacy_name(name: str) -> str:
 
 
 def _from_legacy_axes(name: str, array: np.ndarray) -> np.ndarray:
-    """Drops the axes of length one that the MLPs' arrays had."""
+    """Drops the length-one axes of the MLPs' arrays."""
     return array.squeeze() if "_mixing/" in name else array
 
 

@@ -1,1 +1,1 @@
-"""Data sets that TFDS has prepared, or can."""
+"""Data sets that TFDS has prepared or can prepare."""

@@ -1,4 +1,4 @@
-"""Builders that read the archives of a data set as they are published, unpacking nothing to disk.
+"""Builders that read the published archives of a data set without unpacking them to disk.
 
 TFDS's own builders need TensorFlow to unpack an archive; these need only the standard library.
 """
@@ -16,26 +16,26 @@ import tensorflow_datasets as tfds
 from mlp_core.errors import UserError
 from mlp_core.weights.downloads import DownloadError, RemoteFile, check_content, fetch
 
-NOT_OURS = (RuntimeError, NotImplementedError)  # An encrypted or an exotically packed file.
+NOT_OURS = (RuntimeError, NotImplementedError)  # For encrypted files and unsupported compression.
 
-MOST_MEMBER_BYTES = 1 << 30  # Of a file in an archive; the longest that is read here has 154 MB.
+MOST_MEMBER_BYTES = 1 << 30  # Of a file in an archive; the largest that is read here has 154 MB.
 
 
 class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What builders from published archives have in common: where the archives are kept."""
+    """Base class of builders from published archives; manages the archives' paths."""
 
     archives: dict[str, RemoteFile]
 
     def archive_path(self, key: str) -> Path:
-        """Where an archive is kept, and looked for before it is downloaded."""
+        """Returns the path of an archive, where it is looked up before it is downloaded."""
         file_name = self.archives[key].url.rsplit("/", 1)[-1]
         return Path(self._data_dir_root) / "downloads" / file_name
 
     def fetch_archives(self) -> dict[str, Path]:
-        """The checked archives by key, downloaded where need be.
+        """Returns the verified archives by key; downloads them if needed.
 
         Raises:
-            DownloadError: some cannot be had, or are not the published ones; names them all.
+            DownloadError: some cannot be fetched or differ from the published ones; lists all.
         """
         problems = []
         for key, file in self.archives.items():
@@ -54,12 +54,12 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def read_files(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every regular file in a tar archive, in its order, compressed or not.
+    """Yields name and content of every regular file in a tar archive, compressed or not, in order.
 
-    Links and devices are passed over, and nothing is written, so that names lead nowhere.
+    Skips links and devices. Writes nothing to disk, so that malicious names are harmless.
 
     Raises:
-        UserError: the archive is damaged, or a file in it longer than 1 GiB.
+        UserError: the archive is damaged, or a file in it is larger than 1 GiB.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -78,10 +78,10 @@ def read_files(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def read_members(archive: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the files `names` in a tar archive, in the archive's order.
+    """Yields name and content of the files `names` in a tar archive, in the archive's order.
 
-    One pass, one file in memory at a time: looking a name up in a compressed archive would
-    unpack it from the start.
+    Makes one pass with one file in memory at a time: each lookup by name in a compressed archive
+    would unpack it from the start.
 
     Raises:
         UserError: the archive is damaged, or lacks one of them.
@@ -101,7 +101,7 @@ def read_members(archive: Path, names: Iterable[str]) -> Iterator[tuple[str, byt
 
 @contextmanager
 def open_zipped(archive: Path, name: str) -> Iterator[IO[bytes]]:
-    """The file `name` in a zip archive, unpacked as it is read, its checksum checked at its end.
+    """Opens the file `name` in a zip archive as a stream; verifies its checksum at its end.
 
     Raises:
         UserError: the archive is damaged, or lacks the file.

@@ -1,6 +1,6 @@
-"""Prepares a data set with TFDS's own builder, which needs TensorFlow: in a process of its own.
+"""Prepares a data set with TFDS's own builder, which needs TensorFlow, in a separate process.
 
-The command `tfds build` of TFDS 4.9.10 needs Apache Beam besides; the Python call does not.
+The command `tfds build` of TFDS 4.9.10 also needs Apache Beam; the Python call does not.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from mlp_core.errors import MissingError, UserError
 from mlp_core.process.console import say
 from mlp_core.process.user_paths import user_path
 
-# Files that their owners hand out to registered users only.
+# Files that are available to registered users only.
 MANUAL_FILES = {
     "imagenet2012": (
         "https://image-net.org/download-images",
@@ -24,7 +24,7 @@ MANUAL_FILES = {
     )
 }
 LONGEST = 3 * 86400  # Seconds; ImageNet takes hours.
-# Its standard input ends with the process that started it, however that ends.
+# Its standard input closes when the parent process ends, even if killed.
 CODE = """
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(1)), daemon=True).start()
@@ -41,7 +41,7 @@ def build(name: str, data_dir: str | None) -> None:
 
     Raises:
         UserError: TFDS has no such data set, or its builder fails.
-        MissingError: TensorFlow is not installed, or files that must be fetched by hand lack.
+        MissingError: TensorFlow is not installed, or manual downloads are missing.
     """
     root = user_path(data_dir or tfds.core.constants.DATA_DIR).absolute()
     _check_name(name)
@@ -55,7 +55,7 @@ def build(name: str, data_dir: str | None) -> None:
         command,
         env=os.environ | quiet,
         stdin=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C would have it print a traceback.
+        start_new_session=True,  # Ctrl-C would make it print a traceback.
     ) as process:
         try:
             status = process.wait(LONGEST)

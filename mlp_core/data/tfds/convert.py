@@ -1,7 +1,7 @@
-"""Copies of TFRecord data sets in array_record, which any example can be read from at once.
+"""Converts TFRecord data sets to array_record, which supports random access.
 
-A copy has the same serialized examples in the same order, splits and shards. It lies in
-`array_record/` inside the data set's directory, or where that cannot be written in
+A copy has the same serialized examples in the same order, splits and shards. It is stored in
+`array_record/` inside the data set's directory or, if that is read-only, in
 `array_record/NAME/VERSION` of this project's cache.
 """
 
@@ -23,12 +23,12 @@ from mlp_core.process.console import say
 from mlp_core.process.files import one_at_a_time, read_json
 from mlp_core.process.user_paths import cache_dir
 
-ONE_BY_ONE = "group_size:1"  # Each example is found and unpacked by itself.
-BYTES_PER_EXAMPLE = 128  # Of array_record's own, above 1/64 of the whole; measured: 70 to 360.
+ONE_BY_ONE = "group_size:1"  # Each example can be read by itself.
+BYTES_PER_EXAMPLE = 128  # Overhead of array_record, plus 1/64 of the data; measured: 70 to 360.
 
 
 def find_converted(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder | None:
-    """The copy of a TFRecord data set in array_record, or None where there is none."""
+    """Returns the array_record copy of a TFRecord data set, or None."""
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
         return None
     folder = next((place for place in _places(builder) if _is_copy(place, builder)), None)
@@ -36,12 +36,12 @@ def find_converted(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilde
 
 
 def convert(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
-    """Copies a TFRecord data set into array_record unless that has been done; returns the copy.
+    """Converts a TFRecord data set to array_record unless already done; returns the copy.
 
-    The copy appears in place only when whole. One example is in memory at a time.
+    The copy appears atomically. One example is in memory at a time.
 
     Raises:
-        UserError: a file is damaged, or there is no place for the copy.
+        UserError: a file is damaged, or no directory can hold the copy.
     """
     converted = find_converted(builder)
     if converted is not None:
@@ -58,7 +58,7 @@ def convert(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
 
 
 def _places(builder: tfds.core.DatasetBuilder) -> list[Path]:
-    """Where a copy may lie, the best first."""
+    """Possible directories of a copy, the best first."""
     return [
         Path(builder.data_path) / "array_record",
         cache_dir() / "array_record" / builder.info.full_name,
@@ -66,7 +66,7 @@ def _places(builder: tfds.core.DatasetBuilder) -> list[Path]:
 
 
 def _is_copy(folder: Path, builder: tfds.core.DatasetBuilder) -> bool:
-    """Whether `folder` holds this data set: another may have its name and version."""
+    """Whether `folder` holds this data set; another one may have its name and version."""
     try:
         return read_json(folder / INFO_FILE) == _converted_info(builder)
     except (OSError, ValueError):
@@ -80,10 +80,10 @@ def _converted_info(builder: tfds.core.DatasetBuilder) -> dict[str, Any]:
 
 
 def _choose_place(builder: tfds.core.DatasetBuilder) -> Path:
-    """The first place that can be written and has room.
+    """Returns the first directory that is writable and has enough free space.
 
     Raises:
-        UserError: there is none; says why.
+        UserError: none is; gives the reasons.
     """
     splits = builder.info.splits.values()
     source = sum(Path(file).stat().st_size for split in splits for file in split.filepaths)
@@ -109,16 +109,16 @@ def _choose_place(builder: tfds.core.DatasetBuilder) -> Path:
 
 
 def _convert_into(folder: Path, builder: tfds.core.DatasetBuilder) -> None:
-    # A process that was killed leaves its part behind.
+    # Killed processes leave partial copies behind.
     for left_over in folder.parent.glob(f".{folder.name}.part*"):
         shutil.rmtree(left_over, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part", dir=folder.parent))
-    part.chmod(folder.parent.stat().st_mode & 0o777)  # As open to others as its surroundings.
+    part.chmod(folder.parent.stat().st_mode & 0o777)  # Same permissions as the parent directory.
     try:
         with preemption.removed_at_end(part):
             _copy_metadata(part, builder)
             _copy_examples(open_directory(part), builder)
-        if folder.exists():  # Of another data set of this name and version, or of older data.
+        if folder.exists():  # From another data set of this name and version, or from older data.
             shutil.rmtree(folder)
         part.rename(folder)
     finally:
@@ -126,7 +126,7 @@ def _convert_into(folder: Path, builder: tfds.core.DatasetBuilder) -> None:
 
 
 def _copy_metadata(folder: Path, builder: tfds.core.DatasetBuilder) -> None:
-    """Everything but shards, which are named `...-00000-of-00001`: features, names of labels."""
+    """Copies features and label names: all files but shards, named `...-00000-of-00001`."""
     for file in Path(builder.data_path).iterdir():
         if file.is_file() and "-of-" not in file.name and not file.name.startswith("."):
             shutil.copyfile(file, folder / file.name)

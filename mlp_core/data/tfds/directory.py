@@ -1,7 +1,7 @@
-"""Directories that TFDS prepared, looked at before TFDS itself reads them.
+"""Validates directories prepared by TFDS before TFDS reads them.
 
-Their metadata name Python classes, which TFDS would import whatever they are, and the files of
-examples, wherever these lie.
+Their metadata may name arbitrary Python classes, which TFDS would import, and example files
+outside the directory.
 """
 
 import re
@@ -16,20 +16,19 @@ from mlp_core.process.files import read_bytes, read_json
 
 INFO_FILE, FEATURES_FILE = "dataset_info.json", "features.json"
 TFDS_CLASS = re.compile(r"tensorflow_datasets(\.\w+)+")
-CLASS_KEYS = ("pythonClassName", "python_class_name", "type")  # The last in older files.
+CLASS_KEYS = ("pythonClassName", "python_class_name", "type")  # "type": in older files.
 COUNT_KEYS = ("numClasses", "num_classes")
 MOST_CLASSES = 1_000_000
-MOST_SHARDS = 100_000  # Of a split.
+MOST_SHARDS = 100_000  # Per split.
 MOST_EXAMPLES = 1 << 40
 
 
 def open_directory(folder: Path) -> tfds.core.DatasetBuilder:
-    """What TFDS makes of a directory that it prepared.
+    """Opens a directory that TFDS prepared.
 
     Raises:
-        UserError: it asks for code other than TFDS's, for files elsewhere, or for more than any
-          data set has.
-        Exception: of any kind, where it is damaged otherwise.
+        UserError: it names code outside TFDS, files outside the directory, or implausible sizes.
+        Exception: of any type, if it is damaged otherwise.
     """
     for file in sorted({*folder.glob("*.json"), *folder.glob("*.txt")}):
         try:
@@ -46,7 +45,7 @@ def open_directory(folder: Path) -> tfds.core.DatasetBuilder:
 
 
 def _check_features(file: Path) -> None:
-    """Refuses classes that are not TFDS's own, and labels of too many classes."""
+    """Rejects Python classes outside TFDS, and labels with too many classes."""
     for part in _objects(read_json(file)):
         for name in (part[key] for key in CLASS_KEYS if isinstance(part.get(key), str)):
             if not TFDS_CLASS.fullmatch(name):
@@ -60,7 +59,7 @@ def _check_features(file: Path) -> None:
 
 
 def _check_info(file: Path) -> None:
-    """Refuses numbers of shards and examples that no data set has."""
+    """Rejects implausible numbers of shards and examples."""
     for split in read_json(file).get("splits", ()):
         lengths = split.get("shardLengths", split.get("shard_lengths", ()))
         if len(lengths) > MOST_SHARDS:
@@ -72,7 +71,7 @@ def _check_info(file: Path) -> None:
 
 
 def _check_places(folder: Path, builder: tfds.core.DatasetBuilder) -> None:
-    """Refuses names by which something would be read or, in a copy, written elsewhere."""
+    """Rejects names that would be read or, in a copy, written outside the directory."""
     parts = Path(builder.info.full_name).parts
     if ".." in parts or "/" in parts:
         raise UserError(f"{folder}: no data set can be called {builder.info.full_name!r:.100}.")
@@ -82,7 +81,7 @@ def _check_places(folder: Path, builder: tfds.core.DatasetBuilder) -> None:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """All JSON objects inside `value`."""
+    """Yields all JSON objects inside `value`."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())

@@ -1,7 +1,6 @@
-"""Data sets that TFDS has prepared: found on disk, or prepared where a builder of ours can.
+"""Data sets in TFDS format: found on disk, or prepared by one of this project's builders.
 
-The builders are given by the name of their data set; each is called with `data_dir` and
-`file_format`.
+Builders are passed by data set name; each is called with `data_dir` and `file_format`.
 """
 
 import dataclasses
@@ -26,36 +25,36 @@ Builders = Mapping[str, Callable[..., tfds.core.DatasetBuilder]]
 
 @dataclasses.dataclass(frozen=True)
 class LabelledDataset:
-    """A data set that TFDS has prepared, with a class label for each example."""
+    """A data set prepared by TFDS, with a class label for each example."""
 
     name: str
     builder: tfds.core.DatasetBuilder
 
     @property
     def splits(self) -> list[str]:
-        """The names of the splits."""
+        """Names of the splits."""
         return list(self.builder.info.splits)
 
     @property
     def num_classes(self) -> int:
-        """How many different labels there are."""
+        """Number of distinct labels."""
         return self.builder.info.features["label"].num_classes
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the labels, in order; numbers where the data set has none."""
+        """Names of the labels, in order; numbers if the data set has no names."""
         return list(self.builder.info.features["label"].names)
 
     def num_examples(self, split: str) -> int:
-        """How many examples a split such as "train[:98%]" has."""
+        """Returns the number of examples in a split such as "train[:98%]"."""
         return self.builder.info.splits[split].num_examples
 
 
 def is_own_folder(name: str, own_builders: Builders) -> bool:
-    """Tells a folder of the user's own data from a name and from a directory that TFDS prepared.
+    """Whether `name` is a directory of user data, not a data set name or a TFDS directory.
 
     Raises:
-        UserError: it is a path where no folder is, or one above directories that TFDS prepared.
+        UserError: it is a file or a missing absolute path, or contains TFDS directories.
     """
     path = _as_path(name)
     if name in own_builders or _is_tfds_directory(path):
@@ -84,7 +83,7 @@ def _is_tfds_directory(path: Path) -> bool:
 
 
 def _is_tfds_name(name: str) -> bool:
-    """Whether a data set may be called so: a path, say, is none of TFDS's names."""
+    """Whether `name` is a valid TFDS name; a path, for example, is not."""
     try:
         naming.parse_builder_name_kwargs(name)
     except ValueError:
@@ -93,9 +92,9 @@ def _is_tfds_name(name: str) -> bool:
 
 
 def _with_version(name: str, data_dir: str) -> str:
-    """`name` with the newest version there is, if nothing but versions lies in its folder.
+    """Appends the newest version to `name` if its directory contains only versions.
 
-    Without one, TFDS imports all its builders, to ask that of `name` for a default configuration.
+    Without a version, TFDS imports all its builders to find the default configuration of `name`.
     """
     folder = Path(data_dir, name)
     versions = tfds.core.utils.version.list_all_versions(folder) if folder.is_dir() else []
@@ -104,11 +103,11 @@ def _with_version(name: str, data_dir: str) -> str:
 
 
 def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
-    """A data set as TFDS prepared it on this machine, or None.
+    """Returns a data set that TFDS prepared on this machine, or None.
 
     Args:
       name: a TFDS name, or the path of a directory that TFDS prepared.
-      data_dir: where TFDS data lie; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+      data_dir: directory of TFDS data; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
     Raises:
         UserError: it is damaged.
@@ -119,7 +118,7 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
         elif not _is_tfds_name(name):
             return None
         else:
-            # What `builder_from_files` begins with, which then reads the folder unseen.
+            # The first part of `builder_from_files`, which would read the directory unchecked.
             with error_utils.reraise_with_context(tfds.core.DatasetNotFoundError):
                 versioned = _with_version(name, data_dir or tfds.core.constants.DATA_DIR)
                 folder = read_only_builder._find_builder_dir(versioned, data_dir=data_dir)
@@ -135,10 +134,10 @@ def find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder |
 def open_prepared(
     name: str, data_dir: str | None, own_builders: Builders
 ) -> tfds.core.DatasetBuilder:
-    """A prepared data set, in the converted form if there is one; prepares it if it must.
+    """Opens a prepared data set, preferably a converted copy; prepares it if needed.
 
     Raises:
-        UserError: it is nowhere and cannot be had, or is damaged.
+        UserError: it is missing and cannot be prepared, or is damaged.
     """
     data_dir = data_dir and str(user_path(data_dir, "config.data.data_dir="))
     return _find_best(name, data_dir) or _prepare(name, data_dir, own_builders)
@@ -161,7 +160,7 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
             "If TFDS has it, prepare it once with TensorFlow, and with the flags of this run:\n"
             '  pip install -e ".[prepare]" && python launch/prepare.py --config=...'
         )
-    if data_dir is None:  # TFDS would make a folder called "~" where there is no home directory.
+    if data_dir is None:  # TFDS would create a directory "~" if there is no home directory.
         data_dir = str(user_path(tfds.core.constants.DATA_DIR, "config.data.data_dir is not set; "))
     builder = own_builders[name](data_dir=data_dir, file_format="array_record")
     if not sys.stderr.isatty():
@@ -171,7 +170,7 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
     root = version.parents[len(Path(name).parts)]
     try:
         with one_at_a_time(root / f".{name.replace('/', '_')}.lock", work=f"prepares {name}"):
-            prepared = _find_best(name, data_dir)  # Another process may have been at it.
+            prepared = _find_best(name, data_dir)  # Another process may have prepared it.
             if prepared is not None:
                 return prepared
             say(f"Prepares {name} in {version}")
@@ -179,7 +178,7 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
                 builder.download_and_prepare()
     except OSError as error:
         prepared = _find_best(name, data_dir)
-        if prepared is not None:  # Another was faster, on a file system without locks.
+        if prepared is not None:  # Another process was faster, on a file system without locks.
             return prepared
         raise UserError(
             f"{version}: cannot be written ({error.strerror or error}); name another "
@@ -190,11 +189,11 @@ def _prepare(name: str, data_dir: str | None, own_builders: Builders) -> tfds.co
 
 @contextmanager
 def damage_told(what: str) -> Iterator[None]:
-    """Tells in one sentence what TFDS, protobuf and array_record raise for damaged files."""
+    """Converts exceptions of TFDS, protobuf and array_record for damaged files to `UserError`."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # The three have no common class.
+    except Exception as error:  # The three have no common base class.
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{what} cannot be read ({reason}).") from error

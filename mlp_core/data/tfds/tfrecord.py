@@ -1,6 +1,6 @@
-"""TFRecord files that TFDS prepared, read without TensorFlow; splits of them in memory.
+"""Reads TFRecord files prepared by TFDS without TensorFlow; holds splits in memory.
 
-TFDS itself reads this format, which has no random access, with TensorFlow only. A record is its
+TFDS itself needs TensorFlow to read this format, which has no random access. A record is its
 length (8 bytes, little endian), a checksum of that (4), the serialized example, a checksum (4).
 """
 
@@ -17,14 +17,14 @@ from mlp_core.errors import UserError
 
 LENGTH = struct.Struct("<Q")
 CHECKSUM_BYTES = 4
-LONGEST_RECORD = 1 << 31  # Bytes; protocol buffers can be no longer.
+LONGEST_RECORD = 1 << 31  # Bytes; the limit of protocol buffers.
 
 
 class TfrecordSource:
     """A split of a prepared data set, with the reading methods of a TFDS data source.
 
     Attributes:
-      serialized: the examples as they are in the files.
+      serialized: the serialized examples, as in the files.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TfrecordSource:
     ):
         """Reads the serialized examples of `split`, such as "train[:98%]", in their order.
 
-        `decoders` by feature are used in place of the features' own, as TFDS's sources do.
+        `decoders`, by feature, replace those of the features, as in TFDS's sources.
 
         Raises:
             UserError: a file of the split is damaged.
@@ -60,7 +60,7 @@ class TfrecordSource:
         return len(self.serialized)
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
-        """Examples as dictionaries."""
+        """Returns examples as dictionaries."""
         return [
             self._features.deserialize_example_np(self.serialized[i], decoders=self._decoders)
             for i in indices
@@ -68,10 +68,10 @@ class TfrecordSource:
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """The serialized examples of a file, one at a time.
+    """Yields the serialized examples of a file, one at a time.
 
     Raises:
-        UserError: the file is damaged or cut short.
+        UserError: the file is damaged or truncated.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -91,6 +91,6 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def _masked_crc(data: bytes) -> int:
-    """The CRC-32C of `data`, turned and shifted as the format has it."""
+    """Returns the CRC-32C of `data`, masked (rotated and offset) as in the format."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

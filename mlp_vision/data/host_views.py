@@ -67,7 +67,7 @@ class TrainView:
     def _framed(self, view: np.ndarray) -> np.ndarray:
         """Pads the view with black pixels."""
         padding, size = self.crop_padding, self.image_size
-        framed = np.zeros((size + 2 * padding, size + 2 * padding, 3), np.uint8)  # Faster than np.pad.
+        framed = np.zeros((size + 2 * padding, size + 2 * padding, 3), np.uint8)  # np.pad is slow.
         framed[padding:-padding, padding:-padding] = view
         return framed
 

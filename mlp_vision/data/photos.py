@@ -24,7 +24,7 @@ from mlp_vision.data.pictures import decoding_threads, open_picture
 FEW = 5
 FEW_SHARE = 0.01  # Of a split; the larger limit applies.
 MOST_LINES = 20
-# Attempts to replace a bad image.
+# Attempts to replace a bad image; a tiny split may have more bad images.
 REPLACEMENTS = 20
 
 
@@ -160,7 +160,7 @@ class PhotoSource:
         return len(self._records)
 
     def gather(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Returns `image` and `label` of the examples at `indices` [B]; without `draws`, also `mask`.
+        """Returns `image` and `label` of the examples at `indices` [B], and `mask` without `draws`.
 
         Raises:
             UserError: too many images are bad.
@@ -188,7 +188,7 @@ class PhotoSource:
             for row in rows:
                 fill(row)
 
-        list(self._pool.map(fill_rows, range(self._num_threads)))  # `list` raises errors of the threads.
+        list(self._pool.map(fill_rows, range(self._num_threads)))  # Raises errors of threads.
         batch = {"image": images, "label": labels}
         return batch | {"mask": mask} if draws is None else batch
 
@@ -220,7 +220,7 @@ class PhotoSource:
         self._pool = decoding_threads(self._num_threads)
 
     def bad_pictures(self) -> str:
-        """Returns the number and names of images that could not be read; empty if there are none."""
+        """Returns the number and names of images that could not be read; empty if none."""
         return self._bad.summary()
 
     def _example(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:

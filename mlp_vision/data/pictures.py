@@ -172,8 +172,8 @@ class JpegPicture:
         """Decodes rows up to at least `bottom`, shrunk; returns None on failure."""
         encoded, header, height = self._encoded, self._header, self._header.height
         if header.decodes_downwards:
-            # The decoder stops at the height in the header, which is therefore reduced. One more row
-            # of blocks is kept, since colours at block edges depend on the next block.
+            # The decoder stops at the height in the header, which is therefore reduced. One more
+            # row of blocks is kept, since colours at block edges depend on the next block.
             height = min(height, bottom + header.rows_per_block_row)
             encoded = bytearray(encoded)
             encoded[header.height_at : header.height_at + 2] = height.to_bytes(2, "big")

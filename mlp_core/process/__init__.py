@@ -1,1 +1,1 @@
-"""The process: console, signals, memory, and files that survive a kill."""
+"""Process-level utilities: console, signals, memory and atomic files."""

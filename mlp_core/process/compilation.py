@@ -1,4 +1,4 @@
-"""The compiler's options, and compiled programs kept from run to run."""
+"""XLA compiler options and the persistent compilation cache."""
 
 import functools
 import re
@@ -12,23 +12,23 @@ from jax.sharding import Mesh
 from mlp_core.process.console import print_error
 from mlp_core.process.user_paths import cache_dir
 
-# JAX warns so of each program.
+# JAX emits this warning for each program.
 JAX_WARNING = re.compile(
     r"Error (?:reading|writing) persistent compilation cache entry for '.*?': \w+: (.+)"
 )
-# Keeps barriers until operations are fused; see `dense.materialized`.
+# Keeps barriers until after fusion; see `dense.materialized`.
 _OF_CPUS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
-# YNNPACK, to which XLA in JAX 0.10 to 0.12 leaves matrix products on CPUs, takes 1.2 to 1.3 times
-# as long on Intel's for those of these models as the library that XLA had before, and on AMD's
-# somewhat less; see benchmarks/README.md.
+# XLA in JAX 0.10 to 0.12 uses YNNPACK for matrix products on CPUs. For these models it takes 1.2 to
+# 1.3 times as long on Intel as XLA's previous library, and somewhat less on AMD; see
+# benchmarks/README.md.
 _OF_INTEL = {"xla_cpu_experimental_ynn_fusion_type": ""}
-_CPU_INFO = Path("/proc/cpuinfo")  # Of Linux; other systems have XLA's defaults.
+_CPU_INFO = Path("/proc/cpuinfo")  # Linux only; other systems keep XLA's defaults.
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs in the cache directory, unless JAX is configured for another one.
+    """Caches compiled programs in the cache directory, unless JAX is configured for another one.
 
-    A directory that cannot be read or written, as on a full disk, costs no more than one note.
+    If the directory cannot be read or written, as on a full disk, one note is printed.
     """
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "programs"))
@@ -50,7 +50,7 @@ def enable_compilation_cache() -> None:
 
 
 def compiler_options(mesh: Mesh) -> Mapping[str, str]:
-    """What `jax.jit` takes as `compiler_options` for the devices of `mesh`; may be nothing."""
+    """Returns the `compiler_options` of `jax.jit` for the devices of `mesh`; may be empty."""
     if mesh.devices.flat[0].platform != "cpu":
         return {}
     options = _OF_CPUS | (_OF_INTEL if _is_intel() else {})
@@ -63,7 +63,7 @@ def _is_intel() -> bool:
 
 @functools.cache
 def _is_known(option: str, value: str) -> bool:
-    """Whether XLA compiles a barrier under an option."""
+    """Whether this XLA accepts an option, tested by compiling a barrier."""
     options = {option: value}
     try:
         with jax.default_device(jax.local_devices(backend="cpu")[0]):

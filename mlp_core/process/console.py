@@ -1,8 +1,7 @@
-"""What a command prints: lines above any progress bar, without control characters.
+"""Console output: lines above any progress bar, without control characters.
 
-Names of files and classes, values of configurations and replies of servers come from strangers;
-their escape sequences must not reach a terminal. Printing such text never raises an error for its
-characters, whatever the encoding of the terminal.
+File names, class names, config values and server replies are untrusted; their escape sequences must
+not reach a terminal. Printing such text never raises an encoding error.
 """
 
 import contextlib
@@ -25,24 +24,24 @@ from mlp_core.errors import UserError
 from mlp_core.process import preemption
 from mlp_core.urls import masked
 
-# Control characters, formats such as bidirectional overrides, bytes that are not UTF-8, separators.
+# Control characters, formats such as bidirectional overrides, invalid UTF-8 bytes, separators.
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 CURSOR_MOVES = "(\r|\x1b\\[A)"
-JOINERS = "\u200c\u200d"  # Parts of words in Persian and Hindi, and of emoji.
+JOINERS = "\u200c\u200d"  # Used within Persian and Hindi words and in emoji.
 
 
 def prepare_streams() -> None:
     """Makes the standard streams safe to print any text to.
 
-    A closed stream becomes /dev/null; otherwise the next file that is opened would take its place
-    and receive what is printed. Control characters, and those that the encoding lacks, are printed
-    as escapes, whichever library prints them.
+    A closed stream becomes /dev/null; otherwise the next opened file would take its descriptor and
+    receive the output. Control characters, and those that the encoding lacks, are printed as
+    escapes, including output of libraries.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # Takes the lowest free number, this one.
+            os.open(os.devnull, os.O_RDWR)  # Takes the lowest free descriptor, this one.
             os.set_inheritable(descriptor, True)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -54,19 +53,19 @@ def prepare_streams() -> None:
             stream.flush = functools.partial(drops, stream.flush)
             stream.write = functools.partial(drops, stream.write)
             stream.write = functools.partial(_write_escaped, stream.write)
-    os.environ.setdefault("NO_COLOR", "1")  # Colours would be printed as escapes, too.
+    os.environ.setdefault("NO_COLOR", "1")  # Colours would be printed as escapes.
 
 
 def quiet_libraries() -> None:
-    """Silences logs and warnings of libraries that are harmless or reported in an error message.
+    """Silences library logs and warnings that are harmless or repeated in an error message.
 
-    For a process that runs a command; called after `preemption.listen`.
+    Call it after `preemption.listen`, in a process that runs a command.
     """
-    # Pillow's warnings do not name the file; what matters among them is an error later.
+    # Pillow's warnings do not name the file; serious ones become errors later.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
     warnings.filterwarnings("ignore", r"Image size \(\d+ pixels\) exceeds limit")
-    # Orbax logs what it also raises. Once an array has failed it stops listening to the others, so
-    # that asyncio, or Python, reports their errors as unhandled.
+    # Orbax logs what it also raises. Once an array has failed it stops awaiting the others, and
+    # asyncio or Python reports their errors as unhandled.
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
     logging.getLogger("asyncio").addFilter(lambda record: "tensorstore" not in record.getMessage())
     sys.unraisablehook = functools.partial(_report_unless_late, sys.unraisablehook)
@@ -80,9 +79,9 @@ def _report_unless_late(report: Callable[[Any], object], unraisable: Any) -> Non
 def _until_hung_up(
     stream: TextIOWrapper, is_terminal: bool, call: Callable[..., Any], *args: Any
 ) -> Any:
-    """Calls `write` or `flush`; once a terminal is closed, output to it or its `tee` is dropped.
+    """Calls `write` or `flush`; drops output to a closed terminal or its `tee`.
 
-    The error would end a run that SIGHUP lets save. A terminal's may come before SIGHUP does.
+    The error would end a run that should save on SIGHUP, and it may arrive before the signal.
     """
     try:
         return call(*args)
@@ -100,15 +99,15 @@ def _drop_output(stream: TextIO) -> None:
 
 
 def _write_escaped(write: Callable[[str], int], text: str) -> int:
-    """Writes a text, of a library's perhaps; on standard error progress bars move the cursor."""
+    """Writes text escaped; on standard error, cursor movements of progress bars are kept."""
     parts = re.split(CURSOR_MOVES, text)
     return write("".join(p if re.fullmatch(CURSOR_MOVES, p) else escaped(p) for p in parts))
 
 
 def drop_unwritten() -> None:
-    """Flushes the standard streams; what cannot be written is dropped.
+    """Flushes the standard streams and drops output that cannot be written.
 
-    Python would otherwise report it while exiting and replace the exit status.
+    Python would otherwise report the error at exit and replace the exit status.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -118,7 +117,7 @@ def drop_unwritten() -> None:
 
 
 def escaped(text: str, kept: str = "\n\t") -> str:
-    r"""`text` with its control characters, but for those `kept`, as escapes such as `\x1b`."""
+    r"""Returns `text` with control characters other than `kept` as escapes such as `\x1b`."""
     if text.isprintable():
         return text
     return "".join(
@@ -130,16 +129,16 @@ def escaped(text: str, kept: str = "\n\t") -> str:
 
 
 def in_one_line(name: object) -> str:
-    """The name of a file or class for messages and figures: line breaks are escapes, too."""
+    """Returns a name for messages and figures, with line breaks escaped as well."""
     return escaped(str(name), kept="")
 
 
 def print_line(text: str = "") -> None:
-    """Prints `text`, above the progress bar if one is drawn, without passwords in URLs.
+    """Prints `text` above any progress bar, with passwords removed from URLs.
 
     Raises:
-        BrokenPipeError: nobody reads the output any more.
-        UserError: the output cannot be written, to a full disk for instance.
+        BrokenPipeError: the reader has closed the output.
+        UserError: the output cannot be written, for example to a full disk.
     """
     try:
         tqdm.write(escaped(masked(text)), file=sys.stdout)
@@ -151,13 +150,13 @@ def print_line(text: str = "") -> None:
 
 
 def print_error(text: str) -> None:
-    """Prints `text` on standard error; that nobody can read it is no further error."""
+    """Prints `text` on standard error and ignores write errors."""
     with contextlib.suppress(OSError):
         print(escaped(masked(text)), file=sys.stderr, flush=True)
 
 
 def say(text: str = "") -> None:
-    """As `print_line`, on the first host only."""
+    """Same as `print_line`, on the first host only."""
     import jax  # Here: commands print errors without it.
 
     if jax.process_index() == 0:
@@ -165,7 +164,7 @@ def say(text: str = "") -> None:
 
 
 def say_from_any_host(text: str) -> None:
-    """Prints what only this host knows, with its number where there are several."""
+    """Prints `text` from this host, with its index if there are several."""
     import jax  # Here: commands print errors without it.
 
     several = jax.process_count() > 1

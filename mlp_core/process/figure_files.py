@@ -1,8 +1,8 @@
-"""Figures as files: one look for all, and files that are whole, new and equal for equal input.
+"""Figure files in one style, written atomically and reproducible for equal input.
 
-Colours are told apart by all kinds of colour vision: lines are Okabe and Ito's palette, weights go
-from blue over white to red, shares from dark blue to yellow. Sizes are inches, of a page's text
-width; letters have seven points and more there.
+Colours suit all kinds of colour vision: lines use the palette of Okabe and Ito, weights go from
+blue through white to red, shares from dark blue to yellow. Sizes are inches at a page's text width;
+fonts are at least seven points.
 """
 
 import warnings
@@ -17,15 +17,15 @@ from mlp_core.errors import UserError
 from mlp_core.process.console import in_one_line, print_error
 from mlp_core.process.files import whole_output
 
-TEXT_WIDTH = 5.5  # Inches, of a paper in one column.
+TEXT_WIDTH = 5.5  # Inches, in a one-column paper.
 FORMATS = (".png", ".svg")
 DOTS_PER_INCH = 200
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
-WEIGHTS = "RdBu_r"  # Of signed numbers, with zero in the middle.
-SHARES = "cividis"  # Of numbers from zero on.
+WEIGHTS = "RdBu_r"  # For signed numbers, centred at zero.
+SHARES = "cividis"  # For non-negative numbers.
 
-MISSING_GLYPH = "missing from font"  # In warnings of matplotlib's.
+MISSING_GLYPH = "missing from font"  # In matplotlib's warnings.
 
 STYLE = {
     "font.size": 8,
@@ -37,23 +37,23 @@ STYLE = {
     "axes.grid": False,
     "image.interpolation": "nearest",
     "svg.fonttype": "none",  # Text stays text.
-    "svg.hashsalt": "all-mlp",  # Names inside are the same each time.
+    "svg.hashsalt": "all-mlp",  # Makes internal ids reproducible.
 }
 
 
 def new_figure(height: float, width: float = TEXT_WIDTH) -> Figure:
-    """An empty figure of so many inches, in the common style.
+    """Returns an empty figure in the common style; sizes are inches.
 
-    Style is read as parts of a figure are made; make them inside `styled`.
+    Matplotlib reads the style when it creates artists; create them inside `styled`.
     """
     return Figure(figsize=(width, height), layout="constrained", dpi=DOTS_PER_INCH)
 
 
 def figure_text(name: object) -> str:
-    """A name of any kind as a label that shows it as it is.
+    """Returns a name as a label that matplotlib shows verbatim.
 
-    Matplotlib takes text between dollar signs for formulas, and leaves labels that begin with an
-    underscore out of legends.
+    Matplotlib treats text between dollar signs as formulas and omits labels that begin with an
+    underscore from legends.
     """
     text = in_one_line(name).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
@@ -61,7 +61,7 @@ def figure_text(name: object) -> str:
 
 @contextmanager
 def missing_glyphs_noted() -> Iterator[None]:
-    """One note in place of a warning for each character that the font lacks, in a context."""
+    """Prints one note instead of a warning for each character that the font lacks."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -76,15 +76,15 @@ def missing_glyphs_noted() -> Iterator[None]:
 
 
 def styled():
-    """A context in which parts of figures are made and saved."""
+    """Context in which figures are drawn and saved in the common style."""
     return matplotlib.rc_context(STYLE)
 
 
 def check_blocks(source: str | Path, blocks: Sequence[int], num_blocks: int) -> None:
-    """Refuses blocks that the model in `source` does not have.
+    """Checks that the model in `source` has these blocks.
 
     Raises:
-        UserError: names the first, or there is none to show.
+        UserError: `blocks` is empty, or names the first missing block.
     """
     for block in blocks:
         if not 0 <= block < num_blocks:
@@ -96,11 +96,7 @@ def check_blocks(source: str | Path, blocks: Sequence[int], num_blocks: int) -> 
 
 
 def write(figure: Figure, output: Path) -> None:
-    """Writes a figure as its suffix says, whole or not at all; equal figures give equal files.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Writes a figure atomically in the format of the suffix; equal figures give equal files."""
     kind = output.suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     try:

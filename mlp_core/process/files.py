@@ -1,7 +1,6 @@
-"""Files that are read within bounds, appear only when whole, and are locked.
+"""Bounded reads, atomic writes and file locks.
 
-What a file says, and how long it is, is up to whoever made it: nothing is read without a limit.
-A full disk becomes a `FullDiskError`.
+File contents are untrusted, so every read has a size limit. A full disk becomes a `FullDiskError`.
 """
 
 import errno
@@ -21,21 +20,21 @@ from mlp_core.errors import UserError
 from mlp_core.process.console import say
 from mlp_core.process.preemption import removed_at_end
 
-SMALL_FILE_BYTES = 64 << 20  # More than any configuration or list of names has.
+SMALL_FILE_BYTES = 64 << 20  # Larger than any config or list of names.
 SKIPPED_AT_ONCE = 1 << 26  # Bytes.
-# No room on the device; none left of the user's quota; more than a file may have.
+# Device full; user's quota exceeded; file size limit exceeded.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE may say so.
+NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # On some Lustre, NFS, FUSE.
 A_DAY = 86400  # Seconds.
 LOOK_EVERY = 0.2
 
 
 def read_bytes(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
-    """The content of a file.
+    """Returns the content of a file.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no regular file (a pipe or device may have no end), or too long.
+        ValueError: it is not a regular file (a pipe or device may have no end), or too long.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -47,7 +46,7 @@ def read_bytes(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
 
 
 def read_text(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> str:
-    """The content of a file in UTF-8, without the byte-order mark that some editors put in front.
+    """Returns the content of a UTF-8 file without a byte-order mark.
 
     Raises:
         OSError, ValueError: see `read_bytes`; or the text is not UTF-8.
@@ -56,15 +55,15 @@ def read_text(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a file in JSON says; raises as `read_text` and `parse_json`."""
+    """Returns a parsed JSON file; raises the errors of `read_text` and `parse_json`."""
     return parse_json(read_text(path))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a text in JSON says.
+    """Parses JSON.
 
     Raises:
-        ValueError: it is no JSON, or nested too deeply.
+        ValueError: it is not JSON, or nested too deeply.
     """
     try:
         return json.loads(text)
@@ -76,7 +75,7 @@ def skip_line(file: IO[bytes], most_bytes: float = math.inf) -> None:
     """Reads to the end of a line.
 
     Raises:
-        ValueError: more than `most_bytes` bring no end; a device such as /dev/zero has none.
+        ValueError: the line is longer than `most_bytes`; a device such as /dev/zero has no end.
     """
     skipped = 0
     while (part := file.readline(SKIPPED_AT_ONCE)) and not part.endswith(b"\n"):
@@ -86,10 +85,10 @@ def skip_line(file: IO[bytes], most_bytes: float = math.inf) -> None:
 
 
 def bounded_lines(file: IO[bytes], most_bytes: int) -> Iterator[bytes]:
-    """The lines of a file, with their ends.
+    """Yields the lines of a file, with their line ends.
 
     Raises:
-        ValueError: one is longer than `most_bytes`; tells its number.
+        ValueError: a line is longer than `most_bytes`; gives its number.
     """
     number = 0
     while line := file.readline(most_bytes + 1):
@@ -100,15 +99,15 @@ def bounded_lines(file: IO[bytes], most_bytes: int) -> Iterator[bytes]:
 
 
 def check_output(output: Path, suffixes: Sequence[str] = (), flag: str = "output") -> None:
-    """Refuses a file that cannot be written, before any work is done for it.
+    """Checks that an output file can be written, before any work is done for it.
 
     Args:
-      output: the file; folders on the way to it may be missing.
-      suffixes: of the formats that can be written; none: any.
-      flag: what names the file, for messages.
+      output: the file; its parent directories may be missing.
+      suffixes: the supported formats; empty: any.
+      flag: the flag that names the file, for messages.
 
     Raises:
-        UserError: the suffix is of no format, something lies there, or nothing can be written.
+        UserError: the suffix is not supported, the path exists, or it cannot be written.
     """
     where = f"--{flag}={output}"
     if suffixes and output.suffix not in suffixes:
@@ -125,10 +124,10 @@ def check_output(output: Path, suffixes: Sequence[str] = (), flag: str = "output
 def whole_output(target: Path) -> Iterator[Path]:
     """Yields a path to write to, which replaces `target` if the block succeeds.
 
-    The path is in a new private directory beside `target`, so no other user can foresee it or put
-    a link there. Nothing is left of it after an error. The result has the mode that the umask
-    gives, or that of the file it replaces. A link at `target` is replaced; the file it points to
-    stays as it is. Missing parent directories are created.
+    The path is in a new private directory beside `target`, so no other user can predict it or put
+    a link there. It is removed after an error. The result has the mode of the file it replaces, or
+    the umask's default. A link at `target` is replaced; the file it points to is unchanged.
+    Missing parent directories are created.
 
     Raises:
         OSError: `target` cannot be written, or is a directory, pipe or device.
@@ -145,21 +144,21 @@ def whole_output(target: Path) -> Iterator[Path]:
         part, mode = Path(private, f"part{target.suffix}"), _mode_for(target, Path(private))
         yield part
         if part.is_file():
-            part.chmod(mode)  # Some libraries create files that only their owner can read.
+            part.chmod(mode)  # Some libraries create files readable by their owner only.
         os.replace(part, target)
 
 
 def write_whole(target: Path, text: str) -> None:
-    """Writes a small file, whole or not at all, and the folders on the way to it.
+    """Writes a small file atomically and creates its parent directories.
 
-    Parts of names that are not UTF-8 are spelled out, as \\xe9.
+    Bytes of names that are not UTF-8 are escaped, as \\xe9.
     """
     with whole_output(target) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _mode_for(target: Path, private: Path) -> int:
-    """The mode of the file at `target`, or that of a new file."""
+    """Returns the mode of the file at `target`, or that of a new file."""
     if target.is_symlink() or not target.exists():
         target = private / ".mode"
         target.touch()
@@ -167,15 +166,15 @@ def _mode_for(target: Path, private: Path) -> int:
 
 
 class FullDiskError(UserError):
-    """There is no room to write."""
+    """The disk is full."""
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether a full disk is the cause of an error, whichever library raised it."""
+    """Whether a full disk caused an error, from any library."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
-        # C++ libraries, such as those that write arrays and records, give the text only.
+        # C++ libraries, such as those that write arrays and records, keep only the message.
         if any(os.strerror(number).lower() in str(error).lower() for number in FULL):
             return True
         error = error.__cause__ or error.__context__
@@ -184,14 +183,14 @@ def is_full_disk(error: BaseException) -> bool:
 
 @contextmanager
 def full_disk_told(where: object) -> Iterator[None]:
-    """Raises a sentence in place of whatever a full disk raises; `where` is what is written to.
+    """Converts errors of a full disk to `FullDiskError`; `where` is the output.
 
     Raises:
         FullDiskError: the disk is full.
     """
     try:
         yield
-    except UserError:  # Told already.
+    except UserError:  # Already has a message.
         raise
     except Exception as error:
         if not is_full_disk(error):
@@ -203,10 +202,10 @@ def full_disk_told(where: object) -> Iterator[None]:
 
 
 def open_lock_file(path: Path) -> IO[bytes]:
-    """Opens a file to lock, created if need be, for reading and writing.
+    """Opens a lock file for reading and writing and creates it if missing.
 
     Raises:
-        OSError: it cannot be opened, or is a symbolic link, which could lead anywhere.
+        OSError: it cannot be opened, or is a symbolic link, which could point anywhere.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return open(path, "r+b", opener=lambda name, _: os.open(name, flags, 0o666))
@@ -230,15 +229,15 @@ def lock(file: IO) -> bool:
 
 
 def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> bool:
-    """As `lock`, but waits until the other process is done, and says so.
+    """Same as `lock`, but waits for the other process and prints that it does.
 
     Args:
-      file: open.
+      file: the open file.
       work: what the other process does, as in "prepares the data".
-      limit: seconds that it may take.
+      limit: seconds to wait.
 
     Raises:
-        UserError: it takes longer.
+        UserError: the wait exceeds `limit`.
     """
     deadline, is_told = time.monotonic() + limit, False
     while True:
@@ -258,12 +257,12 @@ def lock_in_turn(file: IO, work: str, limit: float = A_DAY) -> bool:
 
 @contextmanager
 def one_at_a_time(path: Path, work: str) -> Iterator[None]:
-    """Lets one process in and the others wait, told that another does `work`.
+    """Admits one process at a time; the others wait and print that another does `work`.
 
-    `path` stays behind empty: taking it away would let two in.
+    The empty `path` is kept: removing it could admit two processes.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: `path` cannot be written.
         UserError: the other takes longer than a day.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,8 @@
 """Signals that end a command: SIGTERM, SIGHUP and Ctrl-C.
 
-SIGTERM announces that a machine is taken away or that a job's time is over, SIGHUP that a terminal
-was closed. A training run then saves its state after the current step and exits; a command with
-nothing to save exits at once. The same command resumes. Ctrl-C unwinds the main thread, and a
-second Ctrl-C exits at once.
+SIGTERM announces a preempted machine or the end of a job's time, SIGHUP a closed terminal. A
+training run then saves a checkpoint after the current step and exits; other commands exit at once.
+The same command resumes. Ctrl-C unwinds the main thread, and a second Ctrl-C exits at once.
 """
 
 import fcntl
@@ -21,35 +20,35 @@ from mlp_core.errors import TRY_AGAIN
 
 STATUS = TRY_AGAIN  # Exit status after SIGTERM or SIGHUP.
 INTERRUPTED = 130  # Exit status after Ctrl-C, as shells report it.
-LOOK_EVERY = 1.0  # Seconds between two looks for a signal to another host.
-WAIT_FOR_OTHERS = 0.05  # Seconds between two looks for the steps of the other hosts.
+LOOK_EVERY = 1.0  # Seconds between polls for a signal to another host.
+WAIT_FOR_OTHERS = 0.05  # Seconds between polls for the steps of the other hosts.
 
 
 class Store(Protocol):
-    """Texts by name that all hosts of a run see, see `hosts.Store`."""
+    """Key-value store shared by all hosts of a run; see `hosts.Store`."""
 
     index: int
     num_hosts: int
 
     def put(self, name: str, text: str) -> None:
-        """Writes a text."""
+        """Stores a text."""
 
     def new_place(self, topic: str) -> str:
-        """An unused folder, the same for the n-th call on each host."""
+        """Returns an unused key prefix, the same for the n-th call on each host."""
 
     def folder(self, folder: str) -> dict[str, str]:
-        """The texts called FOLDER/KEY, by key."""
+        """Returns the texts stored as FOLDER/KEY, by key."""
 
 
 def end_at_once() -> None:
-    """Exits wherever the main thread is. Everything here survives that."""
+    """Exits at once, wherever the main thread is. Files on disk stay consistent."""
     _write_to_stderr(f"ended by {_received}; give the same command again")
     _remove_unfinished()
     _exit(STATUS, f"ended by {_received}")
 
 
 def end_silently() -> None:
-    """As `end_at_once`, for a process whose caller reports it."""
+    """Same as `end_at_once`, for a process whose caller reports it."""
     _remove_unfinished()
     os._exit(STATUS)
 
@@ -60,10 +59,10 @@ def _exit_alone(status: int, _: str) -> None:
 
 _action: Callable[[], object] = end_at_once
 _exit: Callable[[int, str], object] = _exit_alone
-_received = "SIGTERM"  # The last signal of those that let a run save.
+_received = "SIGTERM"  # The last signal that asked a run to save.
 _listening = False
 _unwinds = False  # Whether Ctrl-C raises KeyboardInterrupt.
-_has_unwound = False  # Whether it has.
+_has_unwound = False  # Whether Ctrl-C has raised it.
 _when_interrupted = ""
 _interruption_is_reported = threading.Lock()
 _ctrl_cs = 0
@@ -72,13 +71,13 @@ _unfinished: set[Path] = set()
 
 
 def listen() -> None:
-    """Handles SIGTERM, SIGHUP and Ctrl-C from now on. For the main thread of a command.
+    """Installs handlers of SIGTERM, SIGHUP and Ctrl-C. Call it in the main thread.
 
-    Signals that are ignored already, as SIGHUP under nohup, stay ignored. Called again, it only
-    takes back handlers that a library has replaced.
+    Signals that are already ignored, as SIGHUP under nohup, stay ignored. Later calls only
+    reinstall handlers that a library has replaced.
 
-    A thread acts on the signals: a handler in Python runs in the main thread, and only after a
-    compilation, say, has finished.
+    A thread acts on the signals, since Python runs handlers in the main thread, where they would
+    wait for a compilation to finish.
     """
     global _listening
     if not _listening:
@@ -97,18 +96,18 @@ def listen() -> None:
 
 
 def listen_again() -> None:
-    """Takes back the handlers that a library has replaced, if this process listens.
+    """Reinstalls handlers that a library has replaced, if this process listens.
 
-    JAX replaces that of SIGTERM when it joins several hosts.
+    JAX replaces the SIGTERM handler in multi-host initialization.
     """
     if _listening and threading.current_thread() is threading.main_thread():
         listen()
 
 
 def done(status: int) -> None:
-    """From now on no signal changes the exit status: all has been done and said.
+    """Fixes the exit status of a finished command against later signals.
 
-    Without this, SIGTERM would still kill the process while Python shuts down.
+    Otherwise SIGTERM could still kill the process while Python shuts down.
     """
     global _final_status, _unwinds
     _final_status, _unwinds = status, False
@@ -118,9 +117,9 @@ def done(status: int) -> None:
 
 
 def keep_exit_status() -> None:
-    """The last exit handler of a command: Ctrl-C is ignored while Python shuts down.
+    """Ignores Ctrl-C while Python shuts down; the last exit handler of a command.
 
-    Python restores the system's own handler there, which would replace the exit status.
+    Python restores the default handler there, which would replace the exit status.
     """
     if _listening:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -128,9 +127,9 @@ def keep_exit_status() -> None:
 
 @contextmanager
 def ctrl_c_unwinds(when_interrupted: str = "") -> Iterator[None]:
-    """The first Ctrl-C raises KeyboardInterrupt in here. Elsewhere it exits at once.
+    """Context in which the first Ctrl-C raises KeyboardInterrupt. Elsewhere it exits at once.
 
-    `when_interrupted` follows the word "interrupted" in what an exit at once prints.
+    `when_interrupted` follows the word "interrupted" in the message of an immediate exit.
     """
     global _unwinds, _when_interrupted
     _unwinds, _when_interrupted = True, when_interrupted
@@ -142,7 +141,7 @@ def ctrl_c_unwinds(when_interrupted: str = "") -> Iterator[None]:
 
 @contextmanager
 def instead(action: Callable[[], object]) -> Iterator[None]:
-    """In here SIGTERM and SIGHUP call `action`, in a thread, and the process continues."""
+    """Context in which SIGTERM and SIGHUP call `action` in a thread; the process continues."""
     global _action
     former, _action = _action, action
     try:
@@ -153,7 +152,7 @@ def instead(action: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def exit_by(leave: Callable[[int, str], object]) -> Iterator[None]:
-    """In here SIGTERM and SIGHUP exit by `leave(status, sentence)`."""
+    """Context in which SIGTERM and SIGHUP exit by `leave(status, sentence)`."""
     global _exit
     former, _exit = _exit, leave
     try:
@@ -164,7 +163,7 @@ def exit_by(leave: Callable[[int, str], object]) -> Iterator[None]:
 
 @contextmanager
 def removed_at_end(unfinished: Path) -> Iterator[None]:
-    """Removes a temporary file or folder if a signal ends the process in here."""
+    """Removes a temporary file or directory if a signal ends the process inside."""
     _unfinished.add(unfinished)
     try:
         yield
@@ -173,19 +172,19 @@ def removed_at_end(unfinished: Path) -> Iterator[None]:
 
 
 def received() -> str:
-    """The name of the last signal that asked this process to save; SIGTERM if none did."""
+    """Returns the name of the last signal that asked this process to save; SIGTERM by default."""
     return _received
 
 
 class SaveRequest:
-    """Whether a signal to any of the hosts asks a run to save and end. A context.
+    """Context that reports whether a signal to any host asks the run to save and exit.
 
-    The hosts must save the same step. When one is asked, each publishes the step it has reached,
-    and waits until all have; they save the step after the largest of these.
+    All hosts must save the same step. When one is signalled, each publishes the step it has reached
+    and waits for the others; they save the step after the largest of these.
     """
 
     def __init__(self, store: Store | None = None):
-        """`store` connects the hosts of the run; None for a process by itself."""
+        """`store` connects the hosts of the run; None for a single process."""
         self._store = store
         self._place = store.new_place("save request") if store else ""
         self._came, self._ended = threading.Event(), threading.Event()
@@ -196,22 +195,21 @@ class SaveRequest:
         self._kept = ExitStack()
 
     def __enter__(self) -> "SaveRequest":
-        """Leaves the signals as they are."""
+        """Leaves signal handling unchanged until `has_come`."""
         if self._store:
             threading.Thread(target=self._settle, daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
-        """Leaves the signals as they were before."""
+        """Restores the previous handling of signals."""
         self._kept.close()
         self._ended.set()
         self._came.set()
 
     def has_come(self, step: int) -> bool:
-        """Whether to save `step` and end; every host asks once a step and gets the same answer.
+        """Whether to save `step` and exit; called once per step, with the same result on all hosts.
 
-        Until a host asks for the second time there is nothing to lose, and a signal ends it at
-        once.
+        Before the second call of a host there is nothing to lose, so a signal ends it at once.
         """
         self._calls += 1
         if self._calls == 2:
@@ -224,12 +222,12 @@ class SaveRequest:
         return step == self._settled_step
 
     def _settle(self) -> None:
-        """Runs in a thread until the hosts have agreed on a step."""
-        with suppress(RuntimeError):  # Raised when the first host is gone; JAX ends this process.
+        """Runs in a thread until the hosts agree on a step."""
+        with suppress(RuntimeError):  # Raised when host 0 is gone; JAX ends this process.
             while not (self._came.wait(LOOK_EVERY) or self._store.folder(self._place)):
                 pass
-            with self._settling:  # The step must not change once it is published.
-                # A host that has finished answers, too: others may have been asked just before.
+            with self._settling:  # The step must not change after it is published.
+                # A finished host answers as well: others may have been signalled just before.
                 self._store.put(f"{self._place}/{self._store.index}", str(self._step))
                 while len(steps := self._store.folder(self._place)) < self._store.num_hosts:
                     if self._ended.wait(WAIT_FOR_OTHERS):
@@ -238,7 +236,7 @@ class SaveRequest:
 
 
 def _pipe() -> list[int]:
-    """The ends of a pipe; never a standard stream, even if one of those is closed."""
+    """Returns the ends of a pipe; never a standard stream, even if one is closed."""
     ends = os.pipe()
     moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
     for end in ends:
@@ -247,7 +245,7 @@ def _pipe() -> list[int]:
 
 
 def _wait(signals: int) -> None:
-    """Acts on signals as they come, in a thread."""
+    """Acts on signals as they arrive, in a thread."""
     global _ctrl_cs
     while number := os.read(signals, 1):
         if number[0] in (signal.SIGTERM, signal.SIGHUP):
@@ -256,13 +254,13 @@ def _wait(signals: int) -> None:
                 _action()
         elif number[0] == signal.SIGINT:
             _ctrl_cs += 1
-            # The main thread may have raised KeyboardInterrupt, and left the context, before this.
+            # The main thread may already have raised KeyboardInterrupt and left the context.
             if _ctrl_cs > 1 or not (_unwinds or _has_unwound):
                 _end_by_ctrl_c()
 
 
 def _note(number: int, *_) -> None:
-    """Remembers a signal: in the main thread too, where it is known before the next output."""
+    """Records a signal; in the main thread as well, where it is known before the next output."""
     global _received
     _received = signal.Signals(number).name
 
@@ -279,14 +277,14 @@ def _raise_if_it_unwinds(*_) -> None:
 
 
 def _end_if_ctrl_c_was_lost(unraisable) -> None:
-    """Exits if KeyboardInterrupt was raised where Python can only print and forget it."""
+    """Exits if KeyboardInterrupt was raised where Python can only print and ignore it."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         _end_by_ctrl_c()
     sys.__unraisablehook__(unraisable)
 
 
 def report_interruption() -> None:
-    """Says that Ctrl-C ends the command, once, whichever thread comes first."""
+    """Prints once, from any thread, that Ctrl-C ends the command."""
     if _interruption_is_reported.acquire(blocking=False):  # Never released.
         _write_to_stderr(f"interrupted{_when_interrupted}")
 
@@ -299,7 +297,7 @@ def _end_by_ctrl_c() -> None:
 
 
 def _write_to_stderr(sentence: str) -> None:
-    """Writes past Python's buffers, whose locks the main thread may hold."""
+    """Bypasses Python's buffers, whose locks the main thread may hold."""
     with suppress(OSError):
         os.write(2, f"{sentence}\n".encode())
 

@@ -1,4 +1,4 @@
-"""A function in a process of its own, so that its end, however abrupt, is not the caller's."""
+"""Runs a function in a separate process, so that a crash does not end the caller."""
 
 import multiprocessing
 import os
@@ -18,35 +18,35 @@ from mlp_core.process.memory import collect_seldom, keep_freed_memory
 
 T = TypeVar("T")
 
-PATIENCE = 120  # Seconds that a process has to save and end when it is asked to.
+PATIENCE = 120  # Seconds for a process to save and exit when asked to.
 KILLED_EARLY = (-signal.SIGTERM, -signal.SIGHUP)
-# On Linux, processes are forked from one that has imported what they need and opens no device.
-# Elsewhere, system libraries may not work in a forked process.
+# On Linux, processes are forked from a server that has imported their modules and opens no device.
+# Elsewhere, system libraries may fail in a forked process.
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
-DONE, FAILED, PREEMPTED = "done", "failed", "preempted"  # How a function ends.
+DONE, FAILED, PREEMPTED = "done", "failed", "preempted"  # Outcomes of a function.
 
 
 def import_once(modules: Iterable[str]) -> None:
-    """Has modules imported once for all processes, unless a process was started before."""
+    """Imports modules once for all processes; no effect after the first process starts."""
     if METHOD == "forkserver":
         multiprocessing.set_forkserver_preload(list(modules))
 
 
 def run_in_own_process(function: Callable[..., T], *args) -> T:
-    """Calls `function(*args)` in a fresh process and returns what it returns.
+    """Calls `function(*args)` in a new process and returns its result.
 
-    It ends with the caller; Ctrl-C reaches the caller only, which then ends it. SIGTERM and SIGHUP
-    are passed on to it. Devices that a process opens are free again for the next one. `function` is
-    one of a module's top level.
+    The process ends with the caller; Ctrl-C reaches only the caller, which then ends the process.
+    SIGTERM and SIGHUP are forwarded to it. It releases its devices when it ends. `function` must be
+    defined at the top level of a module.
 
     Raises:
-        UserError: the function raised an error, or the process ended without an answer.
-        Preempted: SIGTERM or SIGHUP has ended it.
+        UserError: the function raised an error, or the process ended without a result.
+        Preempted: SIGTERM or SIGHUP ended it.
     """
     context = multiprocessing.get_context(METHOD)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(sender, function, args))
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Inherited.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Inherited by the process.
     try:
         process.start()
     finally:
@@ -56,7 +56,7 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
 
     def ask() -> None:
         asked.set()
-        process.terminate()  # It saves, and answers then.
+        process.terminate()  # The process saves before it answers.
 
     try:
         with preemption.instead(ask):
@@ -65,7 +65,7 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
     except EOFError:
         process.join(PATIENCE)
         _end(process)
-        # In its first second, before it listens, SIGTERM kills it.
+        # SIGTERM kills the process in its first second, before it listens.
         if asked.is_set() or process.exitcode in (preemption.STATUS, *KILLED_EARLY):
             raise Preempted("the same command goes on") from None
         raise UserError(_how_it_ended(process.exitcode)) from None
@@ -73,7 +73,7 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
         _end(process)
     if how == PREEMPTED:
         raise Preempted(answer)
-    if asked.is_set():  # It came too late for the process, and must not be lost.
+    if asked.is_set():  # The signal came too late for the process, but must not be lost.
         raise Preempted("the same command goes on")
     if how == FAILED:
         raise UserError(answer)
@@ -81,19 +81,19 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
 
 
 def end_with_parent() -> None:
-    """Ends this process as soon as the one that started it has ended, however it ended."""
+    """Ends this process as soon as its parent ends for any reason."""
 
     def wait() -> None:
         multiprocessing.parent_process().join()
-        os._exit(1)  # Training survives an end at any moment.
+        os._exit(1)  # Training can resume after an exit at any time.
 
     threading.Thread(target=wait, daemon=True).start()
 
 
 def _work(sender: Connection, function: Callable, args: tuple) -> None:
-    """What the process does."""
+    """Entry point of the process."""
     try:
-        with preemption.instead(preemption.end_silently):  # The caller tells it.
+        with preemption.instead(preemption.end_silently):  # The caller reports it.
             prepare_streams()
             preemption.listen()
             quiet_libraries()
@@ -106,9 +106,9 @@ def _work(sender: Connection, function: Callable, args: tuple) -> None:
         answer = PREEMPTED, str(end)
     except UserError as error:
         answer = FAILED, str(error)
-    except BrokenPipeError:  # The caller meets the same.
+    except BrokenPipeError:  # The caller gets the same error.
         answer = FAILED, "the output is not read any more."
-    except Exception as error:  # Out of device memory, say; or a fault of the program.
+    except Exception as error:  # For example out of device memory, or a bug.
         print_error(traceback.format_exc())
         first_line = (str(error).splitlines() or [""])[0]
         answer = FAILED, f"{type(error).__name__}: {first_line}"
@@ -117,7 +117,7 @@ def _work(sender: Connection, function: Callable, args: tuple) -> None:
 
 
 def _end(process: multiprocessing.Process) -> None:
-    """Asks a process that still runs to end, and ends it after a while or at a second Ctrl-C."""
+    """Asks a running process to exit and kills it after a timeout or a second Ctrl-C."""
     try:
         if process.is_alive():
             process.terminate()

@@ -1,4 +1,4 @@
-"""Paths as users write them in flags and configurations."""
+"""Paths as users write them in flags and configs."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ from mlp_core.errors import UserError
 
 
 def user_path(text: str | Path, where: str = "") -> Path:
-    """The path that `text` stands for: `~` and `~user` at its beginning are home directories.
+    """Returns `text` as a path with a leading `~` or `~user` expanded.
 
     Args:
-      text: as the user wrote it.
+      text: the user's input.
       where: what precedes it in messages, such as "--workdir=".
 
     Raises:
-        UserError: there is no such home directory, or no file can have this name.
+        UserError: the home directory does not exist, or the name is invalid.
     """
     try:
         path = Path(text).expanduser()
@@ -33,12 +33,9 @@ def user_path(text: str | Path, where: str = "") -> Path:
 
 
 def check_utf8(path: Path, where: str = "") -> None:
-    """Refuses a directory for checkpoints or records whose name is not UTF-8.
+    """Checks that the name of a directory for checkpoints or records is UTF-8.
 
-    The libraries that write them take no other names.
-
-    Raises:
-        UserError: begins with `where`.
+    The libraries that write them support no other names. Messages begin with `where`.
     """
     try:
         str(path.absolute()).encode()
@@ -50,5 +47,5 @@ def check_utf8(path: Path, where: str = "") -> None:
 
 
 def cache_dir() -> Path:
-    """Where this project keeps downloads and compiled programs: `$XDG_CACHE_HOME/all-mlp`."""
+    """Returns the directory of downloads and compiled programs: `$XDG_CACHE_HOME/all-mlp`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "all-mlp"

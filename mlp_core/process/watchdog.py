@@ -1,6 +1,6 @@
-"""A process that waits in vain ends itself, and says for what; it can be started anew then.
+"""Ends a stalled process and reports what it waits for, so that it can be restarted.
 
-Whatever the main thread may wait for, it tells first; a thread looks how long ago that was.
+The main thread announces each wait; a watchdog thread checks the time since the last one.
 """
 
 import faulthandler
@@ -14,25 +14,25 @@ from mlp_core.process.console import print_error
 from mlp_core.process.files import whole_output
 
 STATUS = 124  # Exit status, that of timeout(1).
-MOST_LOOKS, LONGEST_PAUSE = 20, 10.0  # Looks within the limit; seconds between two.
-PATIENCE = 10  # Seconds for what is said and written at the end; a disk may be what hangs.
+MOST_LOOKS, LONGEST_PAUSE = 20, 10.0  # Checks within the limit; seconds between two.
+PATIENCE = 10  # Seconds for the final messages and traces; the disk itself may hang.
 
-_waits_for = ["the start"]  # Another list each time, so that the same words count, too.
+_waits_for = ["the start"]  # A new list each time, so that repeated words count as well.
 
 
 def waits_for(what: str) -> None:
-    """Tells what the main thread is about to wait for, such as "data of step 12"."""
+    """Announces what the main thread is about to wait for, such as "data of step 12"."""
     global _waits_for
     _waits_for = [what]
 
 
 @contextmanager
 def limited(seconds: float, traces: Path | None = None) -> Iterator[None]:
-    """Ends the process with `STATUS` where inside `waits_for` is not called for so long.
+    """Ends the process with `STATUS` if `waits_for` is not called inside for `seconds`.
 
     Args:
-      seconds: of running; those in which the process is stopped do not count. 0: no limit.
-      traces: the file to which, at such an end, goes where each thread is; None: nowhere.
+      seconds: running time; time while the process is stopped does not count. 0: no limit.
+      traces: file for the stack traces of all threads at such an exit; None: no file.
     """
     if not seconds:
         yield

@@ -1,1 +1,1 @@
-"""Weight files, and where they come from."""
+"""Weight files and their sources."""

@@ -1,4 +1,4 @@
-"""Arrays in weight files: their headers, and the floating types that are read."""
+"""Array headers in weight files, and the supported floating types."""
 
 import dataclasses
 import math
@@ -11,15 +11,15 @@ from numpy.lib import format as npy_format
 
 from mlp_core.errors import UserError
 
-RAW_BFLOAT16 = np.dtype("V2")  # How numpy stores it.
+RAW_BFLOAT16 = np.dtype("V2")  # How numpy stores bfloat16.
 FLOATS = (np.float32, np.float16, ml_dtypes.bfloat16, RAW_BFLOAT16)
 READ_NPY_HEADER = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
 }
 MOST_AXES = 32
-MOST_ELEMENTS = 1 << 40  # Of an array, its empty axes left out of account.
-MOST_ARRAYS = 100_000  # In a file.
+MOST_ELEMENTS = 1 << 40  # Per array, ignoring empty axes.
+MOST_ARRAYS = 100_000  # Per file.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +30,7 @@ class ArrayHeader:
     dtype: np.dtype
 
     def check(self, name: str) -> None:
-        """Refuses a shape that no array has.
-
-        Raises:
-            ValueError: names the array.
-        """
+        """Checks that the shape is valid; raises ValueError otherwise."""
         are_lengths = all(type(length) is int and length >= 0 for length in self.shape)
         if not are_lengths or len(self.shape) > MOST_AXES:
             raise ValueError(f"{name} is of an impossible shape")
@@ -43,19 +39,19 @@ class ArrayHeader:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the array."""
+        """Size of the array in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_npy_header(file: IO[bytes], name: str) -> ArrayHeader:
-    """Reads what stands before an array in numpy's npy format; messages call the array `name`.
+    """Reads the npy header of an array; `name` names the array in messages.
 
     Raises:
-        ValueError: it is damaged, or no array has such a shape.
+        ValueError: the header is damaged or the shape is invalid.
     """
     try:
         shape, _, dtype = READ_NPY_HEADER[npy_format.read_magic(file)](file)
-    except Exception as error:  # numpy raises nearly anything.
+    except Exception as error:  # numpy raises almost any error.
         raise ValueError(f"{name}: {error or type(error).__name__}") from error
     header = ArrayHeader(shape, dtype)
     header.check(name)
@@ -63,32 +59,24 @@ def read_npy_header(file: IO[bytes], name: str) -> ArrayHeader:
 
 
 def check_number(num_arrays: int) -> None:
-    """Refuses more arrays than any file of weights has.
-
-    Raises:
-        ValueError: there are.
-    """
+    """Checks the number of arrays in a file; raises ValueError if it exceeds the limit."""
     if num_arrays > MOST_ARRAYS:
         raise ValueError(f"{num_arrays:,} arrays, more than {MOST_ARRAYS:,}")
 
 
 def check_dtype(path: Path, name: str, dtype: np.dtype) -> None:
-    """Refuses what is not a float of 16 or 32 bits.
-
-    Raises:
-        UserError: names the file, the array and its type.
-    """
+    """Checks that the type is a float of 16 or 32 bits."""
     if dtype not in FLOATS:
         raise UserError(f"{path}: {name} holds {dtype}, not float32; this is no weight file.")
 
 
 def check_finite(path: Path, name: str, array: np.ndarray) -> None:
-    """Refuses NaN and infinity, which no model has and which would make its answers NaN.
+    """Rejects NaN and infinity, which would make the model's outputs NaN.
 
     Raises:
-        UserError: names the file, the array and how many of its numbers are not finite.
+        UserError: names the file, the array and its number of non-finite values.
     """
-    # A sum is quick and takes no memory, but may overflow although all numbers are finite.
+    # A sum is fast and allocates nothing, but may overflow even if all values are finite.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):
             return
@@ -101,7 +89,7 @@ def check_finite(path: Path, name: str, array: np.ndarray) -> None:
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:
-    """Widens half precision, also bfloat16 that numpy has stored as raw bytes."""
+    """Converts half precision to float32, including bfloat16 stored by numpy as raw bytes."""
     if array.dtype == RAW_BFLOAT16:
         array = array.view(ml_dtypes.bfloat16)
     return array.astype(np.float32, copy=False)

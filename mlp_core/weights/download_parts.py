@@ -1,4 +1,4 @@
-"""Parts of files that interrupted downloads leave, for one process at a time to resume."""
+"""Partial downloads, resumed by one process at a time."""
 
 import dataclasses
 import json
@@ -21,29 +21,29 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """Which state of a file a server has."""
+    """Version of a file on a server."""
 
-    validator: str = ""  # A strong ETag, or the time of the last change; see RFC 9110, 8.8.
+    validator: str = ""  # A strong ETag, or the Last-Modified time; see RFC 9110, 8.8.
     size: int | None = None  # Bytes of the whole file.
 
     @classmethod
     def of(cls, response: requests.Response, size: int | None) -> "Version":
-        """The state that a response with a file of `size` bytes is of."""
+        """Returns the version in a response for a file of `size` bytes."""
         etag = response.headers.get("ETag", "")
         if etag.startswith('"') and etag.isascii():
             return cls(etag, size)
         changed, answered = (response.headers.get(name, "") for name in ("Last-Modified", "Date"))
         try:
-            # In the second of its last change a file may change again without another time.
+            # A file may change twice within the same second without a new timestamp.
             settled = parsedate_to_datetime(answered) > parsedate_to_datetime(changed)
         except (ValueError, TypeError):
             settled = False
         return cls(changed if settled and not etag else "", size)
 
     def goes_on_in(self, response: requests.Response, size: int | None) -> bool:
-        """Whether a response to a request with `If-Range` is a part of the same state.
+        """Whether a response to a request with `If-Range` is of the same version.
 
-        Some servers disregard `If-Range`, so its own words are compared.
+        Some servers ignore `If-Range`, so the response headers are compared.
         """
         if self.size is not None and size is not None and self.size != size:
             return False
@@ -55,7 +55,7 @@ class Version:
 
 
 class Part:
-    """What has arrived of a file: open, used by this process only, with its version beside it."""
+    """Partial download: an open file, used by this process only, with its version beside it."""
 
     def __init__(self, path: Path, file: IO[bytes]):
         """`file` is open at `path`."""
@@ -64,13 +64,13 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Bytes that have arrived."""
+        """Number of bytes downloaded."""
         self.file.flush()
         return os.fstat(self.file.fileno()).st_size
 
     @property
     def version(self) -> Version:
-        """Of which state they are, as far as is known."""
+        """Version of these bytes, if known."""
         try:
             saved = Version(**read_json(self._version_file))
         except (OSError, ValueError, TypeError):
@@ -79,7 +79,7 @@ class Part:
         return saved if is_sound and type(saved.size) in (int, type(None)) else Version()
 
     def start_over(self, version: Version | None = None) -> None:
-        """Drops what has arrived; what comes next is of `version`."""
+        """Discards the downloaded bytes; the next ones are of `version`."""
         self._version_file.unlink(missing_ok=True)
         self.file.seek(0)
         self.file.truncate()
@@ -87,13 +87,13 @@ class Part:
             write_whole(self._version_file, json.dumps(dataclasses.asdict(version)))
 
     def move_to(self, destination: Path) -> None:
-        """Makes the part, which is whole, the file."""
+        """Moves the completed part to `destination`."""
         self.file.flush()
         os.replace(self.path, destination)
         self._version_file.unlink(missing_ok=True)
 
     def is_at_its_path(self) -> bool:
-        """Whether the path still leads to the open file, which others may have moved."""
+        """Whether the path still refers to the open file, which others may have moved."""
         try:
             return os.path.samestat(os.fstat(self.file.fileno()), self.path.lstat())
         except FileNotFoundError:
@@ -102,25 +102,25 @@ class Part:
 
 @contextmanager
 def locked_part(destination: Path) -> Iterator[Part]:
-    """The part of a file, for one process at a time; an empty one is not left behind."""
+    """Yields the part of a file to one process at a time; removes it if empty."""
     path = destination.with_name(destination.name + ".part")
     has_locks = True
     while has_locks:
         with open_lock_file(path) as file:
             has_locks = lock_in_turn(file, f"downloads {destination.name}")
             part = Part(path, file)
-            # Who held the lock before may have moved or removed the file that was waited for.
+            # The previous lock holder may have moved or removed the file.
             if has_locks and part.is_at_its_path():
                 try:
                     yield part
                 finally:
                     if part.is_at_its_path() and part.size == 0:
-                        part.start_over()  # Removes what is kept beside it, too.
+                        part.start_over()  # Removes the version file as well.
                         path.unlink()
                 return
             if not has_locks and part.size == 0:
                 path.unlink(missing_ok=True)
-    # Without locks each process has a part of its own, which is not resumed by others.
+    # Without locks each process uses a private part, which others do not resume.
     with tempfile.TemporaryDirectory(prefix=".part-", dir=destination.parent) as private:
         path = Path(private, destination.name)
         with open_lock_file(path) as file:
@@ -128,10 +128,10 @@ def locked_part(destination: Path) -> Iterator[Part]:
 
 
 class TimedCalls:
-    """Makes calls one after the other in a thread, and gives up on one that takes too long.
+    """Makes calls one at a time in a thread, with a timeout.
 
-    The thread of such a call ends with it, or with the process. What the call holds must be left
-    alone until then: closing a stream waits for whoever reads it.
+    After a timeout the thread ends with the call, or with the process. Leave the call's resources
+    alone until then: closing a stream waits for its reader.
     """
 
     def __init__(self):
@@ -145,14 +145,14 @@ class TimedCalls:
         return self
 
     def __exit__(self, *error) -> None:
-        """Ends the thread when its last call has ended."""
+        """Ends the thread after its last call."""
         self._calls.put(None)
 
     def call(self, function: Callable[[], T], seconds: float) -> T:
-        """The result of `function`, or what it raises.
+        """Returns the result of `function`, or raises its error.
 
         Raises:
-            TimeoutError: it has not ended after `seconds`; make no further calls then.
+            TimeoutError: not finished after `seconds`; make no further calls then.
         """
         self._calls.put((function, self._results))
         try:
@@ -164,7 +164,7 @@ class TimedCalls:
         return result
 
     def call_later(self, function: Callable[[], object]) -> None:
-        """Has `function` called after the others; what it returns or raises is dropped."""
+        """Calls `function` after the others; ignores its result or error."""
         self._calls.put((function, queue.SimpleQueue()))
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""Downloads that resume, are checked, and appear in place only when whole."""
+"""Resumable, verified and atomic downloads."""
 
 import dataclasses
 import hashlib
@@ -18,14 +18,14 @@ from mlp_core.process.console import say
 from mlp_core.urls import without_secrets
 from mlp_core.weights.download_parts import Part, TimedCalls, Version, locked_part
 
-ATTEMPTS = 4  # In a row that bring less than
+ATTEMPTS = 4  # In a row with less than MUCH_BYTES each.
 MUCH_BYTES = 1 << 20
 MOST_REDIRECTS = 20
-TIMEOUT_SECONDS = (10, 60)  # To connect; between two pieces.
+TIMEOUT_SECONDS = (10, 60)  # To connect; between two chunks.
 HEADER_SECONDS = 60.0  # For all redirects and headers.
-CHUNK_BYTES = 1 << 16  # What a broken connection loses at most.
-MOST_BYTES = 64 << 30  # Of a file of which nothing else is known.
-SLOWEST_BYTES, SLOWEST_SECONDS = 1 << 16, 300.0  # So much must come in so much time.
+CHUNK_BYTES = 1 << 16  # The most that a broken connection loses.
+MOST_BYTES = 64 << 30  # Limit for files of unknown size.
+SLOWEST_BYTES, SLOWEST_SECONDS = 1 << 16, 300.0  # Minimum rate.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BROKEN_CONNECTION = (
     requests.ConnectionError,
@@ -36,32 +36,32 @@ BROKEN_CONNECTION = (
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A file on the web, and what is known of its content."""
+    """A file on the web, with its size and checksum if known."""
 
     url: str
     size: int | None = None  # Bytes.
     sha256: str | None = None
-    most_bytes: int = MOST_BYTES  # That are taken where `size` is not known.
+    most_bytes: int = MOST_BYTES  # Limit if `size` is unknown.
 
 
 class DownloadError(MissingError):
-    """A file could not be fetched."""
+    """A file could not be downloaded."""
 
 
 class AbsentFileError(DownloadError):
-    """The server answers that it has no such file."""
+    """The server reports that the file does not exist."""
 
 
 def https_url(url: str) -> str:
-    """The address to fetch `url` from: `gs://bucket/path` becomes Google's public https address.
+    """Returns the URL to fetch; `gs://bucket/path` becomes Google's public https URL.
 
     Raises:
-        DownloadError: the scheme is neither https nor gs, nor http on this machine; or it is not
-          an address.
+        DownloadError: the scheme is neither https nor gs, nor http on this machine; or the URL
+          is invalid.
     """
     try:
         parts = urlparse(url)
-        _ = parts.port  # Read for its check.
+        _ = parts.port  # Accessed for its validation.
         if not url.isprintable():
             raise ValueError("it has control characters")
     except ValueError as error:
@@ -75,13 +75,13 @@ def https_url(url: str) -> str:
 
 
 def place_in(folder: Path, url: str) -> Path:
-    """Where in `folder` the file of an address is kept, by its server, path and query.
+    """Returns the path in `folder` for a URL, by its server, path and query.
 
-    Passwords and tokens are left out. Files of each query have a directory of their own, so that
-    what lies beside one revision of a model is not taken for another's.
+    Passwords and tokens are left out. Each query has a separate directory, so that files of one
+    model revision are not used with another.
 
     Raises:
-        DownloadError: the address would lead out of the folder.
+        DownloadError: the URL would lead outside the folder.
     """
     address = without_secrets(url).split("://", 1)[1]
     path, mark, query = address.partition("?")
@@ -92,16 +92,15 @@ def place_in(folder: Path, url: str) -> Path:
 
 
 def fetch(file: RemoteFile, destination: Path) -> Path:
-    """Downloads `file` to `destination` unless it is there; returns `destination`.
+    """Downloads `file` to `destination` unless it exists; returns `destination`.
 
-    An interrupted download resumes from `destination` + ".part", if the file is known by its
-    SHA-256 or the server says that it has not changed since. The file is checked against size and
-    SHA-256 where known, and against the length and MD5 that the server states, before it is moved
-    into place.
+    An interrupted download resumes from `destination` + ".part", if the SHA-256 is known or the
+    server reports an unchanged file. The file is checked against size and SHA-256 where known, and
+    against the length and MD5 that the server states, before it is moved into place.
 
     Raises:
         AbsentFileError: the server has no such file.
-        DownloadError: the server cannot be reached, or what it sends is not the file.
+        DownloadError: the server cannot be reached, or its response is not the file.
     """
     url = https_url(file.url)
     try:
@@ -115,7 +114,7 @@ def fetch(file: RemoteFile, destination: Path) -> Path:
                 stated_md5 = _download_with_retries(url, part, file)
                 _check(file, part, stated_md5)
             except DownloadError:
-                part.start_over()  # What has arrived may not be of the file.
+                part.start_over()  # The downloaded bytes may be of another file.
                 raise
             part.move_to(destination)
     except DownloadError:
@@ -134,10 +133,10 @@ def fetch(file: RemoteFile, destination: Path) -> Path:
 
 
 def check_content(file: RemoteFile, path: Path) -> None:
-    """Compares a file on disk with the size and SHA-256 that are known.
+    """Checks a file on disk against the known size and SHA-256.
 
     Raises:
-        DownloadError: it is another file, or a part of it.
+        DownloadError: it is another file or incomplete.
     """
     size = path.stat().st_size
     if file.size is not None and size != file.size:
@@ -149,7 +148,7 @@ def check_content(file: RemoteFile, path: Path) -> None:
 
 
 def _download_with_retries(url: str, part: Part, file: RemoteFile) -> str | None:
-    """Fills `part`; returns the MD5 (base64) that the server states, if it does."""
+    """Fills `part`; returns the MD5 (base64) that the server states, if any."""
     failures = 0
     while True:
         had = part.size
@@ -165,11 +164,11 @@ def _download_with_retries(url: str, part: Part, file: RemoteFile) -> str | None
 
 
 def _download(url: str, part: Part, file: RemoteFile) -> str | None:
-    """One request, from where `part` ends; returns as `_download_with_retries`.
+    """Makes one request from the end of `part`; returns the stated MD5, if any.
 
     Raises:
-        DownloadError: the server leads elsewhere than to https, or what it sends is not the file.
-        requests.RequestException: the connection broke, or the server takes too long.
+        DownloadError: the server redirects to other than https, or its response is not the file.
+        requests.RequestException: the connection broke or timed out.
     """
     if file.sha256 and part.size == file.size:
         return None
@@ -177,7 +176,7 @@ def _download(url: str, part: Part, file: RemoteFile) -> str | None:
         try:
             response, offset = _response_and_offset(url, part, file, calls)
             _receive(response, offset, part, file, calls)
-        except TimeoutError as error:  # Not tried again: it would drip again.
+        except TimeoutError as error:  # Not retried: it would be slow again.
             raise requests.RequestException("no answer in time") from error
         calls.call_later(response.close)
     hashes = response.headers.get("x-goog-hash", "").replace(" ", "").split(",")
@@ -187,9 +186,9 @@ def _download(url: str, part: Part, file: RemoteFile) -> str | None:
 def _response_and_offset(
     url: str, part: Part, file: RemoteFile, calls: TimedCalls
 ) -> tuple[requests.Response, int]:
-    """The response, its content not read yet, and the byte of the file with which that begins."""
+    """Returns the unread response and the offset at which its content begins."""
     known = part.version
-    # Bytes of another state of the file would pass unnoticed without a hash or a validator.
+    # Without a hash or validator, bytes of another version would go unnoticed.
     offset = part.size if file.sha256 or known.validator else 0
     response = calls.call(lambda: _request(url, offset, known), HEADER_SECONDS)
     is_odd = response.status_code == 206 and not _continues(response, offset, known, file)
@@ -205,15 +204,15 @@ def _response_and_offset(
 
 
 class _Session(requests.Session):
-    """Follows no redirects; requests itself reads their content first, which may have no end."""
+    """Follows no redirects, since requests first reads their content, which may be endless."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """There is none."""
+        """Returns None, so that no redirect is followed."""
         return
 
 
 def _request(url: str, offset: int, known: Version) -> requests.Response:
-    """The response to a request for what comes from `offset` on, after any redirects."""
+    """Requests the content from `offset` on and returns the response after redirects."""
     headers = {"Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -231,7 +230,7 @@ def _request(url: str, offset: int, known: Version) -> requests.Response:
 
 
 def _check_redirect(response: requests.Response) -> None:
-    """Refuses to be led from https to anything else, or away from this machine without it."""
+    """Rejects redirects from https to anything else, or to another machine without https."""
     if not response.is_redirect:
         return
     try:
@@ -255,9 +254,9 @@ def _target_of(redirect: requests.Response) -> str:
 
 
 def _content_range(response: requests.Response) -> tuple[int, int, int | None] | None:
-    """First and last byte that a response says it has, and bytes of the whole file if it says so.
+    """Returns the first and last byte of a response, and the size of the whole file if stated.
 
-    None if it does not say, or nothing that can be.
+    Returns None if the header is missing or invalid.
     """
     stated = response.headers.get("Content-Range", "")
     found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", stated.strip(), re.ASCII)
@@ -269,9 +268,9 @@ def _content_range(response: requests.Response) -> tuple[int, int, int | None] |
 
 
 def _continues(response: requests.Response, offset: int, known: Version, file: RemoteFile) -> bool:
-    """Whether a partial response begins at `offset`, in the state of the file that is known."""
+    """Whether a partial response begins at `offset` and is of the known version."""
     span = _content_range(response)
-    if span is None:  # Some servers do not say; length and hash show whether it does.
+    if span is None:  # Some servers omit it; length and hash decide then.
         if not file.sha256 or file.size is None or "Content-Range" in response.headers:
             return False
         return response.headers.get("Content-Length") == str(file.size - offset) and offset > 0
@@ -283,11 +282,11 @@ def _continues(response: requests.Response, offset: int, known: Version, file: R
 def _receive(
     response: requests.Response, offset: int, part: Part, file: RemoteFile, calls: TimedCalls
 ) -> None:
-    """Writes the content of a response to `part`, from `offset` on.
+    """Writes the content of a response to `part` at `offset`.
 
     Raises:
-        DownloadError: it is more than the file has, or than the server has stated.
-        requests.RequestException: it is less, or too slow.
+        DownloadError: the content is longer than the file or than stated.
+        requests.RequestException: the content is shorter, or too slow.
     """
     url, most = file.url, file.most_bytes if file.size is None else file.size
     length, total = _stated_lengths(response, offset, part.version, file)
@@ -304,7 +303,7 @@ def _receive(
         unit="B",
         unit_scale=True,
         desc=part.path.name.removesuffix(".part"),
-        disable=None,  # Not drawn where there is no terminal.
+        disable=None,  # Hidden without a terminal.
     )
     with bar:
         for chunk in _arriving(response, calls):
@@ -314,7 +313,7 @@ def _receive(
                 raise DownloadError(
                     f"{url}: the server sends more than the {most:,} bytes expected."
                 )
-    arrived = response.raw.tell()  # Before it is unpacked.
+    arrived = response.raw.tell()  # Before decompression.
     for got, stated in ((arrived, length), (part.size, total)):
         if stated is not None and got > stated:
             raise DownloadError(
@@ -327,7 +326,7 @@ def _receive(
 def _stated_lengths(
     response: requests.Response, offset: int, known: Version, file: RemoteFile
 ) -> tuple[int | None, int | None]:
-    """Bytes that the response brings, and those of the whole file; None where nobody says."""
+    """Returns the bytes of the response and of the whole file; None where not stated."""
     stated = response.headers.get("Content-Length", "")
     length = int(stated) if re.fullmatch(r"\d{1,18}", stated, re.ASCII) else None
     span = _content_range(response) if response.status_code == 206 else None
@@ -340,10 +339,10 @@ def _stated_lengths(
 
 
 def _is_packed(response: requests.Response) -> bool:
-    """Whether the content was compressed for the way, although the request said not to.
+    """Whether the server compressed the content although the request asked it not to.
 
     Raises:
-        DownloadError: it was, and cannot be unpacked here.
+        DownloadError: it was, in an unsupported encoding.
     """
     named = response.headers.get("Content-Encoding", "").lower().split(",")
     encodings = {name.strip() for name in named} - {"", "identity"}
@@ -356,10 +355,10 @@ def _is_packed(response: requests.Response) -> bool:
 
 
 def _arriving(response: requests.Response, calls: TimedCalls) -> Iterator[bytes]:
-    """The content piece by piece as it comes, however small.
+    """Yields the content in chunks as they arrive, however small.
 
     Raises:
-        requests.RequestException: the connection broke, or is so slow that it would never end.
+        requests.RequestException: the connection broke or is too slow.
     """
     started, got = time.monotonic(), 0
     while True:
@@ -382,11 +381,7 @@ def _arriving(response: requests.Response, calls: TimedCalls) -> Iterator[bytes]
 
 
 def _check(file: RemoteFile, part: Part, stated_md5: str | None) -> None:
-    """Compares a part that should be whole with what is known and what the server states.
-
-    Raises:
-        DownloadError: it is another file.
-    """
+    """Checks a completed part against the known checksums and those the server states."""
     part.file.flush()
     check_content(file, part.path)
     if stated_md5 and b64encode(_digest(part.path, "md5").digest()).decode() != stated_md5:
@@ -404,7 +399,7 @@ def _is_absent(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """A few words in place of the nested representation that requests gives."""
+    """Returns a short reason instead of the nested message of requests."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP {response.status_code} {response.reason}"

@@ -1,7 +1,7 @@
-"""What a weight file is, judged by its structure.
+"""Detects the kind of a weight file by its structure.
 
-Neither a name nor a first byte is enough: a safetensors file begins with the length of its header,
-which may be the first bytes of any other format.
+Neither the name nor the first bytes are enough: a safetensors file begins with the length of its
+header, which may equal the first bytes of any other format.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from mlp_core.weights.npz import DAMAGE
 
 @dataclasses.dataclass(frozen=True)
 class FileKind:
-    """A kind of file, in words that follow "this is", and what its user can do with it."""
+    """A kind of file, in words that follow "this is", and advice for its user."""
 
     description: str
     advice: str
@@ -42,9 +42,9 @@ UNKNOWN = FileKind("neither an npz nor a safetensors file", "name one of these")
 COMPRESSED = "unpack it, and name the weight file inside"
 
 START_BYTES = 1 << 16
-LENGTH = struct.Struct("<Q")  # Of a safetensors header.
-MOST_HEADER_BYTES = 100_000_000  # As in the format's own library.
-ZIP_MAGIC = b"PK"  # Of whole and damaged archives.
+LENGTH = struct.Struct("<Q")  # Length of a safetensors header.
+MOST_HEADER_BYTES = 100_000_000  # The limit of the safetensors library.
+ZIP_MAGIC = b"PK"  # Shared by intact and damaged archives.
 NPY_MAGIC = b"\x93NUMPY"
 BY_MAGIC = {
     b"\x89HDF\r\n\x1a\n": FileKind("an HDF5 file, as Keras writes them", CONVERT),
@@ -61,9 +61,9 @@ BY_MAGIC = {
 }
 TAR_MAGIC, TAR_OFFSET = b"ustar", 257
 TAR = FileKind("a tar archive", COMPRESSED)
-# Of protocols from 2 on; of collections and objects in protocols 0 and 1, which are mostly text.
+# Protocols from 2 on; collections and objects in protocols 0 and 1, which are mostly text.
 PICKLE_STARTS = (b"\x80", b"(", b"c", b"}", b"]", b")")
-FEWEST_OPCODES = 8  # Of a pickle that is cut within the bytes that are looked at.
+FEWEST_OPCODES = 8  # For a pickle that is longer than the bytes inspected.
 ONNX_FIELDS = {1: 0, 5: 0} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), 2)  # Wire types.
 IR_VERSION, GRAPH = 1, 7
 MOST_FIELDS = 10_000
@@ -71,7 +71,7 @@ MOST_NAMES = 3
 
 
 def kind_of(path: Path) -> FileKind:
-    """What the file at `path` is; a damaged one is of the kind that it was.
+    """Returns the kind of the file at `path`, damaged or not.
 
     Raises:
         OSError: it cannot be read.
@@ -101,19 +101,19 @@ def kind_of(path: Path) -> FileKind:
         return ONNX
     if _is_msgpack(start):
         return MSGPACK
-    # What is left may be a safetensors file with a damaged length.
+    # The file may still be safetensors with a damaged length.
     return SAFETENSORS if start[LENGTH.size : LENGTH.size + 1] == b"{" else UNKNOWN
 
 
 def _header_length(start: bytes) -> float:
-    """The length that a safetensors file gives its header, which is JSON; infinity without one."""
+    """Returns the length of a safetensors file's JSON header; infinity without one."""
     if start[LENGTH.size : LENGTH.size + 1] != b"{":
         return float("inf")
     return LENGTH.unpack_from(start)[0]
 
 
 def _kind_of_zip(path: Path) -> FileKind:
-    """A damaged archive counts as npz, the only kind that is read."""
+    """Returns the kind of a zip file; a damaged one counts as npz, the only kind that is read."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -132,14 +132,14 @@ def _kind_of_zip(path: Path) -> FileKind:
 
 
 def _is_pickle(start: bytes) -> bool:
-    """Whether the bytes are opcodes of a pickle, of any protocol; none is carried out."""
+    """Whether the bytes are pickle opcodes of any protocol; none is executed."""
     if not start.startswith(PICKLE_STARTS):
         return False
     count = 0
     try:
         for _ in pickletools.genops(start):
             count += 1
-    except Exception:  # Whatever the arguments of opcodes make their readers raise.
+    except Exception:  # Malformed arguments of opcodes raise many kinds of errors.
         return count >= FEWEST_OPCODES
     return True
 
@@ -152,7 +152,7 @@ def _is_msgpack(start: bytes) -> bool:
 
 
 def _is_onnx(file: IO[bytes], size: int) -> bool:
-    """Whether the outer fields of a file, in protobuf, are those of an ONNX model."""
+    """Whether the top-level protobuf fields of a file are those of an ONNX model."""
     found: set[int] = set()
     file.seek(0)
     for _ in range(MOST_FIELDS):
@@ -162,7 +162,7 @@ def _is_onnx(file: IO[bytes], size: int) -> bool:
         if ONNX_FIELDS.get(key >> 3) != key & 7:
             return False
         found.add(key >> 3)
-        if key & 7:  # The value is the length of what follows.
+        if key & 7:  # The value is the length of the field.
             file.seek(min(value, size), os.SEEK_CUR)
     return {IR_VERSION, GRAPH} <= found
 

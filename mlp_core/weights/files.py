@@ -1,4 +1,4 @@
-"""Weight files: npz or safetensors, recognised by their content and written by their suffix."""
+"""Weight files: npz or safetensors, detected by content and written by suffix."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -21,24 +21,24 @@ FORMATS = {NPZ: npz_format, SAFETENSORS: safetensors_format}
 
 @dataclasses.dataclass(frozen=True)
 class WeightFile:
-    """A weight file of which only the headers have been read."""
+    """A weight file with only its headers read."""
 
     path: Path
     headers: dict[str, ArrayHeader]
-    metadata: dict[str, str]  # What this project wrote beside the arrays; else nothing of ours.
+    metadata: dict[str, str]  # Empty unless this project wrote the file.
     _format: ModuleType
 
     def check(self) -> None:
-        """Reads the file through without keeping it.
+        """Reads and validates the whole file without keeping it.
 
         Raises:
-            UserError: it is damaged, or an array is not of a floating type or not finite.
+            UserError: it is damaged, or an array is not floating-point or not finite.
         """
         for _ in self._arrays():
             pass
 
     def read(self) -> dict[str, np.ndarray]:
-        """All arrays, as float32.
+        """Returns all arrays as float32.
 
         Raises:
             UserError: see `check`.
@@ -54,10 +54,10 @@ class WeightFile:
 
 
 def open_weight_file(path: Path) -> WeightFile:
-    """Recognises the format by its structure and reads the headers.
+    """Detects the format by its structure and reads the headers.
 
     Raises:
-        UserError: there is no such file, or it is no weight file.
+        UserError: the file does not exist or is not a weight file.
     """
     weight_format = _format_of(path)
     return WeightFile(path, *weight_format.read_headers(path), weight_format)
@@ -66,10 +66,10 @@ def open_weight_file(path: Path) -> WeightFile:
 def write_weight_file(
     path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes float32 arrays as npz or safetensors, as the suffix says; whole or not at all.
+    """Atomically writes float32 arrays as npz or safetensors, depending on the suffix.
 
     Raises:
-        UserError: the suffix is neither, or the file cannot be written.
+        UserError: the suffix is not supported, or the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: name a file that ends in {' or '.join(SUFFIXES)}.")

@@ -1,9 +1,8 @@
 """Weight files in numpy's npz format: flat arrays named `a/b/c`.
 
-Nothing that is read can run code: pickled objects are refused. Nothing takes more memory than the
-file gives reason for: arrays are as long as their headers say, and unpack to a hundred times the
-file at most. Metadata stand as JSON in the comment of the zip archive, where other readers of the
-format do not look; as zip has no checksum of its comment, they hold one of themselves.
+Reading is safe: pickled objects are rejected, arrays must have the length in their headers, and
+decompress to at most a hundred times the file. Metadata are JSON in the comment of the zip archive,
+which other readers ignore; they include their own checksum, since zip has none for the comment.
 """
 
 import json
@@ -25,24 +24,24 @@ from mlp_core.weights.arrays import (
     read_npy_header,
 )
 
-MOST_COMMENT_BYTES = 65_535  # Of a zip archive.
-# What stands in front of the comment and tells its length.
+MOST_COMMENT_BYTES = 65_535  # Limit of the zip format.
+# The record before the comment, which holds its length.
 END_RECORD, END_MAGIC = struct.Struct("<4s16xH"), b"PK\5\6"
-CHECKSUM = "crc32"  # Of the other metadata.
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Of `np.savez` and `np.savez_compressed`.
-MOST_UNPACKED = 100  # Times the file, and
-ALWAYS_UNPACKED = 64 << 20  # bytes that a small one may unpack to in any case.
+CHECKSUM = "crc32"  # Key for the checksum of the other metadata.
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # `np.savez` and `np.savez_compressed`.
+MOST_UNPACKED = 100  # Times the file size.
+ALWAYS_UNPACKED = 64 << 20  # Bytes that any file may unpack to.
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError),
-    *(RuntimeError, NotImplementedError),  # An encrypted or an exotically packed member.
+    *(RuntimeError, NotImplementedError),  # Encrypted members or rare compression methods.
 )
 
 
 def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
-    """Names, shapes and types of the arrays, which are not read, and the metadata.
+    """Reads names, shapes and types of the arrays, and the metadata.
 
     Raises:
-        UserError: this is no whole npz file.
+        UserError: this is not a complete npz file.
     """
     with _opened(path) as archive:
         _check_comment(path, archive.comment)
@@ -50,7 +49,7 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
 
 
 def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and arrays as float32, each checked against the checksum stored with it.
+    """Yields names and float32 arrays, each verified against its stored checksum.
 
     Raises:
         UserError: the file is damaged.
@@ -61,7 +60,7 @@ def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Writes float32 arrays under their names, and metadata that `holds_metadata`."""
+    """Writes named float32 arrays and metadata that pass `holds_metadata`."""
     comment = _comment(metadata)
     with path.open("wb") as file:
         np.savez(file, **{name: np.asarray(rows, np.float32) for name, rows in arrays.items()})
@@ -100,11 +99,7 @@ def _headers(archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:
 
 
 def _check_members(archive: zipfile.ZipFile, file_size: int) -> None:
-    """Refuses, before anything is unpacked, what `np.savez` does not write.
-
-    Raises:
-        ValueError: names it.
-    """
+    """Rejects members that `np.savez` does not write, before unpacking anything."""
     members = archive.infolist()
     check_number(len(members))
     if len({member.filename.removesuffix(".npy") for member in members}) < len(members):
@@ -121,11 +116,7 @@ def _check_members(archive: zipfile.ZipFile, file_size: int) -> None:
 
 
 def _check_comment(path: Path, comment: bytes) -> None:
-    """Refuses an archive that ends within its comment; Python's zipfile does not.
-
-    Raises:
-        ValueError: it does.
-    """
+    """Rejects an archive that ends within its comment, which Python's zipfile accepts."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - END_RECORD.size - MOST_COMMENT_BYTES, 0))
         end = file.read()
@@ -135,18 +126,18 @@ def _check_comment(path: Path, comment: bytes) -> None:
 
 
 def _metadata(comment: bytes) -> dict[str, str]:
-    """What `write` put into the comment; nothing where another program wrote it.
+    """Returns the metadata in the comment; empty if another program wrote it.
 
     Raises:
-        ValueError: it has changed since.
+        ValueError: the checksum does not match.
     """
-    # Each byte may be damaged, the first ones, too.
+    # Any byte may be damaged, including the first ones.
     if not comment.startswith(b'{"') and f'"{CHECKSUM}": "'.encode() not in comment:
         return {}
     metadata = parse_json(comment)
     if not isinstance(metadata, dict):
         raise ValueError("its metadata are no JSON object")
-    checksum = metadata.pop(CHECKSUM, None)  # Files of earlier versions have none.
+    checksum = metadata.pop(CHECKSUM, None)  # Absent in files of earlier versions.
     if checksum not in (None, _checksum(metadata)):
         raise ValueError("its metadata differ from their checksum")
     return metadata
@@ -154,7 +145,7 @@ def _metadata(comment: bytes) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An npz file opened as a zip archive, with damage told in one sentence."""
+    """Opens an npz file as a zip archive and reports damage in one sentence."""
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, path.stat().st_size)

@@ -1,4 +1,4 @@
-"""Weight files in the safetensors format, through the library of that name."""
+"""Weight files in the safetensors format, via the safetensors library."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,15 +12,15 @@ import safetensors.numpy
 from mlp_core.errors import UserError
 from mlp_core.weights.arrays import ArrayHeader, as_float32, check_number
 
-BUFFERS = ("position_ids",)  # Integers that PyTorch's modules store beside their weights.
+BUFFERS = ("position_ids",)  # Integers that PyTorch modules store beside their weights.
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
 
 def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
-    """Names, shapes and types of the arrays, which are not read, and the metadata.
+    """Reads names, shapes and types of the arrays, and the metadata.
 
     Raises:
-        UserError: this is no whole safetensors file, or an array is not of a floating type.
+        UserError: this is not a complete safetensors file, or an array is not floating-point.
     """
     headers = {}
     with _opened(path) as file:
@@ -38,10 +38,10 @@ def read_headers(path: Path) -> tuple[dict[str, ArrayHeader], dict[str, str]]:
 
 
 def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and arrays as float32; the format has no checksums.
+    """Yields names and float32 arrays; the format has no checksums.
 
     Raises:
-        UserError: the file is cut short.
+        UserError: the file is truncated.
     """
     with _opened(path) as file:
         for name in _weight_names(file):
@@ -49,7 +49,7 @@ def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Writes float32 arrays under their names, with the metadata and torch's format mark."""
+    """Writes named float32 arrays, with metadata and torch's format tag."""
     contiguous = {name: np.ascontiguousarray(rows, np.float32) for name, rows in arrays.items()}
     safetensors.numpy.save_file(contiguous, path, metadata={"format": "pt", **metadata})
 

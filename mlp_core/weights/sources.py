@@ -1,4 +1,4 @@
-"""Where weights lie, and how they get here: the Hugging Face hub, a URL, this machine."""
+"""Sources of weights: the Hugging Face hub, URLs and local files."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from mlp_core.weights.downloads import (
 from mlp_core.weights.files import open_weight_file
 
 HUGGING_FACE = "hf://"
-WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"  # As the hub has them.
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"  # Names on the hub.
 
 
 def fetch_from_hub(
@@ -27,21 +27,21 @@ def fetch_from_hub(
     optional: Sequence[str] = (),
     first_of: Sequence[str] = (),
 ) -> Path:
-    """Fetches files of a model into the Hugging Face hub's own cache, or finds them there.
+    """Fetches files of a model into the Hugging Face cache, or finds them there.
 
-    The hub is not asked if the cache has all of them.
+    No request is made if the cache has all of them.
 
     Args:
       source: "hf://OWNER/NAME".
-      files: what the model must have, such as "model.safetensors".
-      optional: what is fetched if the model has it.
-      first_of: of these the first that the model has is fetched, if any.
+      files: required files, such as "model.safetensors".
+      optional: files to fetch if they exist.
+      first_of: candidates, of which the first that exists is fetched.
 
     Returns the directory that holds them.
 
     Raises:
-        DownloadError: there is no such model, it lacks one of `files`, or the hub does not say
-          whether it has one of the others.
+        DownloadError: the model or one of `files` does not exist, or the hub does not say
+          whether one of the others does.
     """
     repository = source.removeprefix(HUGGING_FACE)
     if folder := _folder_in_hub_cache(repository, files, optional, first_of):
@@ -62,14 +62,14 @@ def fetch_from_hub(
 
 
 def _fetch_from_hub(source: str, name: str, elsewhere: str) -> Path:
-    # Imported here: it takes long, and most runs do without.
+    # Imported here because the import is slow and most runs do not need it.
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(source.removeprefix(HUGGING_FACE), name))
-    except Exception as error:  # Its HTTP library's errors too, such as of a malformed proxy.
-        # The local error means that the hub did not answer.
+    except Exception as error:  # Includes errors of its HTTP library, such as a malformed proxy.
+        # The local error means that the hub did not respond.
         is_absent = isinstance(error, EntryNotFoundError)
         is_absent = is_absent and not isinstance(error, LocalEntryNotFoundError)
         kind = AbsentFileError if is_absent else DownloadError
@@ -80,10 +80,10 @@ def _fetch_from_hub(source: str, name: str, elsewhere: str) -> Path:
 def _fetch_others(
     fetch_one: Callable[[str], Path], optional: Sequence[str], first_of: Sequence[str]
 ) -> None:
-    """Fetches what the origin has of `optional`, and the first that it has of `first_of`.
+    """Fetches the files of `optional` that exist, and the first of `first_of` that does.
 
     Raises:
-        DownloadError: it is not known whether the origin has a file.
+        DownloadError: it is unknown whether a file exists at the origin.
     """
     for name in optional:
         with contextlib.suppress(AbsentFileError):
@@ -97,12 +97,12 @@ def _fetch_others(
 def _folder_in_hub_cache(
     repository: str, files: Sequence[str], optional: Sequence[str], first_of: Sequence[str]
 ) -> Path | None:
-    """The directory that holds them, or None if one may have to be fetched."""
+    """Returns the directory of the cached files, or None if one may have to be fetched."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     def cached(names: Sequence[str]) -> list[object]:
-        """Paths as str, a sentinel if the model has no such file, None if that is not known."""
+        """Returns paths as str, a sentinel for files known to be absent, None if unknown."""
         return [try_to_load_from_cache(repository, name) for name in names]
 
     try:
@@ -117,21 +117,21 @@ def _folder_in_hub_cache(
 
 
 def fetch_weight_file(url: str, optional: Sequence[str] = (), first_of: Sequence[str] = ()) -> Path:
-    """Fetches a weight file, and files that lie beside it; see `fetch_from_hub`.
+    """Fetches a weight file and files beside it; see `fetch_from_hub`.
 
-    The others are asked for with the query of `url`, which may name a revision or hold a token.
+    The others are requested with the query of `url`, which may hold a revision or token.
 
     Raises:
-        DownloadError: the address cannot be fetched, or the server does not say whether it has one
-          of the other files.
-        UserError: what lies there is no weight file.
+        DownloadError: the URL cannot be fetched, or the server does not say whether one of the
+          other files exists.
+        UserError: the file is not a weight file.
     """
     url = https_url(url)
     path = fetch(RemoteFile(url), place_in(cache_dir() / "weights", url))
     try:
         open_weight_file(path)
     except UserError:
-        path.unlink()  # So that it is fetched again when the server is mended.
+        path.unlink()  # Fetch it again once the server is fixed.
         raise
     base, mark, query = url.partition("?")
 
@@ -143,13 +143,13 @@ def fetch_weight_file(url: str, optional: Sequence[str] = (), first_of: Sequence
 
 
 def _fetch_beside(url: str, destination: Path) -> Path:
-    """Fetches a file that need not exist.
+    """Fetches an optional file.
 
-    That a server has none is remembered, so that later runs do without the network.
+    Its absence is cached, so that later runs do not need the network.
 
     Raises:
         AbsentFileError: the server has no such file.
-        DownloadError: the server does not say whether it has one.
+        DownloadError: the server does not say whether it exists.
     """
     absent = place_in(cache_dir() / "absent", url)
     try:
@@ -165,9 +165,9 @@ def _fetch_beside(url: str, destination: Path) -> Path:
 
 
 def path_on_this_machine(source: str) -> Path | None:
-    """The file or folder of that name; None if there is none."""
+    """Returns the local file or directory of that name; None if absent."""
     path = user_path(source)
-    with contextlib.suppress(OSError):  # A name that is too long, say.
+    with contextlib.suppress(OSError):  # For example a name that is too long.
         if source and path.exists():
             return path
     return None

@@ -1,6 +1,6 @@
-"""SST-2 and MNLI of GLUE from the published archives, as TFDS data sets.
+"""TFDS builders for GLUE's SST-2 and MNLI, from the published archives.
 
-Names, version, splits, features and example order are those of TFDS's own builder.
+Names, version, splits, features and example order match TFDS's own builder.
 """
 
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ URL = "https://dl.fbaipublicfiles.com/glue/data"
 
 
 class _Glue(ArchiveBuilder, skip_registration=True):
-    """What both have in common: a zip archive of one table a split."""
+    """Base builder: a zip archive with one table per split."""
 
     VERSION = tfds.core.Version("2.0.0")
     summary: str
-    members: dict[str, str]  # Of the archive, by split.
-    text_columns: dict[str, str]  # By feature.
+    members: dict[str, str]  # File in the archive, by split.
+    text_columns: dict[str, str]  # Column, by feature.
     label_column: str
     classes: list[str]
 
@@ -58,17 +58,17 @@ class _Glue(ArchiveBuilder, skip_registration=True):
             if absent:
                 raise UserError(f"{path}: {member} has no column {absent[0]!r}.")
             columns = {feature: header.index(name) for feature, name in self.text_columns.items()}
-            if self.label_column in header:  # It is kept back in test splits.
+            if self.label_column in header:  # Withheld in test splits.
                 columns["label"] = header.index(self.label_column)
             for i, line in enumerate(lines):
                 fields = tab_separated(line)
-                # As TFDS has it: fields beyond the header's are let pass, shorter rows left out.
+                # Like TFDS, extra fields are ignored and short rows skipped.
                 if len(fields) > max(columns.values()):
                     row = {feature: fields[column] for feature, column in columns.items()}
                     yield i, row | {"label": self._label(row.get("label")), "idx": i}
 
     def _label(self, text: str | None) -> int:
-        """The number of a class, which is written as such or by its name."""
+        """Returns the index of a class given by index or by name."""
         if text is None or is_unlabelled(text):
             return NO_LABEL
         return self.classes.index(text) if text in self.classes else int(text)

@@ -1,4 +1,4 @@
-"""Texts, or pairs of texts, with one label each: what all data sets here are read into.
+"""In-memory texts or text pairs with one label each, common to all data sets.
 
 Shape: N examples.
 """
@@ -12,11 +12,11 @@ import numpy as np
 from mlp_core.errors import UserError
 from mlp_core.process.console import say
 
-NO_LABEL = -1  # As the test splits of GLUE have it.
-EMPTY_LIMIT = 0.01  # More empty texts than that are a mistake in the data.
+NO_LABEL = -1  # As in GLUE's test splits.
+EMPTY_LIMIT = 0.01  # A larger share of empty texts is a data error.
 
-# Labels of examples that have none, in lower case: what GLUE, SNLI and MultiNLI write for them, and
-# what pandas, R and SQL write for a missing value.
+# Lower-case markers of a missing label in GLUE, SNLI and MultiNLI, and of a missing value in
+# pandas, R and SQL.
 UNLABELLED = {
     *("", "-", "-1", "hidden", "?", "none", "null", "nan", "-nan", "nat", "na", "n/a"),
     *("<na>", "#na", "#n/a", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
@@ -24,7 +24,7 @@ UNLABELLED = {
 }
 WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
 
-# What texts are called, alone or in pairs, a pair in the order in which it is read.
+# Known names of text features; pairs are in reading order.
 TEXT_FEATURES = (
     ("premise", "hypothesis"),
     ("sentence1", "sentence2"),
@@ -37,7 +37,7 @@ TEXT_FEATURES = (
 
 @dataclasses.dataclass(frozen=True)
 class LabelledTexts:
-    """N texts; the second of each pair in `pairs`, None where texts come alone."""
+    """N texts; `pairs` holds the second text of each pair, None for single texts."""
 
     texts: list[str]
     pairs: list[str] | None
@@ -49,14 +49,14 @@ class LabelledTexts:
 
 
 def find_text_features(names: Container[str]) -> tuple[str, ...] | None:
-    """Those of `names` that hold the text, or the pair of texts; None where none is known."""
+    """Returns the features in `names` that hold the text or text pair; None if unknown."""
     return next((known for known in TEXT_FEATURES if all(n in names for n in known)), None)
 
 
 def plain_label(text: str) -> str:
-    """A label as it names its class: without spaces around it, an integer without `.0`.
+    """Normalizes a label: strips whitespace, and `.0` after an integer.
 
-    A column of integers in which a value is missing becomes one of floats in pandas.
+    pandas turns an integer column with missing values into floats.
     """
     text = text.strip()
     whole = WHOLE_FLOAT.fullmatch(text)
@@ -64,7 +64,7 @@ def plain_label(text: str) -> str:
 
 
 def is_unlabelled(label: str) -> bool:
-    """Whether a label stands for none; see `UNLABELLED`."""
+    """Returns whether a label marks a missing one; see `UNLABELLED`."""
     return plain_label(label).lower() in UNLABELLED
 
 
@@ -75,14 +75,14 @@ def check_usable(
     name_of: Callable[[int], str] = "example {}".format,
     label_of: Callable[[int], str] | None = None,
 ) -> None:
-    """Refuses examples that cannot be trained or scored on; tells of a few empty texts.
+    """Rejects examples unusable for training or evaluation; reports a few empty texts.
 
     Args:
-      where: what messages call the examples, such as "glue/sst2, split test".
+      where: name of the examples in messages, such as "glue/sst2, split test".
       examples: one or more.
-      num_classes: labels go from 0 to this less one.
-      name_of: what messages call the example of an index.
-      label_of: what is written as the label of the example of an index; None if that is a number.
+      num_classes: labels range from 0 to `num_classes - 1`.
+      name_of: maps an example's index to its name in messages.
+      label_of: maps an example's index to its label as written; None if labels are numbers.
 
     Raises:
         UserError: an example has no label, or more than 1 % of the examples have an empty text.

@@ -1,4 +1,4 @@
-"""Made texts for smoke runs and tests: no download, no disk, and something to learn."""
+"""Learnable synthetic texts for smoke runs and tests, without download or disk."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,7 +16,7 @@ NOT = "zu"
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticTexts:
-    """Sentences of made words, always the same; `make` draws the texts of a label."""
+    """Deterministic sentences of made-up words; `make` draws the texts of a label."""
 
     name: str
     text_features: tuple[str, ...]
@@ -25,21 +25,21 @@ class SyntheticTexts:
 
     @property
     def num_classes(self) -> int:
-        """How many different labels there are."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property
     def splits(self) -> list[str]:
-        """The names of the splits."""
+        """Names of the splits."""
         return list(SIZES)
 
     def num_examples(self, split: str) -> int:
-        """How many examples a split such as "train[:98%]" has; ValueError if there is none."""
+        """Number of examples of a split such as "train[:98%]"; ValueError if unknown."""
         parts = parts_of(split, SIZES, SIZES.get)
         return sum(len(range(SIZES[name])[cut]) for name, cut in parts)
 
     def load(self, split: str) -> LabelledTexts:
-        """The examples of a split; ValueError if there is none."""
+        """Returns the examples of a split; ValueError if unknown."""
         rows = []
         for name, cut in parts_of(split, SIZES, SIZES.get):
             rng = np.random.default_rng(list(SIZES).index(name))
@@ -51,7 +51,7 @@ class SyntheticTexts:
 
 
 def _make_sentence(label: int, rng: np.random.Generator) -> tuple[str]:
-    """Four to ten words: two or three that speak for the label, one for the other, and more."""
+    """Draws four to ten words: two or three of the label, one of the other, and fillers."""
     speaking = [WORDS[:30], WORDS[30:60]]
     words = [
         *rng.choice(speaking[label], rng.integers(2, 4)),
@@ -62,7 +62,7 @@ def _make_sentence(label: int, rng: np.random.Generator) -> tuple[str]:
 
 
 def _make_pair(label: int, rng: np.random.Generator) -> tuple[str, str]:
-    """A sentence; and words of it, or others that no first sentence has, or a denial of it."""
+    """Draws a sentence, and words of it, words in no first sentence, or its negation."""
     premise = rng.choice(WORDS[:60], 6, replace=False)
     words = [premise[:4], rng.choice(WORDS[60:], 4), [NOT, *premise[:3]]][label]
     return " ".join(premise), " ".join(words)

@@ -1,7 +1,7 @@
-"""Rows of TSV, CSV and JSON-lines files, read line by line and told by line number.
+"""Streaming reader for TSV, CSV and JSON-lines files, with line numbers.
 
-In TSV a quote is a character like any other, as in GLUE's files; in CSV it surrounds a field. The
-first line of both names the columns; in JSON lines each row names its own.
+In TSV a quote is an ordinary character, as in GLUE's files; in CSV it encloses a field. The first
+line of both names the columns; each JSON line names its own.
 """
 
 import csv
@@ -12,21 +12,21 @@ from typing import IO, Any
 from mlp_core.errors import UserError
 from mlp_core.process.files import bounded_lines, parse_json
 
-LONGEST_FIELD = 1 << 26  # Characters of CSV; more is a quote left open.
-LONGEST_LINE = 1 << 26  # Bytes; more is no row.
+LONGEST_FIELD = 1 << 26  # Characters of CSV; a longer field has an unclosed quote.
+LONGEST_LINE = 1 << 26  # Bytes; a longer line is not a row.
 MOST_COLUMNS = 1000
 
-Row = tuple[int, dict[str, Any]]  # Number of its last line, from 1; values by column.
+Row = tuple[int, dict[str, Any]]  # Number of its last line, from 1, and its values by column.
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a file whose suffix is one of `SUFFIXES`, without empty lines.
+    """Yields the rows of a file with a suffix in `SUFFIXES`, skipping empty lines.
 
     Raises:
-        UserError: the file cannot be read, or a line is no row; names the line.
+        UserError: the file cannot be read, or a line is not a row; names the line.
     """
     try:
-        if path.exists() and not path.is_file():  # A pipe may have no end.
+        if path.exists() and not path.is_file():  # A pipe may never end.
             raise UserError(f"{path}: cannot be read (not a regular file).")
         with path.open("rb") as file:
             yield from FORMATS[path.suffix.lower()](decoded_lines(file, path), path)
@@ -35,10 +35,12 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def decoded_lines(file: IO[bytes], where: Path | str) -> Iterator[str]:
-    """The lines of a UTF-8 file that messages call `where`; endings stay, a byte-order mark goes.
+    """Yields the lines of a UTF-8 file, with their endings and without a byte-order mark.
+
+    Errors name the file `where`.
 
     Raises:
-        UserError: a line is not UTF-8, or of more than 64 MiB.
+        UserError: a line is not UTF-8 or exceeds 64 MiB.
     """
     for number, line in enumerate(_bounded(file, where), 1):
         try:
@@ -59,7 +61,7 @@ def _bounded(file: IO[bytes], where: Path | str) -> Iterator[bytes]:
 
 
 def tab_separated(line: str) -> list[str]:
-    """The fields of a line of TSV."""
+    """Returns the fields of a TSV line."""
     return line.rstrip("\r\n").split("\t")
 
 
@@ -69,7 +71,7 @@ def _tsv_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
 
 
 def _csv_rows(lines: Iterable[str], path: Path) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_FIELD)  # Of the whole process; its default refuses long texts.
+    csv.field_size_limit(LONGEST_FIELD)  # Process-wide; the default rejects long texts.
     reader = csv.reader(lines, strict=True)
     try:
         yield from _under_header(((reader.line_num, fields) for fields in reader if fields), path)

@@ -1,4 +1,4 @@
-"""Data sets of labelled texts: by name, prepared on disk by TFDS, or folders of tables."""
+"""Data sets of labelled texts: synthetic, prepared by TFDS, or directories of tables."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -24,39 +24,39 @@ from mlp_text.data.synthetic import SYNTHETIC
 from mlp_text.data.text_folder import TextFolder
 
 OWN_BUILDERS = {"glue/sst2": Sst2, "glue/mnli": Mnli}
-READ_BLOCK = 10_000  # Examples held in serialized form at a time.
+READ_BLOCK = 10_000  # Serialized examples held at a time.
 
 
 class TextDataset(Splits, Protocol):
-    """Texts, or pairs of texts, with one label each, in splits."""
+    """Texts or text pairs with one label each, in splits."""
 
-    text_features: tuple[str, ...]  # One, or the two of a pair in the order they are read.
+    text_features: tuple[str, ...]  # One, or the two of a pair in reading order.
     num_classes: int
-    class_names: list[str]  # Numbers where they have no names.
+    class_names: list[str]  # Numbers if the classes are unnamed.
 
     def load(self, split: str) -> LabelledTexts:
-        """The examples of a split such as "train[:98%]".
+        """Returns the examples of a split such as "train[:98%]".
 
         Raises:
-            ValueError or KeyError: there is no such split.
-            UserError: it cannot be read, or its examples cannot be trained or scored on.
+            ValueError or KeyError: the split does not exist.
+            UserError: it cannot be read, or its examples are unusable.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class TfdsTexts(LabelledDataset):
-    """Texts, or pairs of them, that TFDS has prepared."""
+    """Texts or text pairs prepared by TFDS."""
 
     text_features: tuple[str, ...]
 
     def load(self, split: str) -> LabelledTexts:
-        """The examples of a split; raises as `TextDataset.load` does."""
+        """Returns the examples of a split; raises like `TextDataset.load`."""
         where = f"{self.name}, split {split}"
         columns = [[] for _ in self.text_features]
         labels = np.empty(self.num_examples(split), np.int32)
         with damage_told(f"data set {self.name!r}"):
             for i, serialized in enumerate(self._serialized(split)):
-                # Half the time of TFDS's own decoding, which is general.
+                # This takes half the time of TFDS's general decoder.
                 feature = tf_example_pb2.Example.FromString(serialized).features.feature
                 for name, column in zip(self.text_features, columns, strict=True):
                     column.append(_decoded(feature[name].bytes_list.value[0], where, i, name))
@@ -77,15 +77,15 @@ class TfdsTexts(LabelledDataset):
 
 
 def open_text_dataset(name: str, data_dir: str | None) -> TextDataset:
-    """Finds a data set on disk, or downloads and prepares it where a builder of ours can.
+    """Opens a data set on disk, or downloads and prepares it if this project has a builder.
 
     Args:
       name: "synthetic_text" or "synthetic_text/pair"; a TFDS name such as "glue/sst2"; or the path
-        of a directory that TFDS prepared or of a folder of tables (see `text_folder`).
-      data_dir: where TFDS data lie; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        of a directory prepared by TFDS or holding tables (see `text_folder`).
+      data_dir: TFDS data directory; None for `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
     Raises:
-        UserError: it is nowhere and cannot be had, or is not of the kind that can be trained on.
+        UserError: it is neither found nor available, or does not hold labelled texts.
     """
     if name in SYNTHETIC:
         return SYNTHETIC[name]
@@ -96,10 +96,10 @@ def open_text_dataset(name: str, data_dir: str | None) -> TextDataset:
 
 
 def _checked_text_features(name: str, features: tfds.features.FeaturesDict) -> tuple[str, ...]:
-    """The texts of a data set that can be classified.
+    """Returns the text features of a classification data set.
 
     Raises:
-        UserError: it has no texts that can be told, or no class label.
+        UserError: it has no known text feature, or no class label.
     """
     texts = [key for key, feature in features.items() if isinstance(feature, tfds.features.Text)]
     found = find_text_features(texts) or (tuple(texts) if len(texts) == 1 else None)

@@ -1,17 +1,16 @@
-"""A folder of tables as a data set of labelled texts, a file a split.
+"""A directory of tables as a data set of labelled texts, one file per split.
 
     DATA/train.tsv         any of the suffixes .tsv, .csv and .jsonl; see `tables`
-    DATA/validation.tsv    dev, val and valid are found under this name too
-    DATA/test.tsv          in other names, what is no letter, digit or _ becomes a _
+    DATA/validation.tsv    dev, val and valid are aliases
+    DATA/test.tsv          in other names, any character but letters, digits and _ becomes _
 
-A file has the columns `sentence` or `text`, or of a pair `premise` and `hypothesis`, `sentence1`
+A file has the columns `sentence` or `text`, or for pairs `premise` and `hypothesis`, `sentence1`
 and `sentence2`, `question1` and `question2`, or `question` and `sentence`. A column `label` (or
-`gold_label`) names the class, in words or integers. Spaces around a label do not count, and 1.0 is
-the class 1. What GLUE, SNLI, pandas, R and SQL write for a missing label stands for none (`-`, -1,
-an empty field, `nan`, `None`, `null`, `NA`, `hidden` and the like, see `UNLABELLED`), and so does
-the absence of the column. A split in which only some examples have no label is refused, so that a
-class that is really called `none` or `NA` is not lost without a word; it needs another name in the
-file. Further columns are ignored.
+`gold_label`) names the class, in words or integers. Whitespace around a label is ignored, and 1.0
+is class 1. A label is missing if the column is absent or holds a marker of GLUE, SNLI, pandas, R or
+SQL (`-`, -1, an empty field, `nan`, `None`, `null`, `NA`, `hidden` etc., see `UNLABELLED`). A split
+with only some labels missing is rejected, so that a class really called `none` or `NA` is not
+silently lost; rename it in the file. Other columns are ignored.
 """
 
 import dataclasses
@@ -38,32 +37,32 @@ from mlp_text.data.tables import SUFFIXES, read_rows
 
 LABELS = ("label", "gold_label")
 VALIDATION_NAMES = ("dev", "val", "valid")
-NAMED = 5  # Classes that a message lists at most.
-MOST_DIGITS = 18  # Of a label that is a number.
+NAMED = 5  # Most classes that a message lists.
+MOST_DIGITS = 18  # In a numeric label.
 
 
 @dataclasses.dataclass(frozen=True)
 class _Table:
-    """The rows of a file, mixed."""
+    """The shuffled rows of a file."""
 
-    columns: list[list[str]]  # One or two of texts.
+    columns: list[list[str]]  # One or two columns of texts.
     labels: list[str]
     line_numbers: list[int]
 
 
 class TextFolder:
-    """Files of one's own, each read when it is first asked for, and kept in memory.
+    """User files, each read on first use and kept in memory.
 
-    The classes are the labels of the split `train`, or of the only split there is, in the order of
-    `mlp_core.data.classes`. Examples are mixed, always in the same way, so that a part of a
-    file sorted by its labels has all of them.
+    The classes are the labels of the split `train`, or of the only split, in the order of
+    `mlp_core.data.classes`. Examples are shuffled deterministically, so that any part of a file
+    sorted by label has all labels.
     """
 
     def __init__(self, root: Path):
-        """Finds the files in `root` and reads the one that names the classes.
+        """Finds the files in `root` and reads the one that defines the classes.
 
         Raises:
-            UserError: there are none, or it is not such a table.
+            UserError: there are no files, or that one is not a labelled table.
         """
         root = root.absolute()
         self.name = str(root)
@@ -91,29 +90,29 @@ class TextFolder:
 
     @property
     def num_classes(self) -> int:
-        """How many different labels there are."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property
     def splits(self) -> list[str]:
-        """The names of the splits."""
+        """Names of the splits."""
         return list(self._files)
 
     def num_examples(self, split: str) -> int:
-        """How many rows a split such as "train[:98%]" or "train+validation" has.
+        """Number of rows of a split such as "train[:98%]" or "train+validation".
 
         Raises:
-            ValueError: there is no such split.
-            UserError: a file is no such table.
+            ValueError: the split does not exist.
+            UserError: a file is not a labelled table.
         """
         return sum(len(table.labels[cut]) for table, cut in self._parts(split))
 
     def load(self, split: str) -> LabelledTexts:
-        """The rows of a split.
+        """Returns the rows of a split.
 
         Raises:
-            ValueError: there is no such split.
-            UserError: a file is no such table, or its rows cannot be trained or scored on.
+            ValueError: the split does not exist.
+            UserError: a file is not a labelled table, or its rows are unusable.
         """
         columns = [[] for _ in self.text_features]
         labels, line_numbers = [], []
@@ -163,11 +162,11 @@ class TextFolder:
 
 
 def _find_files(root: Path) -> dict[str, Path]:
-    """The tables in `root` by the names of their splits."""
+    """Returns the tables in `root` by split name."""
     files: dict[str, Path] = {}
     for file in sorted(root.iterdir()):
         if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
-            split = re.sub(r"\W", "_", file.stem)  # Names of splits have no other characters.
+            split = re.sub(r"\W", "_", file.stem)  # Split names allow no other characters.
             if split in files:
                 raise UserError(
                     f"config.data.name: {root} has both {files[split].name} and {file.name}; "
@@ -183,7 +182,7 @@ def _find_files(root: Path) -> dict[str, Path]:
 
 
 def _text_features_of(file: Path) -> tuple[str, ...]:
-    """The columns of texts, as the first row has them."""
+    """Returns the text columns of the first row."""
     _, row = next(read_rows(file), (0, {}))
     if not row:
         raise UserError(f"{file}: there is no row in this file. {_expected(file.parent)}")
@@ -198,7 +197,7 @@ def _text_features_of(file: Path) -> tuple[str, ...]:
 
 def _read_table(file: Path, text_features: tuple[str, ...]) -> _Table:
     rows = list(read_rows(file))
-    # By chance, but for one length always the same.
+    # The fixed seed gives files of equal length the same order.
     rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
     return _Table(
         columns=[[_text(file, line, row, name) for line, row in rows] for name in text_features],
@@ -213,7 +212,7 @@ def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
         raise UserError(f"{file}: line {line} {found} column `{column}`.")
     try:
         row[column].encode()
-    except UnicodeEncodeError as error:  # JSON can spell halves of characters.
+    except UnicodeEncodeError as error:  # JSON can escape lone surrogates.
         raise UserError(
             f"{file}: line {line} has half a character in its column `{column}`; mend it."
         ) from error
@@ -223,7 +222,7 @@ def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
 def _label(file: Path, line: int, row: dict[str, Any]) -> str:
     label = next((row[name] for name in LABELS if name in row), None)
     if isinstance(label, float) and (label.is_integer() or math.isnan(label)):
-        label = str(label)  # As pandas writes a column of integers in which one is missing.
+        label = str(label)  # pandas writes integers with missing values as floats.
     if label is None:
         return ""
     if not isinstance(label, str | int):
@@ -232,7 +231,7 @@ def _label(file: Path, line: int, row: dict[str, Any]) -> str:
 
 
 def _note_similar(file: Path, names: list[str]) -> None:
-    """Prints a note on two classes whose names differ only in how they are written."""
+    """Prints a note if two class names differ only in spelling."""
     spelled: dict[str, str] = {}
     for name in names:
         key = str(int(name)) if _is_integer(name) else " ".join(name.casefold().split())

@@ -1,1 +1,1 @@
-"""Architectures for text, and the models of each by name."""
+"""Text architectures and the named models of each."""

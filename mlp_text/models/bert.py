@@ -16,8 +16,8 @@ from mlp_core.nn.stack import Remat, block_stack
 
 bert_init = nn.initializers.normal(0.02)
 
-# See `distributed.sharding`; attention is split by its heads. The two layers of the MLP are called
-# as those of a gMLP's block.
+# See `distributed.sharding`. Attention is sharded by heads. The two MLP layers are named like those
+# of a gMLP block.
 TENSOR_PARALLEL = (
     ".*/(query|key|value)/kernel=-,model",
     ".*/(query|key|value)/bias=model",
@@ -26,9 +26,9 @@ TENSOR_PARALLEL = (
 
 
 class BertEncoder(nn.Module):
-    """Word, position and segment embeddings, their sum normalised, then blocks of attention.
+    """Normalised sum of word, position and segment embeddings, then attention blocks.
 
-    The pooler of published BERT weights is no part of it; see `heads.ClassificationHead`.
+    The pooler of published BERT weights is not part of it; see `heads.ClassificationHead`.
     """
 
     vocab_size: int
@@ -36,18 +36,18 @@ class BertEncoder(nn.Module):
     num_blocks: int
     num_heads: int
     ffn_dim: int
-    max_length: int  # Positions that have an embedding.
+    max_length: int  # Number of position embeddings.
     num_segments: int = 2
     gelu: str = "erf"
     layer_norm_epsilon: float = 1e-12
-    dropout_rate: float = 0.0  # After embeddings and each branch.
-    attention_dropout_rate: float = 0.0  # Of the weights.
-    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    dropout_rate: float = 0.0  # After the embeddings and each branch.
+    attention_dropout_rate: float = 0.0  # On the attention weights.
+    scan_layers: bool = False  # See `block_stack` for this field and the next.
     remat: Remat = "none"
-    dtype: Any = jnp.float32  # Of the arithmetic; parameters and statistics are float32.
+    dtype: Any = jnp.float32  # For computation; parameters and statistics are float32.
 
     def setup(self):
-        """Makes the table of words, which a head for masked words shares."""
+        """Creates the word embeddings, which a masked-LM head shares."""
         self.word_embeddings = self._embedding(self.vocab_size)
 
     @nn.compact
@@ -62,17 +62,17 @@ class BertEncoder(nn.Module):
     ) -> jax.Array | list[jax.Array]:
         """Maps token ids [B, S] to the last hidden state [B, S, C].
 
-        In training, a rate above zero needs the random stream `dropout`.
+        In training, a rate above zero needs the RNG stream `dropout`.
 
         Args:
-          input_ids: [B, S]; ids at or above `vocab_size` make NaN.
-          attention_mask: [B, S], 0 where a token is a pad, which no token attends to; None: none.
+          input_ids: [B, S]; ids at or above `vocab_size` give NaN.
+          attention_mask: [B, S], 0 at pads, which no token attends to; None: no pads.
           token_type_ids: [B, S], segments; None: the first.
-          train: whether dropout acts.
-          all_states: whether to give a list of [B, S, C] instead, of the embeddings and each block.
+          train: whether dropout is active.
+          all_states: whether to return a list of [B, S, C], from the embeddings and each block.
 
         Raises:
-            UserError: there are more tokens than positions, or the heads do not divide C.
+            UserError: there are more tokens than positions, or H does not divide C.
         """
         length = input_ids.shape[1]
         if length > self.max_length:
@@ -115,12 +115,12 @@ class BertEncoder(nn.Module):
         )
 
     def _embedding(self, rows: int, name: str | None = None) -> nn.Embed:
-        # In float32 always: in bfloat16 the gradients of a frequent word would not add up.
+        # Always float32: bfloat16 would lose gradients of frequent words in their sum.
         return nn.Embed(rows, self.hidden_dim, embedding_init=bert_init, name=name)
 
 
 class BertBlock(nn.Module):
-    """Attention, then an MLP with GELU; each is added to its input and the sum normalised."""
+    """Attention, then a GELU MLP, each with a residual connection and LayerNorm after it."""
 
     num_heads: int
     ffn_dim: int
@@ -134,7 +134,7 @@ class BertBlock(nn.Module):
     def __call__(
         self, x: jax.Array, attention_mask: jax.Array | None = None, *, train: bool = False
     ) -> jax.Array:
-        """Maps [B, S, C] to [B, S, C]; `attention_mask` [B, S] is 0 at tokens not to attend to."""
+        """Maps [B, S, C] to [B, S, C]; `attention_mask` [B, S] is 0 at ignored tokens."""
         drop, drop_weights = (
             nn.Dropout(rate, deterministic=not train)
             for rate in (self.dropout_rate, self.attention_dropout_rate)
@@ -150,7 +150,7 @@ class BertBlock(nn.Module):
     def _attention(
         self, x: jax.Array, attention_mask: jax.Array | None, drop: nn.Dropout
     ) -> jax.Array:
-        """What the heads see, side by side: [B, S, C] to [B, S, C]."""
+        """Multi-head attention with concatenated heads: [B, S, C] to [B, S, C]."""
         batch, length, channels = x.shape
         heads = (batch, length, self.num_heads, channels // self.num_heads)
         query, key, value = (
@@ -162,7 +162,7 @@ class BertBlock(nn.Module):
         scores = scores / heads[-1] ** 0.5
         if attention_mask is not None:
             attended = attention_mask[:, None, None, :] > 0  # [B, 1, 1, S]
-            # Not minus infinity, which in a row without any token would make NaN.
+            # Minus infinity would give NaN in a row without any token.
             scores = jnp.where(attended, scores, jnp.finfo(scores.dtype).min)
         weights = drop(jax.nn.softmax(scores).astype(self.dtype))
         return jnp.einsum("bhij,bjhd->bihd", weights, value).reshape(x.shape)

@@ -1,6 +1,6 @@
 """gMLP for text (Pay Attention to MLPs, arXiv:2105.08050, section 4), with tMLP and aMLP.
 
-There are no position embeddings: spatial projections know where a token stands.
+There are no position embeddings: the spatial projections encode token positions.
 
 Shapes: B batch, S tokens, C channels of a token (`hidden_dim`), V vocabulary.
 """
@@ -16,9 +16,9 @@ from mlp_core.nn.gmlp import GmlpBlock
 from mlp_core.nn.stack import Remat, block_stack
 from mlp_text.models.bert import BertEncoder
 
-embedding_init = nn.initializers.normal(0.02)  # As BERT's; the paper is silent.
+embedding_init = nn.initializers.normal(0.02)  # As in BERT; the paper gives none.
 
-# What BERT's hidden states, the embedding's first, are made into (BERT, arXiv:1810.04805, table 7).
+# Features from BERT's hidden states, embeddings first (arXiv:1810.04805, table 7).
 BERT_FEATURES = {
     "last": lambda states: states[-1],
     "second_last": lambda states: states[-2],
@@ -28,35 +28,35 @@ BERT_FEATURES = {
 
 
 class GmlpEncoder(nn.Module):
-    """Word embeddings, or what a BERT makes of the words; gMLP blocks; LayerNorm.
+    """Word embeddings or features of a BERT, gMLP blocks, LayerNorm.
 
-    With `bert` there is no embedding of its own: the BERT's features are projected to C channels.
+    With `bert`, its features are projected to C channels and replace the embeddings.
     """
 
     vocab_size: int
     hidden_dim: int
     num_blocks: int
     ffn_dim: int
-    max_length: int  # S that the spatial projections are for.
+    max_length: int  # S of the spatial projections.
     gating: str = "split"  # One of `spatial_gating.GATINGS`.
     spatial_matrix: str = "full"  # Or "toeplitz": tMLP.
     tiny_attention_dim: int = 0  # Above 0: aMLP.
-    segments: bool = False  # Whether the sentences of a pair are told apart by an embedding.
-    mask_pads: bool = False  # The paper's models learn to ignore pads instead.
+    segments: bool = False  # Whether to add segment embeddings.
+    mask_pads: bool = False  # The paper's models learn to ignore pads.
     gelu: str = "tanh"
     layer_norm_epsilon: float = 1e-6
     gate_layer_norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0
     attention_dropout_rate: float = 0.0
-    stochastic_depth: float = 0.0  # Of the last block; grows linearly from 0 in the first.
+    stochastic_depth: float = 0.0  # Rate of the last block, linear from 0 in the first.
     bert: BertEncoder | None = None
     bert_features: str = "last"  # One of BERT_FEATURES.
-    scan_layers: bool = False  # See `block_stack`, for the next field as well.
+    scan_layers: bool = False  # See `block_stack` for this field and the next.
     remat: Remat = "none"
-    dtype: Any = jnp.float32  # Of the arithmetic; parameters are float32.
+    dtype: Any = jnp.float32  # For computation; parameters are float32.
 
     def setup(self):
-        """The embedding, which a masked-LM head shares."""
+        """Creates the embedding, which a masked-LM head shares."""
         if self.bert is None:
             self.word_embeddings = self._embedding(self.vocab_size)
 
@@ -71,14 +71,13 @@ class GmlpEncoder(nn.Module):
     ) -> jax.Array:
         """Maps token ids [B, S] to states [B, S, C].
 
-        Shorter sequences than `max_length` are taken as they are, longer ones by Toeplitz matrices
-        only. In training, a rate above zero needs the random stream `dropout`.
+        Sequences may be shorter than `max_length`; with Toeplitz matrices also longer. In
+        training, a rate above zero needs the RNG stream `dropout`.
 
         Args:
           input_ids: int [B, S].
-          attention_mask: [B, S], zero for pads; None: there are none. It matters to `mask_pads` and
-            to a BERT.
-          token_type_ids: int [B, S], 0 or 1: the sentence of a pair; None: 0.
+          attention_mask: [B, S], zero for pads; None: no pads. Used by `mask_pads` and a BERT.
+          token_type_ids: int [B, S], 0 or 1: index of the sentence in a pair; None: 0.
 
         Raises:
             UserError: the sequence is too long.
@@ -89,7 +88,7 @@ class GmlpEncoder(nn.Module):
             states = self.bert(
                 input_ids, attention_mask, token_type_ids, train=train, all_states=True
             )
-            x = BERT_FEATURES[self.bert_features](states)  # [B, S, channels of the BERT, or 4 x]
+            x = BERT_FEATURES[self.bert_features](states)  # [B, S, BERT channels or 4 x]
             x = Dense(self.hidden_dim, dtype=self.dtype, name="project_features")(x)
         if self.segments:
             segments = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
@@ -124,5 +123,5 @@ class GmlpEncoder(nn.Module):
         return nn.LayerNorm(epsilon=self.layer_norm_epsilon, dtype=self.dtype, name="final_norm")(x)
 
     def _embedding(self, rows: int, name: str | None = None) -> nn.Embed:
-        # In float32 always: in bfloat16 the gradients of a frequent word would not add up.
+        # Always float32: bfloat16 would lose gradients of frequent words in their sum.
         return nn.Embed(rows, self.hidden_dim, embedding_init=embedding_init, name=name)

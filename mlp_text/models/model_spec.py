@@ -1,4 +1,4 @@
-"""What must be known beside its parameters to use a text model: sizes, form, numerics, classes."""
+"""Specification of a text model without its parameters: sizes, form, numerics, classes."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ Gelu = Literal["tanh", "erf"]
 
 @frozen_settings
 class BertEncoderSpec:
-    """A BERT."""
+    """Specification of a BERT encoder."""
 
     architecture: Literal["bert"] = "bert"
     vocab_size: PositiveInt
@@ -44,7 +44,7 @@ class BertEncoderSpec:
     layer_norm_epsilon: PositiveFloat = 1e-12
 
     def create(self, dtype: Any = jnp.float32, **training: Any) -> BertEncoder:
-        """The encoder; `training` may set rates of dropout, `scan_layers` and `remat`."""
+        """Creates the encoder; `training` may set dropout rates, `scan_layers` and `remat`."""
         fields = dataclasses.asdict(self)
         del fields["architecture"]
         return BertEncoder(**fields, dtype=dtype, **training)
@@ -52,7 +52,7 @@ class BertEncoderSpec:
 
 @frozen_settings
 class GmlpEncoderSpec:
-    """A gMLP, tMLP or aMLP, perhaps on the features of a BERT."""
+    """Specification of a gMLP, tMLP or aMLP, optionally on features of a BERT."""
 
     architecture: Literal["gmlp"] = "gmlp"
     vocab_size: PositiveInt
@@ -85,7 +85,7 @@ class GmlpEncoderSpec:
         remat: Remat = "none",
         **training: Any,
     ) -> GmlpEncoder:
-        """The encoder; `training` may set rates of dropout and stochastic depth."""
+        """Creates the encoder; `training` may set rates of dropout and stochastic depth."""
         blocks = dict(scan_layers=scan_layers, remat=remat)
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["architecture"]
@@ -100,29 +100,29 @@ EncoderSpec = Annotated[BertEncoderSpec | GmlpEncoderSpec, Field(discriminator="
 
 @frozen_settings
 class TextModelSpec:
-    """A trained text model without its parameters."""
+    """Specification of a trained text model."""
 
     encoder: EncoderSpec
     head: Head
-    pooling: Pooling = "cls"  # Of a classifier.
+    pooling: Pooling = "cls"  # Used by classifiers.
     num_classes: Annotated[int, Field(ge=0)] = 0
     class_names: tuple[str, ...] = ()  # In the order of the logits.
-    takes_pairs: bool = False  # Whether a classifier reads two sentences at once.
+    takes_pairs: bool = False  # Whether a classifier reads sentence pairs.
 
     @property
     def max_length(self) -> int:
-        """Tokens of a sequence."""
+        """Number of tokens in a sequence."""
         return self.encoder.max_length
 
     @property
     def bert_below(self) -> BertEncoderSpec | None:
-        """The BERT whose states feed a gMLP; None where there is none."""
+        """The BERT whose states feed a gMLP, if any."""
         return self.encoder.bert if isinstance(self.encoder, GmlpEncoderSpec) else None
 
     def create_model(
         self, dtype: Any = jnp.float32, head_dropout_rate: float = 0.0, **training: Any
     ) -> nn.Module:
-        """The model; `training` is the encoder's."""
+        """Creates the model; `training` is passed to the encoder."""
         encoder = self.encoder.create(dtype, **training)
         if self.head == "none":
             return encoder
@@ -131,21 +131,21 @@ class TextModelSpec:
         return TextClassifier(encoder, self.num_classes, self.pooling, head_dropout_rate)
 
     def to_json(self) -> str:
-        """As one line of JSON."""
+        """Returns the specification as one line of JSON."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
 
 def expected_params(model: nn.Module, spec: TextModelSpec) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of the parameters of `model`, which `spec` describes, by name."""
+    """Returns the parameter shapes of `model`, specified by `spec`, by name."""
     ids = jax.ShapeDtypeStruct((1, spec.max_length), jnp.int32)
     return flatten(jax.eval_shape(model.init, jax.random.key(0), ids)["params"])
 
 
 def read_spec(file: Path) -> TextModelSpec:
-    """Reads the description of a run's model, which `TextModelSpec.to_json` wrote.
+    """Reads a model specification written by `TextModelSpec.to_json`.
 
     Raises:
-        UserError: it is missing, damaged, or that of another kind of model.
+        UserError: it is missing, corrupt, or of another kind of model.
     """
     try:
         text = read_text(file)
@@ -160,7 +160,7 @@ def read_spec(file: Path) -> TextModelSpec:
 
 
 def reason_of(error: pydantic.ValidationError) -> str:
-    """Why an encoder or a model cannot be described so, without a full stop."""
+    """Returns why a specification is invalid, without a full stop."""
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
     reason = first["msg"].removeprefix("Value error, ")
@@ -168,5 +168,5 @@ def reason_of(error: pydantic.ValidationError) -> str:
 
 
 def fields_of(spec: EncoderSpec) -> dict[str, Any]:
-    """The fields of an encoder by name."""
+    """Returns the fields of an encoder by name."""
     return {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}

@@ -1,4 +1,4 @@
-"""Text models by name: the sizes of the papers, every field of which may be overridden."""
+"""Text models by name, with the papers' sizes; every field may be overridden."""
 
 import dataclasses
 from typing import Any
@@ -12,8 +12,8 @@ from mlp_core.errors import UserError
 from mlp_core.planning.matmul_flops import costs_of
 from mlp_text.models.model_spec import BertEncoderSpec, GmlpEncoderSpec, reason_of
 
-# The paper's text models, aMLP too, have Toeplitz matrices; here that is tMLP's name as it is for
-# images, and gMLP is the one whose matrices are full unless a field says otherwise.
+# The paper's text models, including aMLP, use Toeplitz matrices. Here, as for images, that form is
+# named tMLP, and gMLP defaults to full matrices.
 TMLP_FORM = dict(spatial_matrix="toeplitz")
 AMLP_FORM = TMLP_FORM | dict(tiny_attention_dim=64)
 VOCABULARY = 32_000  # Tokens, as in Pay Attention to MLPs.
@@ -43,7 +43,7 @@ BERT_SIZES = {  # BERT (arXiv:1810.04805), section 3; tiny: arXiv:1908.08962, ta
     "large": _sizes(24, 1024, 4096, 512) | dict(num_heads=16),
 }
 
-# Name: architecture and the fields that the name settles. "gmlp", say, leaves all sizes open.
+# Name: architecture and fields set by the name. "gmlp", for example, sets no sizes.
 MODELS: dict[str, tuple[type[GmlpEncoderSpec] | type[BertEncoderSpec], dict[str, Any]]] = {
     "gmlp": (GmlpEncoderSpec, {}),
     "tmlp": (GmlpEncoderSpec, TMLP_FORM),
@@ -57,10 +57,10 @@ MODELS: dict[str, tuple[type[GmlpEncoderSpec] | type[BertEncoderSpec], dict[str,
 
 
 def find_model(name: str) -> tuple[type[GmlpEncoderSpec] | type[BertEncoderSpec], dict[str, Any]]:
-    """The architecture of an encoder, and the fields that its name settles.
+    """Returns the architecture of an encoder and the fields set by its name.
 
     Raises:
-        UserError: there is no such model.
+        UserError: the model does not exist.
     """
     if name not in MODELS:
         raise UserError(f"there is no text model {name!r}; choose from {', '.join(MODELS)}.")
@@ -68,9 +68,9 @@ def find_model(name: str) -> tuple[type[GmlpEncoderSpec] | type[BertEncoderSpec]
 
 
 def create_encoder(name: str, vocab_size: int, **overrides: Any) -> nn.Module:
-    """An encoder by name, such as `create_encoder("tmlp_base", vocab_size=32_000)`.
+    """Creates an encoder by name, such as `create_encoder("tmlp_base", vocab_size=32_000)`.
 
-    `encoder.apply({"params": params}, input_ids, attention_mask, token_type_ids)` gives [B, S, C].
+    `encoder.apply({"params": params}, input_ids, attention_mask, token_type_ids)` is [B, S, C].
 
     Args:
       name: one of `MODELS`.
@@ -78,7 +78,7 @@ def create_encoder(name: str, vocab_size: int, **overrides: Any) -> nn.Module:
       **overrides: any field of the encoder, such as `num_blocks` or `dropout_rate`.
 
     Raises:
-        UserError: the name or a field is unknown, a size is missing, or a value cannot be.
+        UserError: the name or a field is unknown, a size is missing, or a value is invalid.
     """
     architecture, named = find_model(name)
     given = named | overrides | dict(vocab_size=vocab_size)
@@ -98,11 +98,11 @@ def create_encoder(name: str, vocab_size: int, **overrides: Any) -> nn.Module:
 
 
 def model_costs(name: str) -> dict[str, float]:
-    """Of an encoder by name: {"parameters": in millions, "gflops": of one sequence, forward}.
+    """Returns {"parameters": in millions, "gflops": forward, per sequence} of a named encoder.
 
-    The sequence is as long as the model takes.
+    The sequence has the model's maximum length.
     """
-    # Scanned, it is traced in a fraction of the time.
+    # Scanned layers are traced in a fraction of the time.
     encoder = create_encoder(name, VOCABULARY, scan_layers=True)
     ids = jax.ShapeDtypeStruct((1, encoder.max_length), jnp.int32)
     return costs_of(encoder, ids)

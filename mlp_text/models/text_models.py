@@ -1,4 +1,4 @@
-"""Heads, and encoders with a head on them.
+"""Heads, and encoders with a head.
 
 Encoders map `input_ids`, `attention_mask` (None without pads) and `token_type_ids` (None without
 segments), [B, S] each, to states [B, S, C]. Parameters are {"encoder": ..., "head": ...}.
@@ -17,9 +17,9 @@ from mlp_core.nn.dense import Dense
 from mlp_core.nn.mlp import GELU_FORMS
 from mlp_text.models import bert
 
-head_init = nn.initializers.normal(0.02)  # As BERT has it.
-# See `distributed.sharding`; the table of words and the classifier are split by channels, since the
-# number of words or classes seldom divides.
+head_init = nn.initializers.normal(0.02)  # As in BERT.
+# See `distributed.sharding`. Word embeddings and classifier are sharded by channels, since the
+# number of words or classes is seldom divisible.
 TENSOR_PARALLEL = (
     *gmlp_block.TENSOR_PARALLEL,
     *bert.TENSOR_PARALLEL,
@@ -29,15 +29,15 @@ TENSOR_PARALLEL = (
 
 
 class MaskedLmHead(nn.Module):
-    """BERT's: Dense, GELU, LayerNorm, then the table of the words and a bias for each word."""
+    """BERT's masked-LM head: Dense, GELU, LayerNorm, tied word embeddings, bias per word."""
 
     gelu: str = "erf"
     layer_norm_epsilon: float = 1e-12
-    dtype: Any = jnp.float32  # Of the arithmetic; parameters, statistics and logits are float32.
+    dtype: Any = jnp.float32  # For computation; parameters, statistics and logits are float32.
 
     @nn.compact
     def __call__(self, states: jax.Array, table: jax.Array) -> jax.Array:
-        """Maps states [..., C], with the word embeddings [V, C], to logits [..., V], float32."""
+        """Maps states [..., C] and word embeddings [V, C] to float32 logits [..., V]."""
         words, channels = table.shape
         x = Dense(channels, dtype=self.dtype, kernel_init=head_init, name="transform")(states)
         x = GELU_FORMS[self.gelu](x)
@@ -49,10 +49,10 @@ class MaskedLmHead(nn.Module):
 
 
 class ClassificationHead(nn.Module):
-    """Pools the states of a text, then dropout and a linear layer, in float32.
+    """Pooling over the tokens of a text, dropout and a linear layer, in float32.
 
-    Pooling is "cls", BERT's: the first token, through one more layer with tanh (`pooler`); or
-    "mean", over the tokens without the pads.
+    Pooling is "cls", as in BERT: the first token through a tanh layer (`pooler`); or "mean": over
+    all tokens but pads.
     """
 
     num_classes: int
@@ -63,10 +63,10 @@ class ClassificationHead(nn.Module):
     def __call__(
         self, states: jax.Array, attention_mask: jax.Array | None = None, *, train: bool = False
     ) -> jax.Array:
-        """Maps states [B, S, C] to logits [B, K], float32.
+        """Maps states [B, S, C] to float32 logits [B, K].
 
-        `attention_mask` [B, S] is 0 at pads; without it every token counts in the mean. In
-        training, a rate above zero needs the random stream `dropout`.
+        `attention_mask` [B, S] is 0 at pads; without it the mean is over all tokens. In training, a
+        rate above zero needs the RNG stream `dropout`.
         """
         if self.pooling == "cls":
             x = states[:, 0].astype(jnp.float32)  # [B, C]
@@ -78,7 +78,7 @@ class ClassificationHead(nn.Module):
 
 
 def mean_of_tokens(states: jax.Array, attention_mask: jax.Array | None) -> jax.Array:
-    """Maps [B, S, C] to the mean [B, C], float32, where `attention_mask` [B, S] is not 0."""
+    """Maps [B, S, C] to the float32 mean [B, C] where `attention_mask` [B, S] is not 0."""
     if attention_mask is None:
         return jnp.mean(states, axis=1, dtype=jnp.float32)
     counted = (attention_mask > 0).astype(jnp.float32)
@@ -87,10 +87,10 @@ def mean_of_tokens(states: jax.Array, attention_mask: jax.Array | None) -> jax.A
 
 
 class MaskedLm(nn.Module):
-    """Predicts words, with the table of an encoder's `word_embeddings`."""
+    """Masked language model with tied `word_embeddings`."""
 
     encoder: nn.Module
-    gelu: str = "erf"  # This field and the next are of the head.
+    gelu: str = "erf"  # This field and the next belong to the head.
     layer_norm_epsilon: float = 1e-12
     dtype: Any = jnp.float32
 
@@ -104,21 +104,21 @@ class MaskedLm(nn.Module):
         *,
         train: bool = False,
     ) -> jax.Array:
-        """Gives logits [B, P, V], float32, at `positions` [B, P]; without them [B, S, V]."""
+        """Returns float32 logits [B, P, V] at `positions` [B, P]; without them [B, S, V]."""
         states = self.encoder(input_ids, attention_mask, token_type_ids, train=train)  # [B, S, C]
-        if positions is not None:  # Before the head: the logits are the largest array by far.
+        if positions is not None:  # Before the head, since logits are by far the largest array.
             states = jnp.take_along_axis(states, positions[:, :, None], axis=1)  # [B, P, C]
         head = MaskedLmHead(self.gelu, self.layer_norm_epsilon, self.dtype, name="head")
         return head(states, self.encoder.word_embeddings.embedding)
 
 
 class TextClassifier(nn.Module):
-    """Tells the class of a text."""
+    """Text classifier."""
 
     encoder: nn.Module
     num_classes: int
     pooling: str = "cls"  # Or "mean"; see `ClassificationHead`.
-    dropout_rate: float = 0.0  # Of the head.
+    dropout_rate: float = 0.0  # In the head.
 
     @nn.compact
     def __call__(
@@ -129,7 +129,7 @@ class TextClassifier(nn.Module):
         *,
         train: bool = False,
     ) -> jax.Array:
-        """Gives logits [B, K], float32."""
+        """Returns float32 logits [B, K]."""
         states = self.encoder(input_ids, attention_mask, token_type_ids, train=train)  # [B, S, C]
         head = ClassificationHead(self.num_classes, self.pooling, self.dropout_rate, name="head")
         return head(states, attention_mask, train=train)

@@ -1,4 +1,4 @@
-"""Settings of a text experiment, on top of those that every run has."""
+"""Settings of a text experiment, in addition to those of every run."""
 
 from typing import Annotated, Literal
 
@@ -23,7 +23,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 @frozen_settings
 class ModelConfig:
-    """A model by name; fields that are None are the name's own, or those of the weights."""
+    """A model by name; fields that are None default to those of the name or the weights."""
 
     name: str
     hidden_dim: PositiveInt | None
@@ -47,14 +47,14 @@ class ModelConfig:
 
 @frozen_settings
 class InitConfig:
-    """Where the first parameters come from."""
+    """Source of the initial parameters."""
 
     weights: str | None
 
 
 @frozen_settings
 class BertConfig:
-    """A BERT whose states a gMLP is fed with, in place of word embeddings."""
+    """A BERT whose states replace a gMLP's word embeddings."""
 
     name: str | None
     weights: str | None
@@ -64,7 +64,7 @@ class BertConfig:
 
 @frozen_settings
 class TokenizerConfig:
-    """How text becomes tokens: a vocabulary that there is, or one made of the training text."""
+    """Tokenizer: an existing vocabulary, or one trained on the training text."""
 
     path: str | None
     lowercase: bool | None
@@ -74,7 +74,7 @@ class TokenizerConfig:
 
 @frozen_settings
 class TextDataConfig(DataConfig):
-    """Which text, in which pieces."""
+    """Text data, its splits and sequence length."""
 
     name: str | None
     data_dir: str | None
@@ -86,7 +86,7 @@ class TextDataConfig(DataConfig):
 
 @frozen_settings
 class MaskingConfig:
-    """Which tokens a masked-LM training is to guess, and what stands in their place."""
+    """Which tokens masked-LM training predicts, and what replaces them."""
 
     rate: Annotated[float, Field(gt=0, lt=1)]
     mask_share: Probability
@@ -104,7 +104,7 @@ class MaskingConfig:
 
 @frozen_settings
 class TextConfig(RunConfig):
-    """A whole experiment."""
+    """A complete text experiment."""
 
     task: Literal["text_classification", "masked_lm"]
     model: ModelConfig

@@ -25,26 +25,26 @@ from mlp_text.tasks.masking import Masking
 from mlp_text.tokens.tokenizer import Tokenizer
 from mlp_text.tokens.vocabulary import MAX_CHARACTERS
 
-EVAL_SEED = 0  # Of the masks of every evaluation, whatever the run's seed.
+EVAL_SEED = 0  # For evaluation masks, independent of the run's seed.
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusData:
-    """The corpora of a configuration's splits."""
+    """The corpora of the configured splits."""
 
-    HEAD: ClassVar[str] = "masked_lm"  # Of the models that are trained on it.
-    MEASURES: ClassVar[tuple[str, ...]] = ("masked_accuracy",)  # Of which more is better.
+    HEAD: ClassVar[str] = "masked_lm"  # Head of models trained on it.
+    MEASURES: ClassVar[tuple[str, ...]] = ("masked_accuracy",)  # Higher is better.
     BASELINE: ClassVar[str] = "the unigram model, which knows how frequent tokens are"
 
     settings: TextConfig
-    shards: Mapping[str, list[Shard]]  # By the name of the corpus.
+    shards: Mapping[str, list[Shard]]  # By corpus name.
 
     @staticmethod
     def check_settings(settings: TextConfig, max_length: int) -> None:
-        """What can be known to be wrong before the data are opened.
+        """Checks the settings before the data are opened.
 
         Raises:
-            UserError: a sequence has not so many tokens to guess.
+            UserError: there are more prediction slots than tokens in a sequence.
         """
         wanted = settings.masking.slots
         if wanted and wanted > max_length:
@@ -59,11 +59,11 @@ class CorpusData:
 
         Args:
           settings: the experiment.
-          splits: corpora by the field that names them.
+          splits: corpora by their configuration field.
 
         Raises:
-            MissingError: one is not on this machine.
-            UserError: one cannot be understood or opened.
+            MissingError: a corpus is not on this machine.
+            UserError: a corpus name cannot be parsed, or a corpus cannot be opened.
         """
         shards, data_dir = {}, settings.data.data_dir
         for field, corpus in splits.items():
@@ -74,7 +74,7 @@ class CorpusData:
         return cls(settings, shards)
 
     def training_texts(self) -> Iterator[str]:
-        """Documents of all shards to train on, from the beginning of each as many."""
+        """Yields documents from the beginning of each training shard, of equal total length."""
         shards = self._training_shards
         most = MAX_CHARACTERS // len(shards)
         for shard in shards:
@@ -90,21 +90,21 @@ class CorpusData:
         return (shard.identity() for shard in self._training_shards)
 
     def spec(self, encoder: EncoderSpec) -> TextModelSpec:
-        """The model that reads these corpora."""
+        """Returns the specification of a model for these corpora."""
         return TextModelSpec(encoder=encoder, head=self.HEAD)
 
     def for_model(self, source: str, spec: TextModelSpec) -> "CorpusData":
-        """These data, which suit every model that guesses words.
+        """Returns the same data, which suit every masked-LM model.
 
         Raises:
-            UserError: the model does not; names `source`.
+            UserError: the model has another head; names `source`.
         """
         if spec.head != self.HEAD:
             raise UserError(f"{source}: these weights have no masked-LM head.")
         return self
 
     def source(self, corpus: str, tokenizer: Tokenizer, max_length: int) -> BlockSource:
-        """The blocks of a corpus, tokenised first unless that has been done.
+        """Returns the blocks of a corpus, tokenising it first if needed.
 
         Raises:
             UserError: see `build_corpus`.
@@ -114,13 +114,13 @@ class CorpusData:
         return build_corpus(self.shards[corpus], tokenizer, layout, folder)
 
     def folder(self, corpus: str, tokenizer: Tokenizer, max_length: int) -> Path:
-        """Where the blocks of a corpus are kept, whether or not they have been made yet."""
+        """Returns the directory of a corpus's blocks, which need not exist yet."""
         layout = self._layout(tokenizer, max_length)
         name = corpus_name(self.shards[corpus], tokenizer, layout)
         return made_files_dir(self.settings.data.made_files_dir) / "corpora" / name
 
     def eval_step(self, spec: TextModelSpec, model: nn.Module, tokenizer: Tokenizer) -> Callable:
-        """What measures a batch: `eval_step(params, batch)`."""
+        """Returns the evaluation step `eval_step(params, batch)`."""
         return self.task_of(spec, model, tokenizer, None, {}, lambda: None).evaluate
 
     def task(
@@ -130,7 +130,7 @@ class CorpusData:
         tokenizer: Tokenizer,
         start: Callable[[], Params | None],
     ) -> MaskedLanguageModelling:
-        """What a run trains.
+        """Returns the training task of a run.
 
         Raises:
             UserError: see `source`.
@@ -141,7 +141,7 @@ class CorpusData:
         return self.task_of(spec, model, tokenizer, train_source, evaluated, start)
 
     def baselines(self, task: MaskedLanguageModelling) -> dict[str, float]:
-        """The perplexity of the unigram model on the same masked tokens."""
+        """Returns the perplexity of the unigram model on the same masked tokens."""
         counts = task.train_source.token_counts()
         return {
             f"{name}/perplexity": unigram_perplexity(counts, source, task.masking, EVAL_SEED)
@@ -157,7 +157,7 @@ class CorpusData:
         eval_sources: Mapping[str, Source],
         start: Callable[[], Params | None],
     ) -> MaskedLanguageModelling:
-        """What a run on these blocks trains."""
+        """Returns the training task of a run on these blocks."""
         return MaskedLanguageModelling(
             model=model,
             masking=_masking(self.settings, tokenizer, spec.max_length),

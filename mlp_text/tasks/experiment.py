@@ -1,4 +1,4 @@
-"""Sets up and runs a text experiment: checks, then fetches, then trains."""
+"""Sets up and runs a text experiment: checks, downloads, trains."""
 
 import dataclasses
 from pathlib import Path
@@ -49,21 +49,21 @@ from mlp_text.weights.loading import (
 from mlp_text.weights.pretrained import check_fit, load_params
 
 SETTINGS = TextConfig
-FINGERPRINT_FILE = "training_text.sha256"  # Of runs of earlier versions; now `data.json`.
+FINGERPRINT_FILE = "training_text.sha256"  # In runs of earlier versions; now `data.json`.
 DATA = {"text_classification": LabelledData, "masked_lm": CorpusData}
 NEXT_STEPS = (
     "try it with launch/predict.py --weights=RUN 'Some text.', change any field with\n"
     "--config.FIELD=VALUE and another --workdir, or start another run from this one with\n"
     "--config.init.weights=RUN."
 )
-BERT_DROPOUT = 0.1  # Of one below a gMLP, where it learns; appendix A.2 of its paper.
-SHORTEST = 3  # Tokens of a sequence with any text in it.
+BERT_DROPOUT = 0.1  # For a trainable BERT below a gMLP; BERT, appendix A.2.
+SHORTEST = 3  # Fewest tokens of a sequence that holds text.
 Data = LabelledData | CorpusData
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """An experiment that has been checked, with its data and weights on this machine."""
+    """A checked experiment with its data and weights on this machine."""
 
     settings: TextConfig
     spec: TextModelSpec
@@ -71,13 +71,13 @@ class Prepared:
     data: Data
     task: Task
     record: DataRecord
-    weights: TextWeights | None  # None: random, or a checkpoint is there to go on with.
+    weights: TextWeights | None  # None: random, or resumed from a checkpoint.
 
 
 def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False) -> Prepared:
-    """Checks the experiment and fetches what it needs; checks come before downloads.
+    """Checks the experiment, then downloads what it needs.
 
-    With `allow_changed_data`, a run resumes on other data than it was started on.
+    With `allow_changed_data`, a run may resume on different data.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
@@ -121,9 +121,9 @@ def train(
 ) -> dict[str, float]:
     """Runs the experiment in `workdir` and returns the last evaluation by metric name.
 
-    Checks come before downloads, downloads before compilation. A dry run ends after them.
-    With `profile`, a trace of a few steps is written beside the TensorBoard events. With
-    `allow_changed_data`, a run resumes on other data than it was started on.
+    Checks precede downloads, downloads precede compilation. A dry run stops before compilation.
+    With `profile`, a trace of a few steps is written next to the TensorBoard events. With
+    `allow_changed_data`, a run may resume on different data.
 
     Raises:
         UserError: something in the configuration, the data or the weights is wrong or missing.
@@ -153,17 +153,17 @@ def train(
 def check_before_fetching(
     settings: TextConfig, source: str | None, saved: TextModelSpec | None
 ) -> TextWeights | None:
-    """Refuses what can be known to be wrong before anything is fetched.
+    """Rejects invalid settings before any download.
 
     Args:
       settings: the experiment.
       source: the weights that it starts from.
-      saved: the model of a checkpoint that it goes on from.
+      saved: the model of the checkpoint that it resumes from.
 
-    Returns the weights, opened, where they are on this machine.
+    Returns the opened weights if they are on this machine.
 
     Raises:
-        UserError: names the field.
+        UserError: a setting is invalid; names the field.
     """
     data = DATA[settings.task]
     train_loop.check_batch_sizes(settings)
@@ -171,7 +171,7 @@ def check_before_fetching(
     check_fields(settings)
     weights = weights_before_fetching(source) if source else None
     if source and not weights:
-        return None  # The weights settle what is not known.
+        return None  # Unknown fields come from the weights.
     if saved:
         encoder = saved.encoder
     else:
@@ -195,11 +195,11 @@ def check_before_fetching(
 def fetch(
     settings: TextConfig, source: str | None, weights: TextWeights | None
 ) -> tuple[Data, TextWeights | None]:
-    """Data and weights, downloaded where need be; `weights` are known where none are to be fetched.
+    """Returns data and weights, downloaded if needed; opened `weights` are passed through.
 
     Raises:
-        MissingError: tells all that is missing at once.
-        UserError: something is not as it should be.
+        MissingError: lists everything that is missing.
+        UserError: data or weights are invalid.
     """
     data, missing = None, []
     splits = {"config.data.train_split": settings.data.train_split} | {
@@ -218,10 +218,10 @@ def fetch(
 
 
 def source_of_weights(settings: TextConfig) -> str | None:
-    """What a run starts from.
+    """Returns the source of the weights that a run starts from, if any.
 
     Raises:
-        UserError: two sources are named, or that of a BERT without one.
+        UserError: two sources are named, or BERT weights without a BERT.
     """
     init, bert = settings.init.weights, settings.bert
     if bert.weights and not bert.name:
@@ -237,7 +237,7 @@ def source_of_weights(settings: TextConfig) -> str | None:
 
 
 def _check_training_text(workdir: Path, data: Data) -> None:
-    """Refuses other training text to a run of an earlier version, whose only record is of that.
+    """Rejects changed training text in runs of earlier versions, which recorded nothing else.
 
     Raises:
         UserError: the text differs.
@@ -254,7 +254,7 @@ def _check_training_text(workdir: Path, data: Data) -> None:
 
 
 def _named_tokenizer(settings: TextConfig) -> Tokenizer | None:
-    """The tokenizer that the configuration names, where it is still there to compare.
+    """Returns the configured tokenizer if it still exists, for comparison.
 
     A resumed run reads its own copy.
     """
@@ -267,7 +267,7 @@ def _encoder_of(weights: TextWeights | None) -> EncoderSpec | None:
 
 
 def known_tokenizer(settings: TextConfig, weights: TextWeights | None) -> Tokenizer | None:
-    """The one that is named, or that of the weights; None if one is to be made.
+    """Returns the configured tokenizer or that of the weights; None if it must be trained.
 
     Raises:
         UserError: it cannot be read.
@@ -281,7 +281,7 @@ def known_tokenizer(settings: TextConfig, weights: TextWeights | None) -> Tokeni
 
 
 def _made_tokenizer(settings: TextConfig, data: Data) -> Tokenizer:
-    """One made of the training text.
+    """Returns a tokenizer trained on the training text.
 
     Raises:
         UserError: there is no text.
@@ -291,7 +291,7 @@ def _made_tokenizer(settings: TextConfig, data: Data) -> Tokenizer:
 
 
 def with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
-    """The optimizer told how fast a BERT below a gMLP learns."""
+    """Adds the learning-rate multiplier of a BERT below a gMLP to the optimizer."""
     if not spec.bert_below:
         return settings
     factor = RateFactor(pattern="encoder/bert/.*", factor=settings.bert.rate_factor)
@@ -301,7 +301,7 @@ def with_rate_of_bert(settings: TextConfig, spec: TextModelSpec) -> TextConfig:
 
 
 def build_model(settings: TextConfig, spec: TextModelSpec) -> nn.Module:
-    """The model as the experiment trains it."""
+    """Creates the model with the experiment's training options."""
     rates = settings.model
     training = dict(
         dropout_rate=rates.dropout_rate, attention_dropout_rate=rates.attention_dropout_rate

@@ -1,4 +1,4 @@
-"""Labelled sentences, or pairs of them, as the data of an experiment."""
+"""Labelled sentences or sentence pairs as the data of an experiment."""
 
 import dataclasses
 import functools
@@ -27,17 +27,17 @@ from mlp_text.tokens.tokenizer import Tokenizer
 class LabelledData:
     """A data set for `TextClassification`."""
 
-    HEAD: ClassVar[str] = "classification"  # Of the models that are trained on it.
-    MEASURES: ClassVar[tuple[str, ...]] = ("accuracy",)  # Of which more is better.
+    HEAD: ClassVar[str] = "classification"  # Head of models trained on it.
+    MEASURES: ClassVar[tuple[str, ...]] = ("accuracy",)  # Higher is better.
     BASELINE: ClassVar[str] = "naming the commonest class every time"
 
     settings: TextConfig
     dataset: TextDataset
-    class_names: tuple[str, ...]  # In the order in which labels count them.
+    class_names: tuple[str, ...]  # In label order.
 
     @staticmethod
     def check_settings(settings: TextConfig, max_length: int) -> None:
-        """What can be known to be wrong before the data are opened.
+        """Checks the settings before the data are opened.
 
         Raises:
             UserError: no data set is named.
@@ -47,14 +47,14 @@ class LabelledData:
 
     @classmethod
     def open(cls, settings: TextConfig, splits: Mapping[str, str]) -> "LabelledData":
-        """Finds the data set, or downloads and prepares it where a builder of ours can.
+        """Opens the data set, or downloads and prepares it if this project has a builder.
 
         Args:
           settings: the experiment.
-          splits: those that will be read, by the field that names them.
+          splits: the splits to read, by their configuration field.
 
         Raises:
-            UserError: it cannot be had, or has no such split.
+            UserError: the data set is unavailable or lacks a split.
         """
         data = settings.data
         dataset = open_text_dataset(data.name, data.data_dir)
@@ -63,7 +63,7 @@ class LabelledData:
         return cls(settings, dataset, tuple(dataset.class_names))
 
     def training_texts(self) -> Iterator[str]:
-        """The sentences to train on."""
+        """Yields the training sentences."""
         examples = self._load(self.settings.data.train_split)
         return itertools.chain(examples.texts, examples.pairs or ())
 
@@ -72,7 +72,7 @@ class LabelledData:
         return self.training_texts()
 
     def spec(self, encoder: EncoderSpec) -> TextModelSpec:
-        """The model for these labels."""
+        """Returns the specification of a model for these labels."""
         return TextModelSpec(
             encoder=encoder,
             head=self.HEAD,
@@ -83,7 +83,7 @@ class LabelledData:
         )
 
     def for_model(self, source: str, spec: TextModelSpec) -> "LabelledData":
-        """The same data with labels that count the classes of a model; see `mlp_core.data.classes`.
+        """Returns the data with labels in a model's class order; see `mlp_core.data.classes`.
 
         Raises:
             UserError: the model has no head for these classes; names `source`.
@@ -104,7 +104,7 @@ class LabelledData:
         return dataclasses.replace(self, class_names=tuple(names))
 
     def source(self, split: str, tokenizer: Tokenizer, max_length: int) -> Source:
-        """A split's examples as tokens, in memory: `input_ids` [B, S] and so on, and `label`.
+        """Returns a tokenised split in memory: `input_ids` [B, S] etc. and `label`.
 
         Raises:
             UserError: a file or a text cannot be read, or examples have no label.
@@ -119,7 +119,7 @@ class LabelledData:
         return ArraySource(tokens | {"label": examples.labels})
 
     def eval_step(self, spec: TextModelSpec, model: nn.Module, tokenizer: Tokenizer) -> Callable:
-        """What measures a batch: `eval_step(params, batch)`."""
+        """Returns the evaluation step `eval_step(params, batch)`."""
         return functools.partial(score_batch, model)
 
     def task(
@@ -129,7 +129,7 @@ class LabelledData:
         tokenizer: Tokenizer,
         start: Callable[[], Params | None],
     ) -> TextClassification:
-        """What a run trains.
+        """Returns the training task of a run.
 
         Raises:
             UserError: see `source`.
@@ -144,7 +144,7 @@ class LabelledData:
         )
 
     def baselines(self, task: TextClassification) -> dict[str, float]:
-        """The accuracy of the class that most training examples have."""
+        """Returns the accuracy of the most frequent training class."""
         data = self.settings.data
         commonest = np.bincount(self._load(data.train_split).labels).argmax()
         return {
@@ -157,7 +157,7 @@ class LabelledData:
         return len(self.dataset.text_features) == 2
 
     def _load(self, split: str) -> LabelledTexts:
-        """A split, read once however often it is looked at."""
+        """Returns a split, read only once."""
         if split not in self._loaded:
             examples = self.dataset.load(split)
             numbers = np.array(numbers_in(self.class_names, self.dataset.class_names), np.int32)

@@ -1,4 +1,4 @@
-"""Vocabularies made of training text, kept so that the next run finds them."""
+"""Vocabularies trained on the training text and cached for later runs."""
 
 import dataclasses
 import hashlib
@@ -16,27 +16,27 @@ from mlp_text.tokens.vocabulary import train_vocabulary
 
 
 class TrainingText(Protocol):
-    """Text that a vocabulary can be made of."""
+    """Text to train a vocabulary on."""
 
     def training_texts(self) -> Iterator[str]:
-        """The texts."""
+        """Yields the texts."""
 
     def text_identity(self) -> Iterable[str]:
-        """Tells one text from another."""
+        """Yields strings that identify the text."""
 
 
 def made_files_dir(configured: str | None) -> Path:
-    """Where vocabularies and blocks of tokens are kept: as configured, or this project's cache."""
+    """Returns the directory for vocabularies and token blocks: as configured, or the cache."""
     return user_path(configured, "config.data.made_files_dir=") if configured else cache_dir()
 
 
 def vocabulary_file(wanted: TokenizerConfig, folder: Path, text: TrainingText) -> Path:
-    """Where the vocabulary of this text is kept, whether or not it has been made yet.
+    """Returns the vocabulary file of this text, which need not exist yet.
 
     Args:
       wanted: kind and size.
-      folder: it is kept in `vocabularies/` there.
-      text: what it is made of.
+      folder: parent directory of `vocabularies/`.
+      text: the training text.
     """
     settings = json.dumps([dataclasses.asdict(wanted), fingerprint(text)])
     digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
@@ -44,12 +44,12 @@ def vocabulary_file(wanted: TokenizerConfig, folder: Path, text: TrainingText) -
 
 
 def fingerprint(text: TrainingText) -> str:
-    """A short name of a text, which another has not."""
+    """Returns a short fingerprint of a text."""
     return hashlib.sha256(json.dumps([*text.text_identity()]).encode()).hexdigest()
 
 
 def made_vocabulary(wanted: TokenizerConfig, folder: Path, text: TrainingText) -> Path:
-    """The file of a vocabulary of this text, made now unless it was before; see `vocabulary_file`.
+    """Returns the vocabulary file of this text, training it if needed; see `vocabulary_file`.
 
     Raises:
         UserError: there is no text, or the file cannot be written.
@@ -58,7 +58,7 @@ def made_vocabulary(wanted: TokenizerConfig, folder: Path, text: TrainingText) -
     try:
         if not file.is_file():
             with one_at_a_time(file.with_name(f".{file.name}.lock"), f"makes {file}"):
-                if not file.is_file():  # Another process may have been at it.
+                if not file.is_file():  # Another process may have written it.
                     write_whole(file, _trained(wanted, text).to_json())
     except OSError as error:
         raise UserError(

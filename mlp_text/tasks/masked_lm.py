@@ -1,4 +1,4 @@
-"""Masked language modelling: perplexity, and the task that the training engine runs.
+"""Masked language modelling: perplexity and the task for the training engine.
 
 Shapes: B batch, S tokens, P prediction slots, V vocabulary.
 """
@@ -22,20 +22,20 @@ from mlp_core.train.task import Batch, Params
 from mlp_text.models.text_models import TENSOR_PARALLEL
 from mlp_text.tasks.masking import Masking
 
-ROWS = 1024  # At a time.
+ROWS = 1024  # Per batch.
 
 
 def unigram_perplexity(
     counts: np.ndarray, eval_source: Source, masking: Masking, seed: int
 ) -> float:
-    """exp(mean cross-entropy) over the tokens that masked evaluation with `seed` asks for.
+    """Returns exp(mean cross-entropy) over the target tokens of masked evaluation.
 
     Args:
-      counts: int [V], how often each id stands in the training text; one is added to each.
-      eval_source: batches hold `input_ids` [B, S], `index` [B], and `mask` [B] where some of the
-        rows may not count.
-      masking: special tokens are left out of the model, as they are never asked for.
-      seed: of the evaluation's masks.
+      counts: int [V], occurrences of each id in the training text; one is added to each.
+      eval_source: batches hold `input_ids` [B, S], `index` [B], and optionally `mask` [B], 0 for
+        ignored rows.
+      masking: the masking; special tokens are excluded, as they are never targets.
+      seed: seed of the evaluation masks.
     """
     ordinary = masking.ordinary
     smoothed = np.asarray(counts, np.float64)[ordinary] + 1
@@ -44,7 +44,7 @@ def unigram_perplexity(
 
 
 def _asked_for(source: Source, masking: Masking, seed: int) -> np.ndarray:
-    """How often each id is a target of the evaluation: float64 [V]."""
+    """Returns how often each id is an evaluation target: float64 [V]."""
     mask = jax.jit(functools.partial(masking.mask_tokens_by_index, seed))
     asked = np.zeros(masking.vocab_size)
     for first in range(0, len(source), ROWS):
@@ -60,16 +60,16 @@ def _asked_for(source: Source, masking: Masking, seed: int) -> np.ndarray:
 
 @flax.struct.dataclass
 class Perplexity(metrics.Average):
-    """The exponential of a mean over all batches; the mean of their perplexities is another."""
+    """Exponential of the mean over all batches, not the mean of batch perplexities."""
 
     def compute(self) -> jax.Array:
-        """The exponential of the mean."""
+        """Returns the exponential of the mean."""
         return jnp.exp(super().compute())
 
 
 @flax.struct.dataclass
 class MaskedLmMetrics(metrics.Collection):
-    """Mean cross-entropy in nats, its exponential and the accuracy, over the masked tokens."""
+    """Mean cross-entropy in nats, perplexity and accuracy over the masked tokens."""
 
     loss: metrics.Average.from_output("loss")
     perplexity: Perplexity.from_output("loss")
@@ -78,14 +78,14 @@ class MaskedLmMetrics(metrics.Collection):
 
 @dataclasses.dataclass(frozen=True)
 class MaskedLanguageModelling:
-    """Rows of token ids, some of them hidden: cross-entropy and accuracy of what stood there.
+    """Masked-LM task: cross-entropy and accuracy on masked tokens.
 
-    Batches of the sources hold `input_ids` int32 [B, S]; those of evaluation also `index` int32
-    [B], which settles the masks of a row.
+    Batches of the sources hold `input_ids` int32 [B, S]; evaluation batches also `index` int32
+    [B], which determines the masks of a row.
 
-    `model` gives logits float32 [B, P, V] for (input_ids, attention_mask, token_type_ids,
-    positions=..., train=...), each of them [B, S] but the positions to predict, [B, P].
-    Training draws new masks each step; evaluation always has those of `eval_seed`.
+    `model` maps (input_ids, attention_mask, token_type_ids, positions=..., train=...), each [B, S]
+    except the positions to predict, [B, P], to float32 logits [B, P, V]. Training draws new masks
+    each step; evaluation always uses those of `eval_seed`.
 
     Raises:
         UserError: there are more prediction slots than tokens in a row.
@@ -117,14 +117,14 @@ class MaskedLanguageModelling:
         return self.model.init(rng, ids, jnp.ones_like(ids), None, positions=positions)["params"]
 
     def published_params(self) -> Params | None:
-        """Parameters from weights to start from, or None."""
+        """Initial parameters from weights, or None."""
         return self.start()
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
-        """Hides tokens; the weights add up to B over the whole batch.
+        """Masks tokens; the weights sum to B over the whole batch.
 
-        So the mean over the masked tokens of the batch is also the mean over micro-batches of equal
-        size, however many masked tokens each of them has.
+        The mean over the batch's masked tokens is thus also the mean over micro-batches of equal
+        size, regardless of their number of masked tokens.
         """
         masked = self.masking.mask_tokens(rng, batch["input_ids"])
         weights = masked["weights"]
@@ -154,11 +154,11 @@ class MaskedLanguageModelling:
         )
 
     def _attention_mask(self, batch: Batch) -> jax.Array:
-        """Zero where a pad stands: uint8 [B, S]."""
+        """Returns the attention mask, zero at pads: uint8 [B, S]."""
         return (batch["input_ids"] != self.pad_id).astype(jnp.uint8)
 
     def _scores(self, params: Params, masked: Batch, **options) -> tuple[jax.Array, jax.Array]:
-        """Cross-entropy, and whether the likeliest token is the right one: both [B, P]."""
+        """Returns cross-entropy and whether the top prediction is correct: both [B, P]."""
         logits = self.model.apply(
             {"params": params},
             masked["input_ids"],

@@ -1,9 +1,9 @@
-"""Masking for masked language modelling, on the device: which tokens to predict, what stands there.
+"""Masking for masked language modelling, on the device.
 
-As in BERT (arXiv:1810.04805): 15 % of a row's ordinary tokens are to be predicted; of these 80 %
-become the mask token, 10 % a random ordinary token, 10 % stay as they are. A row has a fixed
-number of prediction slots, so that shapes are static and only these go through the softmax over
-the vocabulary.
+As in BERT (arXiv:1810.04805), 15 % of a row's ordinary tokens are predicted; of these, 80 % become
+the mask token, 10 % a random ordinary token, and 10 % are unchanged. A row has a fixed number of
+prediction slots, so that shapes are static and only the slots go through the softmax over the
+vocabulary.
 Shapes: B batch, S tokens, P prediction slots, V vocabulary.
 """
 
@@ -17,24 +17,24 @@ import numpy as np
 from mlp_core.errors import UserError
 from mlp_core.train.task import Batch
 
-NEVER = -1.0  # A score below all that are drawn.
+NEVER = -1.0  # Below all random scores.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Masking:
-    """How to mask token ids of one vocabulary.
+    """Masking of token ids of one vocabulary.
 
     Args:
       vocab_size: V.
       mask_id: id of the mask token.
-      special_ids: ids that are never to be predicted nor drawn at random, that of the pad among
-        them; that of the mask token always counts as one.
-      continuation: bool [V], true for pieces that go on a word; asked for whole words only.
-      whole_word: all pieces of a word are predicted together.
-      rate: share of a row's ordinary tokens to predict, rounded, one at least.
+      special_ids: ids never predicted or drawn at random, including the pad; `mask_id` is always
+        one of them.
+      continuation: bool [V], true for pieces that continue a word; used for whole words only.
+      whole_word: whether all pieces of a word are predicted together.
+      rate: share of a row's ordinary tokens to predict, rounded, at least one token.
       mask_share: share of these that become the mask token.
       random_share: share of these that become a random ordinary token.
-      num_slots: P, the most that are predicted in a row; 15 % of 128, rounded up.
+      num_slots: P, maximum predictions per row; 15 % of 128, rounded up.
 
     Raises:
         UserError: a share or id is out of range, or no ordinary token is left.
@@ -51,7 +51,7 @@ class Masking:
     num_slots: int = 20
 
     def __post_init__(self):
-        """Checks what would make no sense."""
+        """Validates the fields."""
         if not 0 < self.rate <= 1:
             raise UserError(f"Masking: the rate is {self.rate}; it must be above 0 and at most 1.")
         if min(self.mask_share, self.random_share) < 0 or self.mask_share + self.random_share > 1:
@@ -77,7 +77,7 @@ class Masking:
 
     @property
     def ordinary(self) -> np.ndarray:
-        """Which ids are not special: bool [V]."""
+        """Mask of ids that are not special: bool [V]."""
         ordinary = np.ones(self.vocab_size, bool)
         ordinary[[self.mask_id, *self.special_ids]] = False
         return ordinary
@@ -87,26 +87,26 @@ class Masking:
 
         Returns:
           `input_ids` int32 [B, S] with tokens replaced; `positions` int32 [B, P] of the tokens to
-          predict, in no order; `targets` int32 [B, P], what stood there; `weights` float32 [B, P],
-          one, but zero in slots that are not used: there the position is 0.
+          predict, unordered; `targets` int32 [B, P], the original ids; `weights` float32 [B, P],
+          one, or zero in unused slots, whose position is 0.
         """
         return self._mask_rows(jax.random.split(rng, len(input_ids)), input_ids)
 
     def mask_tokens_by_index(
         self, seed: int | jax.Array, index: jax.Array, input_ids: jax.Array
     ) -> Batch:
-        """Masks rows [B, S], each as its `index` [B] settles; for evaluation.
+        """Masks rows [B, S] deterministically by their `index` [B]; for evaluation.
 
-        The masks of a row do not depend on the batch it is in, the number of devices or their kind.
+        The masks of a row do not depend on its batch, or the number or kind of devices.
         """
-        rng = jax.random.key(seed, impl="threefry2x32")  # Whatever training is set to use.
+        rng = jax.random.key(seed, impl="threefry2x32")  # Independent of the training RNG.
         return self._mask_rows(jax.vmap(lambda i: jax.random.fold_in(rng, i))(index), input_ids)
 
     def _mask_rows(self, rngs: jax.Array, input_ids: jax.Array) -> Batch:
         return jax.vmap(self._mask_row)(rngs, jnp.asarray(input_ids, jnp.int32))
 
     def _mask_row(self, rng: jax.Array, ids: jax.Array) -> Batch:
-        # All of a row in one draw, which compiles several times faster than one for each use.
+        # One draw per row compiles several times faster than one per use.
         draws = jax.random.uniform(rng, (len(ids) + 2 * self.num_slots,))
         scores, fate, lots = jnp.split(draws, [len(ids), len(ids) + self.num_slots])
         drawn, count = self._draw(scores, ids)
@@ -117,7 +117,7 @@ class Masking:
         random_ids = jnp.asarray(ordinary_ids)[(lots * len(ordinary_ids)).astype(jnp.int32)]
         replaced = jnp.where(fate < self.mask_share + self.random_share, random_ids, targets)
         replaced = jnp.where(fate < self.mask_share, self.mask_id, replaced)
-        beyond = len(ids)  # Where nothing is written.
+        beyond = len(ids)  # Out of bounds, so not written.
         return {
             "input_ids": ids.at[jnp.where(used, positions, beyond)].set(replaced, mode="drop"),
             "positions": positions,
@@ -126,7 +126,7 @@ class Masking:
         }
 
     def _draw(self, scores: jax.Array, ids: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Positions [P] to predict by random scores [S], and how many of them count."""
+        """Returns positions [P] to predict by random scores [S], and how many are used."""
         ordinary = jnp.asarray(self.ordinary)[ids]  # [S]
         total = ordinary.sum()
         budget = jnp.clip(jnp.round(self.rate * total).astype(jnp.int32), 1, self.num_slots)
@@ -139,7 +139,7 @@ class Masking:
 
 
 def word_starts(ordinary: jax.Array, continuation: jax.Array) -> jax.Array:
-    """Where a word starts, all bool [S]: no continuation, or at the row's or a special's edge."""
+    """Returns word starts, all bool [S]: no continuation, or at a row start or after a special."""
     after_ordinary = jnp.concatenate([jnp.zeros(1, bool), ordinary[:-1]])
     return ordinary & ~(continuation & after_ordinary)
 
@@ -147,15 +147,15 @@ def word_starts(ordinary: jax.Array, continuation: jax.Array) -> jax.Array:
 def _draw_words(
     scores: jax.Array, ordinary: jax.Array, starts: jax.Array, budget: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """All positions [S] in the order drawn, a word after the other, and which to predict.
+    """Returns all positions [S] in the order drawn, word by word, and which to predict.
 
-    A word that does not fit what is left of the budget is passed over. In a row where no word is
-    as short as the whole budget, the first one drawn is cut to it.
+    A word that does not fit the remaining budget is skipped. If every word of the row exceeds the
+    whole budget, the first one drawn is truncated to it.
     """
     places = jnp.arange(len(scores))
-    firsts = jax.lax.cummax(jnp.where(starts, places, 0))  # [S], the first piece of each one's word
+    firsts = jax.lax.cummax(jnp.where(starts, places, 0))  # [S], first piece of each word
     lengths = jnp.zeros_like(places).at[firsts].add(ordinary)  # At first pieces.
-    # A stable sort: words in random order, the pieces of each in their own.
+    # The stable sort shuffles words but keeps the order of their pieces.
     drawn = jnp.argsort(jnp.where(ordinary, scores[firsts], NEVER), descending=True)
 
     def take(state, piece):
@@ -171,5 +171,5 @@ def _draw_words(
 
 
 def _highest(scores: jax.Array, count: int) -> jax.Array:
-    """Places [count] of the highest of scores [S]; of equals, the first come first."""
+    """Returns indices [count] of the highest scores [S]; ties in index order."""
     return jax.lax.top_k(scores, count)[1]

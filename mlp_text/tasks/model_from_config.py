@@ -1,8 +1,8 @@
-"""The model that a configuration asks for.
+"""Resolves the model of a configuration.
 
-A field that is set holds, then what the model's name settles, then the weights that a run starts
-from; one that is still open has a default. A name without sizes, amlp, leaves the size of the head
-to weights that have one.
+A field comes from the configuration, else from the model's name, else from the initial weights,
+else from its default. A name without sizes, such as amlp, takes the size of the head from weights
+that have one.
 """
 
 import dataclasses
@@ -21,21 +21,21 @@ from mlp_text.models.model_spec import (
 from mlp_text.models.registry import find_model
 from mlp_text.tasks.config import TextConfig
 
-# What some architecture has, in the configuration's group `model`.
+# Fields of any architecture in the configuration's group `model`.
 MODEL_FIELDS = {
     field.name
     for architecture in (GmlpEncoderSpec, BertEncoderSpec)
     for field in dataclasses.fields(architecture)
 } - {"architecture", "vocab_size", "max_length", "bert", "bert_features", "num_segments"}
-# Fewer blocks would mix in the embeddings, which are no hidden state of a block.
+# With fewer blocks the features would include the embeddings, which no block computes.
 BLOCKS_FOR_FEATURES = {"last": 1, "second_last": 2, "sum4": 4, "concat4": 4}
 
 
 def check_fields(settings: TextConfig) -> None:
-    """Refuses names of models that there are not, and fields that the named model has not.
+    """Rejects unknown model names, and fields that the named model does not have.
 
     Raises:
-        UserError: names the field.
+        UserError: a field is invalid; names it.
     """
     name = settings.model.name
     architecture, _ = find_model(name)
@@ -62,16 +62,16 @@ def check_fields(settings: TextConfig) -> None:
 
 
 def wanted_encoder(settings: TextConfig, start: EncoderSpec | None, vocab_size: int) -> EncoderSpec:
-    """The encoder of a run that starts from weights of `start`, or at random.
+    """Returns the encoder of a run, given that of its initial weights.
 
     Args:
-      settings: the experiment, which `check_fields` has passed.
-      start: the encoder of the weights to start from, which may be the BERT below a gMLP only.
-      vocab_size: of the tokenizer.
+      settings: the experiment, validated by `check_fields`.
+      start: encoder of the initial weights, which may be only the BERT below a gMLP; None: random.
+      vocab_size: vocabulary size of the tokenizer.
 
     Raises:
-        UserError: the weights are of another architecture, a field is missing, or fields do not go
-          together.
+        UserError: the weights are of another architecture, a field is missing, or fields are
+          incompatible.
     """
     architecture, named = find_model(settings.model.name)
     if start:
@@ -97,10 +97,10 @@ def wanted_encoder(settings: TextConfig, start: EncoderSpec | None, vocab_size: 
 def _check_architecture(
     settings: TextConfig, start: EncoderSpec, wanted: type[EncoderSpec]
 ) -> None:
-    """Refuses weights that are of no use to the model, or stand in the wrong field.
+    """Rejects weights that do not fit the architecture or are set in the wrong field.
 
     Raises:
-        UserError: names the field.
+        UserError: the weights do not fit; names the field.
     """
     is_bert = isinstance(start, BertEncoderSpec)
     if settings.bert.weights and not is_bert:
@@ -122,10 +122,10 @@ def _check_architecture(
 def _on_bert(
     settings: TextConfig, start: EncoderSpec | None, fields: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a BERT below adds to the fields of a gMLP.
+    """Returns the fields of a gMLP that describe the BERT below it.
 
     Raises:
-        UserError: its size is not known, it has too few blocks for the features, or the gMLP reads
+        UserError: its size is unknown, it has too few blocks for the features, or the gMLP reads
           longer sequences.
     """
     _, named = find_model(settings.bert.name)
@@ -148,8 +148,8 @@ def _on_bert(
             f"config.data.max_length: {fields['max_length']} tokens are more than the "
             f"{bert.max_length} that the BERT has positions for."
         )
-    # What a BERT makes of pads is not zero, so that they are masked unless a field or the weights
-    # say not to.
+    # BERT features of pads are not zero, so pads are masked unless a field or the weights disable
+    # it.
     mask_pads = fields.get("mask_pads", True)
     return dict(bert=bert, bert_features=settings.bert.features, mask_pads=mask_pads)
 
@@ -165,7 +165,7 @@ def _check_complete(name: str, architecture: type[EncoderSpec], fields: dict[str
 
 
 def _fields_set(settings: TextConfig, architecture: type[EncoderSpec]) -> dict[str, Any]:
-    """The fields of a model that the configuration itself sets."""
+    """Returns the model fields set by the configuration."""
     own = MODEL_FIELDS & _field_names(architecture)
     given = {name: getattr(settings.model, name) for name in own}
     given["max_length"] = settings.data.max_length

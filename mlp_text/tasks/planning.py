@@ -1,4 +1,4 @@
-"""A text experiment to be planned: the task of a run, without text, vocabulary and weights."""
+"""Planning of a text experiment: a run's task without text, vocabulary and weights."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ TOKENS = {"input_ids": np.int32, "attention_mask": np.uint8, "token_type_ids": n
 
 @dataclasses.dataclass(frozen=True)
 class StandInVocabulary:
-    """What masking asks of a `Tokenizer`; the costs of a step do not depend on which words."""
+    """The part of `Tokenizer` that masking uses; step costs do not depend on the words."""
 
     vocab_size: int
     pad_id: int = 0
@@ -61,21 +61,20 @@ class StandInVocabulary:
 
     @property
     def continuation(self) -> np.ndarray:
-        """Each token is a word."""
+        """All False: each token is a word."""
         return np.zeros(self.vocab_size, bool)
 
 
 def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> PlannedRun:
-    """What a run of `config` on devices of `platform` would train; fetches nothing.
+    """Returns the planned run of `config` on devices of `platform`, without downloads.
 
     Args:
       config: the experiment.
-      num_examples: to train on, in place of what the data set has.
+      num_examples: number of training examples, overriding that of the data set.
       platform: "tpu", "gpu" or "cpu".
 
     Raises:
-        UserError: something in the configuration is wrong, or too little is known of the data or
-          the weights.
+        UserError: the configuration is invalid, or too little is known of the data or the weights.
     """
     settings = on_platform(parse_config(TextConfig, config), platform)
     check_fields(settings)
@@ -131,7 +130,7 @@ def _of_sequences(
     num_examples: int | None,
     example: Mapping[str, jax.ShapeDtypeStruct],
 ) -> PlannedRun:
-    """The run of `task` on the data so called, each example of which is like `example`."""
+    """Returns the run of `task` on the data set `data`, with examples shaped like `example`."""
     return PlannedRun(
         settings=settings,
         task=task,
@@ -144,7 +143,7 @@ def _of_sequences(
 
 
 def _encoder(settings: TextConfig) -> EncoderSpec:
-    """The encoder that is asked for; weights tell its sizes where they are on this machine."""
+    """Returns the configured encoder, with sizes of weights that are on this machine."""
     weights = _weights_here(settings)
     tokenizer = known_tokenizer(settings, weights)
     vocab_size = tokenizer.vocab_size if tokenizer else settings.tokenizer.vocab_size
@@ -158,7 +157,7 @@ def _weights_here(settings: TextConfig) -> TextWeights | None:
 
 
 def _dataset(settings: TextConfig) -> Splits:
-    """What is known of a labelled data set."""
+    """Returns the known splits of a labelled data set."""
     data = settings.data
     LabelledData.check_settings(settings, 0)
     is_here = data.name in SYNTHETIC or is_own_folder(data.name, OWN_BUILDERS)

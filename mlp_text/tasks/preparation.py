@@ -1,4 +1,4 @@
-"""Fetches and makes ahead of time what a run will need: data sets, weights, vocabulary, blocks."""
+"""Prepares the inputs of a run in advance: data sets, weights, vocabulary, token blocks."""
 
 import dataclasses
 from pathlib import Path
@@ -46,21 +46,21 @@ from mlp_text.weights.loading import (
 
 
 def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
-    """Fetches and makes what the experiment needs, and says what was there already.
+    """Downloads and builds the inputs of an experiment, and prints what already exists.
 
     Args:
       config: the experiment.
-      directory: a folder that all hosts of a pod see; a data set by name goes into
-        `directory`/tfds, weights from the web into `directory`/weights, what is made of text into
-        `directory`/vocabularies and `directory`/corpora; what the configuration names by its path
-        stays there. None: where a run on this machine looks.
+      directory: a directory shared by all hosts of a pod. Named data sets go to `directory`/tfds,
+        downloaded weights to `directory`/weights, vocabularies and token blocks to
+        `directory`/vocabularies and `directory`/corpora; inputs configured by path stay in place.
+        None: the default locations on this machine.
 
     Returns:
-        The flags with which a run finds everything; none are needed without `directory`.
+        The flags with which a run finds the inputs; empty without `directory`.
 
     Raises:
-        MissingError: something cannot be had; names everything that cannot.
-        UserError: something in the configuration, the data or the weights is wrong.
+        MissingError: inputs are unavailable; lists all of them.
+        UserError: the configuration, the data or the weights are invalid.
     """
     settings = parse_config(TextConfig, config)
     source = source_of_weights(settings)
@@ -100,7 +100,7 @@ def _weights_at(source: str) -> TextWeights:
 
 
 def _prepare_datasets(settings: TextConfig, directory: Path | None) -> list[str]:
-    """Prepares what is TFDS's; returns the flags with which a run finds it."""
+    """Prepares the TFDS data sets; returns the flags with which a run finds them."""
     data = settings.data
     data_dir = data_dir_of(data.data_dir, directory)
     names = _corpora_of_tfds(settings) if settings.task == "masked_lm" else [data.name]
@@ -116,17 +116,17 @@ def _prepare_datasets(settings: TextConfig, directory: Path | None) -> list[str]
 
 
 def _corpora_of_tfds(settings: TextConfig) -> list[str]:
-    """The data sets that the corpora are of, each once."""
+    """Returns the TFDS data sets of the corpora without duplicates."""
     return list(dict.fromkeys(name for text in _corpora(settings) for name in tfds_names(text)))
 
 
 def _corpora(settings: TextConfig) -> list[str]:
-    """The corpora of the splits, each once."""
+    """Returns the corpora of the splits without duplicates."""
     return list(dict.fromkeys([settings.data.train_split, *settings.data.eval_splits.values()]))
 
 
 def _make_files(settings: TextConfig, data: Data, weights: TextWeights | None) -> bool:
-    """Makes vocabulary and blocks unless they are there; returns whether a run needs any."""
+    """Builds missing vocabulary and token blocks; returns whether a run needs any."""
     known = known_tokenizer(settings, weights)
     if known:
         origin = settings.tokenizer.path or "that of the weights"

@@ -1,4 +1,4 @@
-"""Text classification: the task that the training engine runs.
+"""Text classification task for the training engine.
 
 Shapes: B batch, S tokens, K classes.
 """
@@ -24,7 +24,7 @@ MEASURES = ("accuracy",)
 
 @flax.struct.dataclass
 class TextClassificationMetrics(metrics.Collection):
-    """Mean loss and accuracy, each row weighed by `mask`."""
+    """Mean loss and accuracy, with rows weighted by `mask`."""
 
     loss: metrics.Average.from_output("loss")
     accuracy: metrics.Average.from_output("accuracy")
@@ -32,7 +32,7 @@ class TextClassificationMetrics(metrics.Collection):
 
 @dataclasses.dataclass(frozen=True)
 class TextClassification:
-    """Sentences, or pairs of them, with one label each: cross-entropy and accuracy."""
+    """Classification of sentences or sentence pairs: cross-entropy and accuracy."""
 
     tensor_parallel: ClassVar = TENSOR_PARALLEL
 
@@ -47,15 +47,15 @@ class TextClassification:
         return self.model.init(rng, jnp.zeros((1, self.max_length), jnp.int32))["params"]
 
     def published_params(self) -> Params | None:
-        """Parameters from weights to start from, or None."""
+        """Initial parameters from weights, or None."""
         return self.start()
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
-        """Nothing is random about the text."""
+        """Returns the batch unchanged: texts are not augmented."""
         return batch
 
     def loss(self, params: Params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
-        """Mean cross-entropy, and the share that is classified right."""
+        """Mean cross-entropy and accuracy."""
         inputs = (batch[name] for name in INPUTS)
         logits = self.model.apply({"params": params}, *inputs, train=True, rngs={"dropout": rng})
         losses, right = _scores(logits, batch["label"])

@@ -1,14 +1,13 @@
-"""SentencePiece models (unigram, BPE) made into tokenizers of the `tokenizers` library.
+"""Converts SentencePiece models (unigram, BPE) to tokenizers of the `tokenizers` library.
 
-The format is a protocol buffer: pieces with scores, and rules that text is normalised by. Ids are
-those that the SentencePiece library gives, but for
+The format is a protocol buffer of pieces with scores and normalization rules. Ids match the
+SentencePiece library except for
 
-- names of special tokens in a text, which stand for the tokens here;
-- splits of a word that a unigram model finds equally good (hu-mm-m, hu-m-mm), where rounding
-  decides; the smaller the vocabulary the more of them, with a thousand pieces one text in a
-  hundred;
-- spaces in front of a text, where the model keeps them or adds none itself;
-- characters under several accents at once.
+- names of special tokens in a text, which are parsed as these tokens;
+- equally likely splits of a word in a unigram model (hu-mm-m, hu-m-mm), where rounding decides;
+  they are more frequent in small vocabularies: one text in a hundred with a thousand pieces;
+- leading spaces, if the model keeps them or adds none itself;
+- characters with several accents.
 """
 
 from collections.abc import Sequence
@@ -26,8 +25,8 @@ from mlp_text.tokens.special_tokens import NAMES
 from mlp_text.tokens.tokenizers_library import check_character_rules, faults_as_value_errors
 
 PACKAGE = "all_mlp_sentencepiece"
-LONGEST_PIECE = 1000  # Characters; SentencePiece makes pieces of 16.
-MOST_CHARACTERS = 10_000_000  # Of all pieces; a quarter of a million pieces have some two million.
+LONGEST_PIECE = 1000  # Characters; SentencePiece's default is 16.
+MOST_CHARACTERS = 10_000_000  # In all pieces; 250,000 pieces have about two million.
 # Message: field: number, type, default.
 MESSAGES = {
     "Piece": {
@@ -52,16 +51,16 @@ MESSAGES = {
         "normalizer_spec": (3, "Normalizer", None),
     },
 }
-SPACE = "\u2581"  # Stands for a space: pieces that begin with it begin a word.
-UNIGRAM, BPE = 1, 2  # Of `TrainerSpec.ModelType`.
-CONTROL, USER_DEFINED = 3, 4  # Of `SentencePiece.Type`.
+SPACE = "\u2581"  # Marks a space: pieces starting with it start a word.
+UNIGRAM, BPE = 1, 2  # `TrainerSpec.ModelType`.
+CONTROL, USER_DEFINED = 3, 4  # `SentencePiece.Type`.
 
 
 def parse_model(data: bytes) -> Message:
     """Reads a model: its `pieces`, `trainer_spec` and `normalizer_spec`.
 
     Raises:
-        ValueError: it is damaged, or something else.
+        ValueError: it is corrupt or not a SentencePiece model.
     """
     try:
         model = _message_class("Model").FromString(data)
@@ -97,7 +96,7 @@ def _message_class(name: str) -> type[Message]:
                 field.type = Field.Type.Value(f"TYPE_{kind.upper()}")
             if default is not None:
                 field.default_value = default
-    # A pool of its own: whatever else the process has loaded, names cannot collide.
+    # A separate pool avoids name collisions with other loaded protocol buffers.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
@@ -107,7 +106,7 @@ def read_sentencepiece(path: Path) -> tokenizers.Tokenizer:
     """Reads a SentencePiece .model.
 
     Raises:
-        UserError: it is damaged or something else, or of a kind other than unigram and BPE.
+        UserError: it is corrupt, not a SentencePiece model, or neither unigram nor BPE.
     """
     try:
         model = read_bytes(path)
@@ -120,7 +119,7 @@ def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Toke
     """Converts a serialised SentencePiece model; errors name `origin`.
 
     Raises:
-        UserError: it is damaged or something else, or of a kind other than unigram and BPE.
+        UserError: it is corrupt, not a SentencePiece model, or neither unigram nor BPE.
     """
     try:
         proto = parse_model(model)
@@ -140,7 +139,7 @@ def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Toke
     metaspace = {
         "replacement": SPACE,
         "prepend_scheme": "first" if rules.add_dummy_prefix else "never",
-        # Where no piece goes beyond a word, words may be looked up one by one, which is faster.
+        # If no piece crosses a word boundary, tokenizing word by word is faster.
         "split": not any(SPACE in piece.piece[1:] for piece in proto.pieces),
     }
     backend.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
@@ -158,7 +157,7 @@ def sentencepiece_tokenizer(model: bytes, origin: Path | str) -> tokenizers.Toke
 
 
 def _model(proto: Message, origin: Path | str) -> models.Model:
-    # Scores are float32. Written with no more digits than that takes, they survive JSON unchanged.
+    # Scores are float32; their shortest decimal form survives JSON unchanged.
     pieces = [(piece.piece, float(str(np.float32(piece.score)))) for piece in proto.pieces]
     settings = proto.trainer_spec
     if settings.model_type == UNIGRAM:
@@ -177,10 +176,9 @@ def _model(proto: Message, origin: Path | str) -> models.Model:
 
 
 def _merges(pieces: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
-    """Every way to put a piece together from two, the best piece first.
+    """Returns all pairs of pieces that merge into a piece, best piece first.
 
-    SentencePiece keeps no list of merges: it joins the two neighbours that make the piece of the
-    highest score.
+    SentencePiece stores no merges: it joins the neighbours that form the highest-scoring piece.
     """
     ids = {piece: i for i, (piece, _) in enumerate(pieces)}
     merges = []
@@ -204,6 +202,6 @@ def _normalizer(rules: Message, origin: Path | str) -> normalizers.Normalizer:
                 f"read ({error})."
             ) from error
     if rules.remove_extra_whitespaces:
-        # A space in front is the one that begins the first word anyway.
+        # A leading space is the one that starts the first word anyway.
         steps += [normalizers.Strip(left=False), normalizers.Replace(Regex(" {2,}"), " ")]
     return normalizers.Sequence(steps)

@@ -1,9 +1,9 @@
-"""The five special tokens that every model here needs, whatever a vocabulary calls them."""
+"""The five special tokens that every model needs, and their names in vocabularies."""
 
 import tokenizers
 from tokenizers import AddedToken, processors
 
-# In the order of the ids that vocabularies made here give them.
+# In the order of their ids in vocabularies trained here.
 NAMES = {
     "pad": ("[PAD]", "<pad>"),
     "unk": ("[UNK]", "<unk>"),
@@ -11,11 +11,11 @@ NAMES = {
     "sep": ("[SEP]", "<sep>", "</s>"),
     "mask": ("[MASK]", "<mask>"),
 }
-SPECIAL_TOKENS = tuple(names[0] for names in NAMES.values())  # As BERT calls them.
+SPECIAL_TOKENS = tuple(names[0] for names in NAMES.values())  # BERT's names.
 
 
 def find_special_tokens(backend: tokenizers.Tokenizer) -> dict[str, str]:
-    """What the vocabulary calls `pad`, `unk`, `cls`, `sep` and `mask`, of those it has."""
+    """Returns the vocabulary's names for those of `pad`, `unk`, `cls`, `sep`, `mask` it has."""
     vocabulary = backend.get_vocab()
     found = {
         role: next((name for name in names if name in vocabulary), None)
@@ -25,10 +25,10 @@ def find_special_tokens(backend: tokenizers.Tokenizer) -> dict[str, str]:
 
 
 def complete_special_tokens(backend: tokenizers.Tokenizer) -> list[str]:
-    """Appends the special tokens that the vocabulary lacks, and returns them.
+    """Appends the special tokens missing from the vocabulary, and returns them.
 
-    Afterwards all five are recognised in text, and the backend's own rule for what a model is fed
-    is BERT's: `[CLS] a [SEP]`, `[CLS] a [SEP] b [SEP]`.
+    Afterwards all five are recognised in text, and the backend's post-processor uses BERT's
+    templates: `[CLS] a [SEP]`, `[CLS] a [SEP] b [SEP]`.
     """
     found = find_special_tokens(backend)
     appended = [names[0] for role, names in NAMES.items() if role not in found]
@@ -36,7 +36,7 @@ def complete_special_tokens(backend: tokenizers.Tokenizer) -> list[str]:
     for role, names in NAMES.items():
         name = found.setdefault(role, names[0])
         if name not in known:
-            # The space before a mask goes with it: what is filled in brings its own.
+            # A mask absorbs the space before it, since its prediction includes one.
             token = AddedToken(name, special=True, normalized=False, lstrip=role == "mask")
             backend.add_special_tokens([token])
     cls, sep = found["cls"], found["sep"]

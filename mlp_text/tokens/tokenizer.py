@@ -1,4 +1,4 @@
-"""From text to token ids, and back.
+"""Conversion of text to token ids and back.
 
 Shapes: B texts, S tokens, V pieces in the vocabulary.
 """
@@ -25,33 +25,33 @@ from mlp_text.tokens.tokenizers_library import (
 )
 from mlp_text.tokens.wordpiece import VOCABULARY_FILE, apply_settings, read_wordpiece
 
-TOKENIZER_FILE = "tokenizer.json"  # Of a run, and of Hugging Face's.
-FILES = (TOKENIZER_FILE, VOCABULARY_FILE, "spiece.model")  # In a folder.
-UNKNOWN = "\U0010fffd"  # A character that no text has.
-MOST_PIECES = 10_000_000  # No vocabulary has as many.
-LONGEST_TEXT = 1 << 20  # Characters that rows of tokens are made from; no row needs as many.
-BLOCK = 1024  # Texts that the library splits at once, on all cores.
-WORD_STARTS = ("\u2581", "\u0120")  # SentencePiece's and byte-level BPE's space before a word.
+TOKENIZER_FILE = "tokenizer.json"  # In runs and on the Hugging Face hub.
+FILES = (TOKENIZER_FILE, VOCABULARY_FILE, "spiece.model")  # Looked up in a directory.
+UNKNOWN = "\U0010fffd"  # A private-use character, absent from texts.
+MOST_PIECES = 10_000_000  # Above any real vocabulary.
+LONGEST_TEXT = 1 << 20  # Characters tokenised per text, more than any row needs.
+BLOCK = 1024  # Texts per batch, tokenised on all cores.
+WORD_STARTS = ("\u2581", "\u0120")  # Word marks of SentencePiece and byte-level BPE.
 
 
 @dataclass(frozen=True, eq=False)
 class Tokenizer:
     """Splits text into the pieces of a vocabulary.
 
-    The special tokens' names in a text stand for the tokens themselves, as in Hugging Face's
-    tokenizers: `[MASK]` is a mask wherever it comes from.
+    Names of special tokens in a text are parsed as these tokens, as in Hugging Face tokenizers:
+    `[MASK]` is always a mask.
     """
 
     backend: tokenizers.Tokenizer
 
     @classmethod
     def from_backend(cls, backend: tokenizers.Tokenizer, origin: Path | str) -> "Tokenizer":
-        """Takes over a tokenizer of the library; special tokens that it lacks are appended.
+        """Wraps a library tokenizer, appending missing special tokens.
 
-        Says so if there are any, with `origin`, where the tokenizer comes from.
+        Prints the appended tokens with `origin`, the source of the tokenizer.
 
         Raises:
-            UserError: it fails on text that it has no pieces for, or has ids that cannot be.
+            UserError: it fails on unknown text, or has invalid ids.
         """
         highest = max(backend.get_vocab().values(), default=0)
         if highest >= MOST_PIECES:
@@ -76,10 +76,10 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, text: str, origin: Path | str = TOKENIZER_FILE) -> "Tokenizer":
-        """Reads what `to_json` or Hugging Face's tokenizers wrote; errors name `origin`.
+        """Reads JSON from `to_json` or Hugging Face tokenizers; errors name `origin`.
 
         Raises:
-            UserError: it is damaged or something else.
+            UserError: it is corrupt or not a tokenizer.
         """
         try:
             check_tokenizer_json(text)
@@ -90,50 +90,50 @@ class Tokenizer:
         return cls.from_backend(backend, origin)
 
     def to_json(self) -> str:
-        """The whole tokenizer, as Hugging Face's tokenizers read it too."""
+        """Returns the whole tokenizer in the format of Hugging Face tokenizers."""
         return self.backend.to_str()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both split every text alike."""
+        """Returns whether both tokenise every text alike."""
         return isinstance(other, Tokenizer) and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:
-        """Follows equality."""
+        """Returns a hash consistent with equality."""
         return hash(self.to_json())
 
     @cached_property
     def vocab_size(self) -> int:
-        """One more than the highest id: rows in a table of embeddings."""
+        """Highest id plus one: number of embedding rows."""
         return max(self.backend.get_vocab().values()) + 1
 
     @cached_property
     def pad_id(self) -> int:
-        """Fills a row behind its text."""
+        """Id that pads a row after its text."""
         return self._special_id("pad")
 
     @cached_property
     def unk_id(self) -> int:
-        """Stands for what the vocabulary has no pieces for."""
+        """Id for text outside the vocabulary."""
         return self._special_id("unk")
 
     @cached_property
     def cls_id(self) -> int:
-        """Begins a row."""
+        """Id that starts a row."""
         return self._special_id("cls")
 
     @cached_property
     def sep_id(self) -> int:
-        """Ends a text."""
+        """Id that ends a text."""
         return self._special_id("sep")
 
     @cached_property
     def mask_id(self) -> int:
-        """Hides a token that is to be predicted."""
+        """Id that hides a token to predict."""
         return self._special_id("mask")
 
     @cached_property
     def special_ids(self) -> tuple[int, ...]:
-        """The five above, what else the vocabulary declares to be special, and ids of no piece."""
+        """The five ids above, other special tokens of the vocabulary, and ids without a piece."""
         added = self.backend.get_added_tokens_decoder().items()
         needed = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
         unused = set(range(self.vocab_size)) - set(self.backend.get_vocab().values())
@@ -141,10 +141,10 @@ class Tokenizer:
 
     @cached_property
     def continuation(self) -> np.ndarray:
-        """Whether a piece goes on with a word, bool [V]; False for special tokens.
+        """Whether a piece continues a word, bool [V]; False for special tokens.
 
-        In WordPiece these are `##ing` and the like; in other vocabularies the pieces without the
-        mark that begins a word; none where no piece has it.
+        In WordPiece these are pieces such as `##ing`; in other vocabularies, pieces without the
+        mark of a word start, if the vocabulary uses one.
         """
         continues = np.zeros(self.vocab_size, bool)
         pieces, model = self.backend.get_vocab(), self.backend.model
@@ -152,7 +152,7 @@ class Tokenizer:
             mark = model.continuing_subword_prefix
             continues[[i for piece, i in pieces.items() if piece.startswith(mark)]] = True
         else:
-            # The mark of this vocabulary is the one that more pieces begin with.
+            # A vocabulary's mark is the one that more pieces start with.
             counts = {mark: sum(p.startswith(mark) for p in pieces) for mark in WORD_STARTS}
             mark = max(counts, key=counts.get)
             if counts[mark]:
@@ -166,23 +166,23 @@ class Tokenizer:
         pairs: Sequence[str] | None = None,
         max_length: int = 128,
     ) -> dict[str, np.ndarray]:
-        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, cut and padded to `max_length`.
+        """Encodes `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]` in `max_length` tokens.
 
-        What is too long loses tokens at its end; of a pair the longer text is cut first, down to
-        the length of the other, then both alike, as in Hugging Face's `longest_first`. Of a text
-        only the first `LONGEST_TEXT` characters are tokenised, which bounds the memory.
+        Long texts are truncated at the end; of a pair, the longer text first, down to the length of
+        the other, then both equally, as in Hugging Face's `longest_first`. To bound memory, only
+        the first `LONGEST_TEXT` characters of a text are tokenised.
 
         Args:
-            texts: B of them.
-            pairs: as many second texts.
+            texts: B texts.
+            pairs: B second texts.
             max_length: S, special tokens included.
 
         Returns:
             `input_ids` int32 [B, S]; `attention_mask` uint8 [B, S], 0 at pads; `token_type_ids`
-            uint8 [B, S], 1 in the second text and at the [SEP] behind it.
+            uint8 [B, S], 1 in the second text and the [SEP] after it.
 
         Raises:
-            UserError: there is no room for text beside the special tokens, or a text is no text.
+            UserError: there is no room for text between the special tokens, or a text is invalid.
         """
         num_special = 2 if pairs is None else 3
         room = max_length - num_special
@@ -215,26 +215,26 @@ class Tokenizer:
         }
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, whole, without [CLS] and [SEP].
+        """Returns all ids of each text, without [CLS] and [SEP].
 
         Raises:
-            UserError: a text is no text.
+            UserError: a text is invalid.
         """
         return [encoding.ids for block in self._encodings(texts) for encoding in block]
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
-        """The pieces as the vocabulary writes them."""
+        """Returns the pieces as written in the vocabulary."""
         return [self.backend.id_to_token(int(i)) for i in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The pieces put together to text again, without special tokens."""
+        """Returns the decoded text, without special tokens."""
         return self.backend.decode([int(i) for i in ids])
 
     def _special_id(self, role: str) -> int:
         return self.backend.token_to_id(find_special_tokens(self.backend)[role])
 
     def _flat_ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        # All ids in one array beside each text's number of them: far faster than array by array.
+        # A flat array of ids with the texts' lengths is far faster than an array per text.
         ids, lengths = [np.zeros(0, np.int32)], []
         for block in self._encodings(texts, LONGEST_TEXT):
             lengths += [len(encoding) for encoding in block]
@@ -262,18 +262,17 @@ class Tokenizer:
 
 
 def open_tokenizer(path: str | Path, lowercase: bool | None = None) -> Tokenizer:
-    """Opens a vocabulary, whatever its kind.
+    """Opens a vocabulary of any supported format.
 
     Args:
         path: a tokenizer.json, a SentencePiece .model, a WordPiece vocab.txt under any other
-            name, or a folder with one of these; in this order where it has several.
-        lowercase: whether text is lowercased; None: as the vocabulary's files say. Needed only
-            for a vocab.txt without capitals that is for cased text, and for a SentencePiece model
-            that wants its text lowercased beforehand.
+            name, or a directory with one of these, tried in this order.
+        lowercase: whether to lowercase text; None: as specified by the vocabulary's files. Needed
+            only for a vocab.txt without capitals for cased text, and for a SentencePiece model
+            that expects lowercased text.
 
     Raises:
-        UserError: nothing is there, it is damaged or no vocabulary, or it lowercases and
-            `lowercase` says that it shall not, or the other way round.
+        UserError: the file is missing, corrupt or not a vocabulary, or `lowercase` contradicts it.
     """
     path = Path(path)
     if path.is_dir():
@@ -332,7 +331,7 @@ def _lowercases(tokenizer: Tokenizer) -> bool:
 def _longest_first(
     lengths: np.ndarray, pair_lengths: np.ndarray, room: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How many tokens of each text and its pair are kept, so that both fit into `room`."""
+    """Returns how many tokens of each text and its pair to keep to fit `room`."""
     shorter = np.minimum(np.minimum(lengths, pair_lengths), room // 2)
     longer = np.minimum(np.maximum(lengths, pair_lengths), room - shorter)
     swapped = lengths > pair_lengths
@@ -346,9 +345,9 @@ def _place(
     kept: np.ndarray,
     first_column: np.ndarray,
 ) -> None:
-    """Writes the first `kept` of each text's tokens into its row of `ids`, side by side.
+    """Writes the first `kept` tokens of each text contiguously into its row of `ids`.
 
-    `tokens` holds those of all texts, one text behind the other, `lengths` how many each has.
+    `tokens` concatenates the tokens of all texts; `lengths` holds their number per text.
     """
     rows = np.repeat(np.arange(len(lengths)), lengths)
     position = np.arange(len(tokens)) - (np.cumsum(lengths) - lengths)[rows]

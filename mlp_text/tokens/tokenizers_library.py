@@ -1,8 +1,7 @@
-"""The `tokenizers` library and files that are not what they seem.
+"""Guards the `tokenizers` library against corrupt or malicious files.
 
-It is written in Rust, and takes on trust what a tokenizer says. What would make it take all memory,
-which ends the process, is found here before it reads a file; what makes it panic comes as an
-exception that is no `Exception`, which is made one.
+The library is written in Rust and trusts its input. Files that would exhaust memory and kill the
+process are rejected before it reads them; its panics, which are not an `Exception`, are converted.
 """
 
 import base64
@@ -14,21 +13,21 @@ from typing import Any
 from mlp_core.process.files import parse_json
 
 LENGTH = struct.Struct("<I")
-RUST_PANICS = "pyo3_runtime"  # The module that such exceptions say they are from; there is none.
-LONGEST_INSERTION = 1000  # Characters that a rule puts into a text.
-LONGEST_WORD = 1000  # Characters of a word that WordPiece splits, which takes their square in time.
-LONGEST_PIECE = 1000  # Characters; vocabularies have pieces of 16, or of 100 for runs of spaces.
-# What a model puts before or behind each part of a word before it looks it up.
+RUST_PANICS = "pyo3_runtime"  # Nominal module of panics; it cannot be imported.
+LONGEST_INSERTION = 1000  # Characters that a rule inserts into a text.
+LONGEST_WORD = 1000  # Characters; WordPiece takes quadratic time.
+LONGEST_PIECE = 1000  # Characters; real pieces have 16, or 100 in runs of spaces.
+# Strings that a model adds to each part of a word before lookup.
 SURROUNDINGS = ("continuing_subword_prefix", "end_of_word_suffix", "unk_token")
-MOST_GROWTH = 1000  # Times that all rules together may make a text longer.
+MOST_GROWTH = 1000  # Factor by which all rules together may lengthen a text.
 
 
 @contextmanager
 def faults_as_value_errors() -> Iterator[None]:
-    """Makes what the library raises, panics too, a ValueError."""
+    """Converts the library's exceptions, including panics, to ValueError."""
     try:
         yield
-    except Exception as error:  # It raises no other.
+    except Exception as error:  # The library raises only plain `Exception`.
         raise ValueError(str(error)) from error
     except BaseException as error:
         if not is_panic(error):
@@ -37,18 +36,18 @@ def faults_as_value_errors() -> Iterator[None]:
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether an exception is a panic of Rust's."""
+    """Returns whether an exception is a Rust panic."""
     return type(error).__module__ == RUST_PANICS
 
 
 def check_character_rules(data: bytes) -> None:
-    """Refuses SentencePiece's compiled rules for characters if they are damaged or blow up a text.
+    """Rejects compiled SentencePiece character rules that are corrupt or blow up a text.
 
-    The length in bytes of an array comes first, little endian. What characters are replaced by
-    comes behind it, each ended by a zero byte.
+    They start with the little-endian byte length of an array. The replacements of characters follow
+    the array, each zero-terminated.
 
     Raises:
-        ValueError: the array is cut short, or a character is replaced by a very long text.
+        ValueError: the array is truncated, or a character has a very long replacement.
     """
     size = LENGTH.unpack(data[: LENGTH.size])[0] if len(data) >= LENGTH.size else 0
     if size == 0 or size % 4 or size > len(data) - LENGTH.size:
@@ -59,10 +58,10 @@ def check_character_rules(data: bytes) -> None:
 
 
 def check_tokenizer_json(text: str) -> None:
-    """Refuses a tokenizer.json that takes far more time or memory than its text, or is damaged.
+    """Rejects a tokenizer.json that is corrupt, or takes far more time or memory than its text.
 
     Raises:
-        ValueError: it does, or is no JSON.
+        ValueError: it takes too much, or is not JSON.
     """
     growth = 1
     for part in _objects(parse_json(text)):
@@ -89,10 +88,10 @@ def check_tokenizer_json(text: str) -> None:
 
 
 def _check_sizes(part: dict[str, Any]) -> None:
-    """Refuses a part of a tokenizer that takes far more time for a long word than for short ones.
+    """Rejects a part of a tokenizer that takes far more time for long words than for short ones.
 
     Raises:
-        ValueError: names the field.
+        ValueError: a field is too large; names it.
     """
     longest_word = part.get("max_input_chars_per_word")
     if isinstance(longest_word, int | float) and longest_word > LONGEST_WORD:
@@ -100,7 +99,7 @@ def _check_sizes(part: dict[str, Any]) -> None:
             f"max_input_chars_per_word is {longest_word:,}; words of more than {LONGEST_WORD:,} "
             "characters take too long"
         )
-    unigrams = part.get("vocab")  # Pairs of a piece and its score; other models have an object.
+    unigrams = part.get("vocab")  # Pairs of piece and score; other models use an object.
     pieces = (
         [pair[0] for pair in unigrams if isinstance(pair, list) and pair]
         if isinstance(unigrams, list)
@@ -112,7 +111,7 @@ def _check_sizes(part: dict[str, Any]) -> None:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """All JSON objects inside `value`, but for vocabularies, which are large."""
+    """Yields all JSON objects in `value` except vocabularies, which are large."""
     if isinstance(value, dict):
         yield value
         for key, inner in value.items():

@@ -1,7 +1,7 @@
-"""A vocabulary made from the user's own text: WordPiece as BERT's, or a SentencePiece unigram.
+"""Trains a vocabulary on user text: WordPiece as in BERT, or a SentencePiece unigram.
 
-Special tokens come first: [PAD] [UNK] [CLS] [SEP] [MASK] are 0 to 4. The same text gives the same
-vocabulary, on whatever machine.
+The special tokens [PAD] [UNK] [CLS] [SEP] [MASK] are ids 0 to 4. The same text gives the same
+vocabulary on any machine.
 """
 
 import io
@@ -20,12 +20,12 @@ from mlp_text.tokens.tokenizer import Tokenizer
 from mlp_text.tokens.wordpiece import wordpiece
 
 KINDS = ("wordpiece", "unigram")
-MAX_CHARACTERS = 50_000_000  # Some ten million words; more hardly change a vocabulary.
+MAX_CHARACTERS = 50_000_000  # About ten million words; more hardly changes a vocabulary.
 MIN_VOCAB_SIZE = 100
-MAX_ALPHABET = 1_000  # Characters with a piece of their own, as in BERT's training.
-VERY_LONG_WORD = re.compile(r"(\S{1000})")  # Training takes the square of a word's length.
-MIN_FREQUENCY = 2  # Of what a piece is made for, as in BERT's training.
-UNIGRAM_THREADS = 16  # The library's default; sums are split so, whatever cores there are.
+MAX_ALPHABET = 1_000  # Single-character pieces, as in BERT's training.
+VERY_LONG_WORD = re.compile(r"(\S{1000})")  # Training is quadratic in word length.
+MIN_FREQUENCY = 2  # Of merged pairs, as in BERT's training.
+UNIGRAM_THREADS = 16  # The library's default; fixed, as it determines the order of sums.
 
 
 def train_vocabulary(
@@ -35,21 +35,20 @@ def train_vocabulary(
     lowercase: bool = False,
     max_characters: int = MAX_CHARACTERS,
 ) -> Tokenizer:
-    """Finds the pieces that text is best split into.
+    """Trains a vocabulary on texts.
 
-    Reads texts until it has `max_characters`, and keeps those in memory; says so if there were
-    more.
+    Reads up to `max_characters` of text into memory; prints a note if there was more.
 
     Args:
-        texts: documents, paragraphs or sentences, in an order of which the beginning is typical.
+        texts: documents, paragraphs or sentences; the first ones should be representative.
         kind: `wordpiece` (through `tokenizers`), or `unigram` (through SentencePiece).
-        vocab_size: special tokens included. It may come out smaller where the text has not that
-            much in it, which is said.
-        lowercase: whether case is of no account; WordPiece then strips accents too, as BERT does.
-        max_characters: of the text that is looked at.
+        vocab_size: including special tokens. Too little text gives a smaller vocabulary, with a
+            note.
+        lowercase: whether to ignore case; WordPiece then also strips accents, as in BERT.
+        max_characters: characters of text to train on.
 
     Raises:
-        UserError: there is no text, or `kind` or `vocab_size` cannot be.
+        UserError: there is no text, or `kind` or `vocab_size` is invalid.
     """
     if kind not in KINDS:
         raise UserError(f"kind={kind!r} is no kind of vocabulary; take {' or '.join(KINDS)}.")
@@ -92,8 +91,8 @@ def _train_wordpiece(texts: Sequence[str], vocab_size: int, lowercase: bool) -> 
     normalizer = wordpiece({}, lowercase).normalizer
     texts = [VERY_LONG_WORD.sub(r"\1 ", normalizer.normalize_str(text)) for text in texts]
     texts = _without_rare_characters(texts, min(MAX_ALPHABET, vocab_size // 4))
-    # The library numbers single characters in a random order, by which it then decides between
-    # pairs of the same count. Asked for nothing else first, it is told their order afterwards.
+    # The library numbers single characters randomly and breaks ties between pairs by these
+    # numbers. A first run returns the alphabet, whose order is then fixed.
     alphabet = set(_pieces(texts, SPECIAL_TOKENS, vocab_size=0)) - set(SPECIAL_TOKENS)
     in_order = sorted(alphabet, key=lambda piece: (len(piece), piece))
     pieces = _pieces(texts, [*SPECIAL_TOKENS, *in_order], vocab_size)
@@ -102,7 +101,7 @@ def _train_wordpiece(texts: Sequence[str], vocab_size: int, lowercase: bool) -> 
 
 
 def _without_rare_characters(texts: Sequence[str], alphabet_size: int) -> list[str]:
-    """Puts spaces for all characters but the most frequent."""
+    """Replaces all but the most frequent characters by spaces."""
     counts = Counter()
     for text in texts:
         counts.update(text)
@@ -112,7 +111,7 @@ def _without_rare_characters(texts: Sequence[str], alphabet_size: int) -> list[s
 
 
 def _pieces(texts: Sequence[str], first: Sequence[str], vocab_size: int) -> list[str]:
-    """Trains on normalised texts; the pieces in order, `first` before all others."""
+    """Trains on normalised texts; returns the pieces in order, starting with `first`."""
     backend = wordpiece({}, lowercase=False)
     backend.normalizer = normalizers.Sequence([])
     trainer = trainers.WordPieceTrainer(
@@ -127,7 +126,7 @@ def _pieces(texts: Sequence[str], first: Sequence[str], vocab_size: int) -> list
 
 
 def _train_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
-    # Imported here: only making a vocabulary needs it.
+    # Imported here, since only training a vocabulary needs it.
     from sentencepiece import SentencePieceTrainer
 
     pad, unk, cls, sep, mask = SPECIAL_TOKENS
@@ -140,7 +139,7 @@ def _train_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool) -> To
             vocab_size=vocab_size,
             hard_vocab_limit=False,
             normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
-            max_sentence_length=2**30,  # In bytes; longer lines are left out.
+            max_sentence_length=2**30,  # In bytes; longer lines are skipped.
             num_threads=UNIGRAM_THREADS,
             pad_id=0,
             pad_piece=pad,
@@ -154,7 +153,7 @@ def _train_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool) -> To
             minloglevel=1,
         )
     except RuntimeError as error:
-        reason = str(error).rpartition("] ")[2]  # Behind the place in the library's source.
+        reason = str(error).rpartition("] ")[2]  # Drops the library's source location.
         raise UserError(
             f"No vocabulary of {vocab_size:,} pieces can be made from this text ({reason}); try "
             "another vocab_size, or more text."

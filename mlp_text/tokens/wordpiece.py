@@ -1,4 +1,4 @@
-"""BERT's WordPiece: the vocabulary as published, a piece a line, and BERT's splitting of text."""
+"""BERT's WordPiece: the published vocabulary, one piece per line, and BERT's text splitting."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,11 +11,11 @@ from mlp_core.process.console import say
 from mlp_core.process.files import read_bytes, read_json
 from mlp_text.tokens.special_tokens import SPECIAL_TOKENS
 
-VOCABULARY_FILE = "vocab.txt"  # As it is published,
-CASING_FILE = "tokenizer_config.json"  # and beside it.
-MOST_LINES = 10_000_000  # No vocabulary has as many.
+VOCABULARY_FILE = "vocab.txt"  # The published name.
+CASING_FILE = "tokenizer_config.json"  # Next to the vocabulary.
+MOST_LINES = 10_000_000  # Above any real vocabulary.
 SETTINGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-# Other ways to split a text into words, or these into pieces, than BERT's.
+# Options that split text into words, or words into pieces, differently from BERT.
 UNSUPPORTED = {
     "do_basic_tokenize": (None, True),
     "word_tokenizer_type": (None, "basic"),
@@ -29,7 +29,7 @@ def wordpiece(
     strip_accents: bool | None = None,
     split_chinese: bool = True,
 ) -> tokenizers.Tokenizer:
-    """Splits text as BERT does: at spaces, punctuation and CJK characters, then into pieces.
+    """Returns BERT's tokenizer: splits at spaces, punctuation and CJK, then into pieces.
 
     `strip_accents` None follows `lowercase`, as in BERT.
     """
@@ -45,11 +45,11 @@ def wordpiece(
 def read_wordpiece(path: Path, lowercase: bool | None = None) -> tokenizers.Tokenizer:
     """Reads a published vocab.txt.
 
-    Whether text is lowercased, where `lowercase` leaves it open, a tokenizer_config.json beside
-    it says, else the vocabulary itself: one without capitals is of lowercased text.
+    If `lowercase` is None, a tokenizer_config.json next to it decides, else the vocabulary: text is
+    lowercased if it has no capitals.
 
     Raises:
-        UserError: the file cannot be read, is no vocabulary, or lacks a special token of BERT's.
+        UserError: the file cannot be read, is not a vocabulary, or lacks a BERT special token.
     """
     vocabulary = _vocabulary(path)
     settings = _settings(path.parent / CASING_FILE)
@@ -62,10 +62,10 @@ def read_wordpiece(path: Path, lowercase: bool | None = None) -> tokenizers.Toke
 
 
 def apply_settings(backend: tokenizers.Tokenizer, folder: Path) -> None:
-    """Applies a tokenizer_config.json in `folder` to BERT's rules for text, as Hugging Face does.
+    """Applies a tokenizer_config.json in `folder` to BERT's text rules, as Hugging Face does.
 
     Raises:
-        UserError: the file is damaged, or asks for something that is not supported.
+        UserError: the file is corrupt or has unsupported settings.
     """
     rules = backend.normalizer
     if not isinstance(rules, normalizers.BertNormalizer):
@@ -89,7 +89,7 @@ def apply_settings(backend: tokenizers.Tokenizer, folder: Path) -> None:
 def _vocabulary(path: Path) -> dict[str, int]:
     what = "a vocabulary is a text file in UTF-8 with one piece a line"
     try:
-        text = read_bytes(path).decode("utf-8-sig")  # Some editors put a mark in front.
+        text = read_bytes(path).decode("utf-8-sig")  # Some editors prepend a byte-order mark.
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: no vocabulary: it is not text ({error}); {what}.") from error
     except ValueError as error:
@@ -98,10 +98,10 @@ def _vocabulary(path: Path) -> dict[str, int]:
         raise UserError(f"{path}: no vocabulary: it holds zero bytes; {what}.")
     if text.count("\n") > MOST_LINES:
         raise UserError(f"{path}: no vocabulary: it has more than {MOST_LINES:,} lines; {what}.")
-    # Not splitlines(): pieces may be the rarer characters that this takes for ends of lines.
+    # Pieces may be rare characters that splitlines() treats as line ends.
     lines = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
-    # Of lines that are the same the last one counts, as in Hugging Face's tokenizers; the others
-    # keep their ids, which no text gets.
+    # Of duplicate lines the last one counts, as in Hugging Face tokenizers; the ids of the others
+    # stay unused.
     vocabulary = {piece: number for number, piece in enumerate(lines)}
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
     if missing:

@@ -1,1 +1,1 @@
-"""Weights of BERTs and of runs, opened and adapted to a model."""
+"""Loading of BERT and run weights, and their adaptation to a model."""

@@ -1,4 +1,4 @@
-"""Published BERT weights in files of the Hugging Face hub: configuration, names and arrays."""
+"""Published BERT weights in Hugging Face hub files: configuration, names and arrays."""
 
 import codecs
 import dataclasses
@@ -21,16 +21,16 @@ from mlp_core.weights.sources import CONFIG_FILE, WEIGHTS_FILE
 from mlp_text.models.bert import BertEncoder
 from mlp_text.models.text_models import MaskedLm
 
-GELU_NAMES = {"gelu": "erf", "gelu_new": "tanh"}  # By the names of the Hugging Face hub.
-DECISIVE = ("model_type", "hidden_act", "layer_norm_eps")  # Not visible in any shape.
+GELU_NAMES = {"gelu": "erf", "gelu_new": "tanh"}  # By Hugging Face name.
+DECISIVE = ("model_type", "hidden_act", "layer_norm_eps")  # Not derivable from shapes.
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 OF_ENCODER = re.compile(r"(bert\.|)(?:embeddings|encoder\.layer)\.")
 OF_HEAD = re.compile(r"(.*?)cls\.predictions\.")
-# Encoders whose parameters have the names and shapes of BERT's, but which compute something else.
+# Encoders with BERT's parameter names and shapes but a different computation.
 OTHER_MODELS = {"roberta", "electra", "ernie", "data2vec_text"}
-HEAD_TABLE = "cls.predictions.decoder.weight"  # A copy of the word embeddings, where it is there.
+HEAD_TABLE = "cls.predictions.decoder.weight"  # An optional copy of the word embeddings.
 SAME_TENSOR = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
-# Ours by theirs.
+# Flax names by hub name.
 BLOCK_PARTS = {
     "attention.self.query": "query",
     "attention.self.key": "key",
@@ -51,21 +51,21 @@ EXAMPLE_CONFIG = (
     '{"model_type": "bert", "num_attention_heads": 12, "hidden_act": "gelu", '
     '"layer_norm_eps": 1e-12}'
 )
-PADDED_TO = [2**power for power in range(3, 11)]  # Rows of a table, for the hardware's sake.
-MOST_NAMES = 12  # Of tensors that miss or do not fit, shown one by one.
+PADDED_TO = [2**power for power in range(3, 11)]  # Table rows are padded to multiples of these.
+MOST_NAMES = 12  # Most missing or mismatched tensors to list.
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 class BertConfig(pydantic.BaseModel):
-    """The configuration in the hub's terms.
+    """The configuration in the hub's format.
 
-    Sizes are None where it does not give them; the shapes of the weights settle all of them but the
-    number of heads. The other defaults are those of the format; see `assumed`.
+    Absent sizes are None; the shapes of the weights determine all of them except the number of
+    heads. The other defaults are those of the format; see `assumed`.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, allow_inf_nan=False)
 
-    model_type: Literal["bert"] = "bert"  # RoBERTa and others name their arrays alike.
+    model_type: Literal["bert"] = "bert"  # RoBERTa and others use the same array names.
     position_embedding_type: Literal["absolute"] = "absolute"
     is_decoder: Literal[False] = False
     hidden_act: Literal["gelu", "gelu_new"] = "gelu"
@@ -80,16 +80,16 @@ class BertConfig(pydantic.BaseModel):
 
     @property
     def assumed(self) -> dict[str, Any]:
-        """The fields that no shape settles and the file leaves out, with the format's defaults."""
+        """Absent fields that no shape determines, with the format's defaults."""
         unset = [name for name in DECISIVE if name not in self.model_fields_set]
         return {name: getattr(self, name) for name in unset}
 
 
 def read_bert_config(path: Path) -> BertConfig:
-    """Reads the configuration; a byte-order mark in front is ignored.
+    """Reads the configuration; a byte-order mark is ignored.
 
     Raises:
-        UserError: it cannot be read, or asks for something that is not supported.
+        UserError: it cannot be read or is not supported.
     """
     try:
         return BertConfig.model_validate_json(read_bytes(path).removeprefix(codecs.BOM_UTF8))
@@ -109,9 +109,9 @@ def read_bert_config(path: Path) -> BertConfig:
 
 
 def encoder_prefixes(names: Iterable[str]) -> list[str]:
-    """What comes before `embeddings.` in `names`, such as `bert.`: one entry per encoder.
+    """Returns the prefixes of `embeddings.` in `names`, such as `bert.`: one per encoder.
 
-    Empty if there is no BERT among them.
+    Empty without a BERT.
     """
     names = list(names)
     found = {n.removesuffix(WORD_EMBEDDINGS) for n in names if n.endswith(WORD_EMBEDDINGS)}
@@ -125,14 +125,14 @@ def encoder_prefixes(names: Iterable[str]) -> list[str]:
 
 
 def plain_name(name: str, prefix: str) -> str:
-    """The name without the encoder's `prefix`, and with weight and bias for gamma and beta.
+    """Returns the name without the encoder's `prefix`, and with weight and bias for gamma and beta.
 
-    Of two names for the same tensor it is the first.
+    Aliases of a tensor map to the first of its names.
     """
     head = OF_HEAD.match(name)
     if name.startswith(prefix):
         name = name.removeprefix(prefix)
-    elif head and prefix.startswith(head[1]):  # `module.cls.` beside `module.bert.`.
+    elif head and prefix.startswith(head[1]):  # `module.cls.` next to `module.bert.`.
         name = name.removeprefix(head[1])
     name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
     name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
@@ -140,13 +140,13 @@ def plain_name(name: str, prefix: str) -> str:
 
 
 def num_blocks_in(names: Iterable[str]) -> int:
-    """How many blocks parameters of these names are of."""
+    """Returns the number of blocks of parameters with these names."""
     matches = (re.match(r"encoder\.layer\.(\d+)\.", name) for name in names)
     return len({match[1] for match in matches if match})
 
 
 def encoder_names(num_blocks: int) -> dict[str, str]:
-    """{their name: our name} of a `BertEncoder`, under `encoder/`."""
+    """Returns {hub name: Flax name} of a `BertEncoder`, under `encoder/`."""
     tables = {
         f"embeddings.{name}.weight": f"encoder/{name}/embedding"
         for name in ("word_embeddings", "position_embeddings", "token_type_embeddings")
@@ -161,17 +161,17 @@ def encoder_names(num_blocks: int) -> dict[str, str]:
 
 
 def head_names() -> dict[str, str]:
-    """{their name: our name} of a `MaskedLmHead`, under `head/`."""
+    """Returns {hub name: Flax name} of a `MaskedLmHead`, under `head/`."""
     return _leaves(HEAD_PARTS) | {"cls.predictions.bias": "head/bias"}
 
 
 def pooler_names() -> dict[str, str]:
-    """{their name: our name} of the pooler of a `ClassificationHead`."""
+    """Returns {hub name: Flax name} of the pooler of a `ClassificationHead`."""
     return _leaves({"pooler.dense": "pooler"})
 
 
 def is_kernel(our_name: str) -> bool:
-    """Whether it is a kernel, which lies transposed in their files."""
+    """Returns whether a parameter is a kernel, which hub files store transposed."""
     return our_name.endswith("/kernel")
 
 
@@ -187,23 +187,23 @@ def _leaves(parts: Mapping[str, str]) -> dict[str, str]:
 class BertWeights:
     """Published BERT weights whose arrays have not been read yet."""
 
-    path: Path  # Of the file.
-    settings: dict[str, Any]  # Sizes and numerics: what `BertEncoder` takes.
+    path: Path  # Weight file.
+    settings: dict[str, Any]  # Sizes and numerics, as fields of `BertEncoder`.
     has_masked_lm_head: bool
     has_pooler: bool
-    assumed: dict[str, Any]  # What `config.json` leaves out, see `BertConfig.assumed`.
+    assumed: dict[str, Any]  # Absent from `config.json`, see `BertConfig.assumed`.
     _file: WeightFile
-    _prefix: str  # Of the encoder's names.
-    _our_names: dict[str, str]  # By plain name.
+    _prefix: str  # Prefix of the encoder's names.
+    _our_names: dict[str, str]  # Flax names by plain name.
 
     def read(self) -> dict[str, np.ndarray]:
-        """The arrays as float32, by our names.
+        """Returns the arrays as float32, by Flax name.
 
-        They are `encoder/...`; with a masked-LM head `head/...`, as in a `MaskedLm`; with a pooler
-        `pooler/kernel` and `pooler/bias`, as in a `ClassificationHead`.
+        Names are `encoder/...`; with a masked-LM head `head/...`, as in `MaskedLm`; with a pooler
+        `pooler/kernel` and `pooler/bias`, as in `ClassificationHead`.
 
         Raises:
-            UserError: the file is damaged, or its head does not share the encoder's table.
+            UserError: the file is corrupt, or its head does not share the encoder's embeddings.
         """
         arrays = self._file.read()
         theirs = {plain_name(name, self._prefix): array for name, array in arrays.items()}
@@ -220,28 +220,28 @@ class BertWeights:
 
 
 def is_padded(rows: int, entries: int) -> bool:
-    """Whether a table of `rows` is one of so many vocabulary entries, rounded up for the hardware.
+    """Returns whether `rows` is the vocabulary size `entries` padded for hardware efficiency.
 
-    30,528 rows are 30,522 entries and 6 rows that no text uses. A single row too many counts as an
-    entry that the vocabulary has lost.
+    30,528 rows are 30,522 entries and 6 unused rows. A single extra row counts as an entry missing
+    from the vocabulary.
     """
     extra = rows - entries
     return extra > 1 and any(extra < size and rows % size == 0 for size in PADDED_TO)
 
 
 def open_bert(path: Path) -> BertWeights:
-    """Takes sizes from the arrays, numerics from `config.json` beside the file; reads no arrays.
+    """Takes sizes from array shapes, numerics from `config.json` next to them; reads no arrays.
 
-    If several models share a folder, the configuration of files NAME* may be called
-    NAME_config.json. It must give the number of attention heads, which no shape shows; what else it
-    leaves out has the format's default, see `BertWeights.assumed`.
+    If several models share a directory, the configuration of files NAME* may be called
+    NAME_config.json. It must give the number of attention heads, which no shape shows; other absent
+    fields have the format's defaults, see `BertWeights.assumed`.
 
     Args:
-      path: a weight file, or a folder with `model.safetensors` in it.
+      path: a weight file, or a directory with `model.safetensors`.
 
     Raises:
-        UserError: these are not the whole weights of a BERT, and which tensors miss; or the
-          configuration is missing, disagrees with them, or asks for what is not supported.
+        UserError: these are not complete BERT weights (lists missing tensors), or the configuration
+          is missing, contradicts them or is not supported.
     """
     path = _file_in(path) if path.is_dir() else path
     file = open_weight_file(path)
@@ -273,7 +273,7 @@ def open_bert(path: Path) -> BertWeights:
 
 
 def _prefix(file: WeightFile) -> str:
-    """What the names of the only encoder in the file begin with."""
+    """Returns the name prefix of the only encoder in the file."""
     prefixes = encoder_prefixes(file.headers)
     if not prefixes:
         some = ", ".join(list(file.headers)[:3]) or "nothing"
@@ -291,7 +291,7 @@ def _prefix(file: WeightFile) -> str:
 
 
 def _config_beside(path: Path) -> Path:
-    """The configuration, whether or not there is one."""
+    """Returns the path of the configuration, which need not exist."""
     ending = f"_{CONFIG_FILE}"
     named = path.parent.glob(f"?*{ending}")
     own = [file for file in named if path.name.startswith(file.name.removesuffix(ending))]
@@ -299,7 +299,7 @@ def _config_beside(path: Path) -> Path:
 
 
 def _read_config(path: Path, hidden_dim: int) -> BertConfig:
-    """The configuration, which has to give what no shape shows."""
+    """Reads the configuration, which must give what no shape shows."""
     config = read_bert_config(path) if path.is_file() else None
     if config is None or config.num_attention_heads is None:
         raise UserError(
@@ -330,7 +330,7 @@ def _file_in(folder: Path) -> Path:
 
 
 def has_other_formats(folder: Path) -> bool:
-    """Whether a directory holds files of weights that may be a BERT's in another format."""
+    """Returns whether a directory holds weights that may be a BERT's in another format."""
     return bool(_found(folder, (*PICKLES, *OTHER_FORMATS)))
 
 
@@ -343,7 +343,7 @@ def _check_names(path: Path, there: Iterable[str], wanted: Iterable[str]) -> Non
     missing = [name for name in wanted if name not in there]
     if missing:
         raise UserError(f"{path}: not the whole weights of a BERT; it lacks {_some(missing)}.")
-    encoder = ("embeddings.", "encoder.")  # Outside there may be heads for any purpose.
+    encoder = ("embeddings.", "encoder.")  # Other names may belong to any heads.
     foreign = [name for name in there if name.startswith(encoder) and name not in wanted]
     if foreign:
         raise UserError(f"{path}: not the weights of a plain BERT; it has {_some(foreign)}.")
@@ -355,7 +355,7 @@ def _some(names: list[str]) -> str:
 
 
 def _sizes(path: Path, shapes: Shapes) -> dict[str, int]:
-    """Those of `BertEncoder` that shapes tell."""
+    """Returns the `BertEncoder` sizes that shapes determine."""
     sizes = {}
     for name, rows in {
         "embeddings.position_embeddings.weight": "max_length",
@@ -401,7 +401,7 @@ def _num_heads(path: Path, config: BertConfig, hidden_dim: int) -> int:
 def _check_shapes(
     path: Path, there: Shapes, names: Mapping[str, str], settings: Mapping[str, Any]
 ) -> None:
-    """Compares with the model that the settings describe."""
+    """Compares the shapes with those of the model that the settings describe."""
     model = MaskedLm(BertEncoder(**settings))
     ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     variables = jax.eval_shape(model.init, jax.random.key(0), ids)

@@ -1,4 +1,4 @@
-"""Weights of text models wherever they lie: published BERTs, and checkpoints of our own runs."""
+"""Locates and opens weights of text models: published BERTs and checkpoints of runs."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ from mlp_text.tokens.tokenizer import TOKENIZER_FILE, Tokenizer, open_tokenizer
 from mlp_text.tokens.wordpiece import CASING_FILE, VOCABULARY_FILE
 from mlp_text.weights.bert import has_other_formats, is_padded, open_bert
 
-VOCABULARIES = (VOCABULARY_FILE, TOKENIZER_FILE, "spiece.model")  # Beside published weights.
-TASKS = ("text_classification", "masked_lm")  # Of our runs.
+VOCABULARIES = (VOCABULARY_FILE, TOKENIZER_FILE, "spiece.model")  # Next to published weights.
+TASKS = ("text_classification", "masked_lm")  # Tasks of runs.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +33,23 @@ class TextWeights:
     """Weights whose arrays have not been read yet."""
 
     path: Path
-    origin: str  # In words: "published BERT", say.
+    origin: str  # Description, such as "published BERT".
     spec: TextModelSpec
-    check: Callable[[], object]  # Reads through; raises UserError where there is damage.
-    read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
-    tokenizer: Callable[[], Tokenizer]  # Theirs; raises UserError where there is none that fits.
+    check: Callable[[], object]  # Reads everything; raises UserError if corrupt.
+    read: Callable[[], dict[str, np.ndarray]]  # Float32, by Flax name.
+    tokenizer: Callable[[], Tokenizer]  # Raises UserError if none fits.
     assumed: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # See `BertWeights`.
 
 
 def locate_text_weights(source: str) -> Path:
-    """The local path of weights, fetched first where need be.
+    """Returns the local path of weights, downloading them if needed.
 
     Args:
       source: "hf://OWNER/NAME", a BERT on the Hugging Face hub; the URL of its safetensors file,
-        beside which its other files lie; its file or folder; or the folder of a run.
+        next to its other files; its local file or directory; or the directory of a run.
 
     Raises:
-        UserError: it is none of these, or cannot be fetched.
+        UserError: it is none of these, or cannot be downloaded.
     """
     if source.startswith(HUGGING_FACE):
         return fetch_from_hub(source, [WEIGHTS_FILE, CONFIG_FILE], [CASING_FILE], VOCABULARIES)
@@ -64,7 +64,7 @@ def locate_text_weights(source: str) -> Path:
 
 
 def weights_before_fetching(source: str) -> "TextWeights | None":
-    """Weights that are on this machine; None where they must be fetched to be known.
+    """Returns weights if they are on this machine; None if they must be downloaded.
 
     Raises:
         UserError: see `open_text_weights`.
@@ -73,23 +73,23 @@ def weights_before_fetching(source: str) -> "TextWeights | None":
 
 
 def open_text_weights(path: Path) -> TextWeights:
-    """Recognises weights by their content; reads names, shapes and metadata only.
+    """Opens weights, detecting their kind; reads only names, shapes and metadata.
 
     Args:
-      path: a BERT's safetensors file, or a folder with one in it; the folder of a run (its latest
-        checkpoint) or of one checkpoint of it.
+      path: a BERT's safetensors file or directory; the directory of a run (its latest checkpoint)
+        or of one of its checkpoints.
 
     Raises:
-        UserError: there are no weights of a text model, or they are not whole.
+        UserError: there are no weights of a text model, or they are incomplete.
     """
-    path = path.resolve() if path.is_dir() else path  # A link to a checkpoint is one.
+    path = path.resolve() if path.is_dir() else path  # Links to checkpoints are allowed.
     is_bert = path.is_file() or (path / WEIGHTS_FILE).is_file() or has_other_formats(path)
     weights = _open_bert(path) if is_bert and not has_checkpoint(path) else _open_run(path)
     return dataclasses.replace(weights, tokenizer=lambda: _matching_tokenizer(weights))
 
 
 def spec_for(weights: TextWeights, tokenizer: Tokenizer) -> TextModelSpec:
-    """The model of `weights` without the padded rows of its table, which no token uses."""
+    """Returns the specification of `weights` without padding rows, which no token uses."""
     if tokenizer.vocab_size == weights.spec.encoder.vocab_size:
         return weights.spec
     encoder = dataclasses.replace(weights.spec.encoder, vocab_size=tokenizer.vocab_size)

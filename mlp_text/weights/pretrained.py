@@ -1,4 +1,4 @@
-"""Weights onto text models: what is kept, what is made to fit, what is new."""
+"""Loads weights into text models: kept, adapted and new parameters."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ from mlp_text.weights.bert import is_padded
 from mlp_text.weights.loading import TextWeights, locate_text_weights, open_text_weights
 
 SPATIAL = "gating/spatial"
-# Tables of a BERT of which the first rows are used: positions, and words if they are padded.
+# BERT tables that may be cut to their first rows: positions, and padded words.
 FIRST_ROWS = ("position_embeddings/embedding", "word_embeddings/embedding", "head/bias")
 SEGMENTS = "token_type_embeddings/embedding"
-# With weights of one value a model of another can begin.
+# Fields in which a model may differ from its initial weights.
 ADAPTABLE = {"segments", "mask_pads", "gelu", "layer_norm_epsilon", "gate_layer_norm_epsilon"}
 
 
@@ -38,19 +38,19 @@ def load_pretrained(
     head: Literal["auto", "none", "masked_lm", "classification"] = "auto",
     dtype: Any = jnp.float32,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A text model with published or trained weights.
+    """Loads a text model with published or trained weights.
 
-    `model.apply({"params": params}, input_ids, attention_mask, token_type_ids)` gives, for a
+    `model.apply({"params": params}, input_ids, attention_mask, token_type_ids)` returns, for a
     BERT and for a masked-LM run, the last hidden state [B, S, C]; for a classifier logits [B, K].
 
     Args:
-      source: a BERT's safetensors file or folder, "hf://OWNER/NAME", or the folder of a run.
-      head: "none" for the hidden state, "masked_lm" for logits of the vocabulary [B, S, V],
-        "classification" for a classifier's; "auto": that of a classifier, else none.
-      dtype: of the arithmetic; parameters are float32.
+      source: a BERT's safetensors file or directory, "hf://OWNER/NAME", or a run directory.
+      head: "none" for the hidden state, "masked_lm" for vocabulary logits [B, S, V],
+        "classification" for class logits; "auto": that of a classifier, else "none".
+      dtype: computation dtype; parameters are float32.
 
     Raises:
-        UserError: the weights cannot be had, are damaged, or have no such head.
+        UserError: the weights are unavailable or corrupt, or lack the head.
     """
     weights = open_text_weights(locate_text_weights(str(source)))
     there = weights.spec.head
@@ -63,12 +63,12 @@ def load_pretrained(
 
 
 def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dict[str, Any]:
-    """Parameters for the model that `spec` describes, as float32 numpy arrays.
+    """Returns parameters of the model that `spec` describes, as float32 numpy arrays.
 
-    What the weights do not have is drawn at random by `seed`. Says in a line what was done.
+    Parameters absent from the weights are initialized randomly from `seed`. Prints a summary line.
 
     Raises:
-        UserError: see `check_fit`; or the arrays cannot be read.
+        UserError: the weights do not fit (see `check_fit`), or the arrays cannot be read.
     """
     check_fit(str(weights.path), weights.spec, spec)
     model = spec.create_model()
@@ -87,10 +87,10 @@ def load_params(weights: TextWeights, spec: TextModelSpec, seed: int = 0) -> dic
 
 
 def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
-    """Refuses weights that cannot be made to fit the model.
+    """Rejects weights that cannot be adapted to the model.
 
     Raises:
-        UserError: names `source` and the fields to set.
+        UserError: they do not fit; names `source` and the fields to set.
     """
     there, encoder = start.encoder, wanted.encoder
     if there.architecture == "bert":
@@ -109,10 +109,10 @@ def check_fit(source: str, start: TextModelSpec, wanted: TextModelSpec) -> None:
 
 
 def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:
-    """The fields in which weights of `start` do not fit `wanted`, as "hidden_dim=512".
+    """Returns the fields in which weights of `start` do not fit `wanted`, as "hidden_dim=512".
 
-    Both are of one architecture. A Toeplitz vector can be made longer, shorter or into a full
-    matrix, a full matrix shorter; positions of a BERT are dropped; segments may be new.
+    Both have the same architecture. A Toeplitz vector can be lengthened, shortened or expanded to a
+    full matrix, a full matrix shortened; BERT positions are dropped; segments may be new.
     """
     theirs, ours = fields_of(start), fields_of(wanted)
     adaptable = ADAPTABLE | {"bert"}
@@ -134,14 +134,14 @@ def differences(start: EncoderSpec, wanted: EncoderSpec) -> list[str]:
 def _under_our_names(
     weights: TextWeights, spec: TextModelSpec, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The arrays as they are called in the model that `spec` describes, heads that fit included."""
+    """Returns the arrays by name in the model that `spec` describes, with heads that fit."""
     is_bert = weights.spec.encoder.architecture == "bert"
     ours = {name: array for name, array in arrays.items() if name.startswith("encoder/")}
     if is_bert and spec.bert_below:
         ours = {name.replace("encoder/", "encoder/bert/", 1): a for name, a in ours.items()}
     elif _keeps_head(weights.spec, spec):
         ours = dict(arrays)
-    elif spec.head == "classification":  # A published BERT's pooler is part of a classifier.
+    elif spec.head == "classification":  # The pooler of a published BERT belongs to a classifier.
         ours |= {f"head/{n}": a for n, a in arrays.items() if n.startswith("pooler/")}
     if spec.head == "none":
         return {name.removeprefix("encoder/"): array for name, array in ours.items()}
@@ -149,7 +149,7 @@ def _under_our_names(
 
 
 def _keeps_head(start: TextModelSpec, wanted: TextModelSpec) -> bool:
-    """Whether the head of weights is that of the model."""
+    """Returns whether the weights have the model's head."""
     same = ("head", "pooling", "num_classes", "class_names")
     return all(getattr(start, field) == getattr(wanted, field) for field in same)
 
@@ -157,7 +157,7 @@ def _keeps_head(start: TextModelSpec, wanted: TextModelSpec) -> bool:
 def _fitted_spatial(
     arrays: Mapping[str, np.ndarray], max_length: int, expected: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Spatial projections for another length, or full ones of Toeplitz vectors."""
+    """Resizes spatial projections, or expands Toeplitz vectors to full matrices."""
     fitted = {}
     for name in [name for name in arrays if name.endswith(f"{SPATIAL}/kernel")]:
         bias_name = name.replace("kernel", "bias")
@@ -171,7 +171,7 @@ def _fitted_spatial(
 def _random(
     model: nn.Module, spec: TextModelSpec, names: list[str], seed: int
 ) -> dict[str, np.ndarray]:
-    """Initial values of some parameters; the others are not computed."""
+    """Returns initial values of the named parameters without computing the others."""
 
     def draw(rng):
         params = flatten(model.init(rng, jnp.zeros((1, spec.max_length), jnp.int32))["params"])
@@ -181,7 +181,7 @@ def _random(
 
 
 def _what_is_new(new: list[str], start: TextModelSpec, wanted: TextModelSpec) -> str:
-    """What of the model is not from the weights, and what of them was changed, in words."""
+    """Describes which parameters are new and how the weights were changed."""
     parts = []
     there, encoder = start.encoder, wanted.encoder
     if isinstance(there, GmlpEncoderSpec) and isinstance(encoder, GmlpEncoderSpec):

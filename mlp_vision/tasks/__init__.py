@@ -1,1 +1,1 @@
-"""Image classification: its settings, its loss, its experiment."""
+"""Image classification: config, loss and experiment."""

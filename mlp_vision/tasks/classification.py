@@ -25,20 +25,20 @@ ACCURACIES = ("top1", "top5")
 
 
 def class_shares(labels: jax.Array, num_classes: int, label_smoothing: float = 0.0) -> jax.Array:
-    """Labels as shares of the classes, float32 [B, K], that add up to one.
+    """Returns labels as class shares, float32 [B, K], that sum to one.
 
-    `labels` are integers [B], or shares [B, K] where pictures were mixed. Smoothing takes its part
-    of them and spreads it evenly over all K classes (arXiv:1512.00567, section 7).
+    `labels` are integers [B], or shares [B, K] for mixed images. Smoothing spreads its share
+    evenly over all K classes (arXiv:1512.00567, section 7).
     """
     shares = jax.nn.one_hot(labels, num_classes) if labels.ndim == 1 else labels
     return (1 - label_smoothing) * shares + label_smoothing / num_classes
 
 
 def cross_entropies(output: Output, logits: jax.Array, shares: jax.Array) -> jax.Array:
-    """The loss of each example, [B], for logits and shares of the classes, [B, K].
+    """Returns the loss per example, [B], for logits and class shares, [B, K].
 
-    "softmax": one distribution over the classes. "sigmoid": a yes or no for each class, summed over
-    them, as in google-research/big_vision.
+    "softmax": one distribution over the classes. "sigmoid": binary cross-entropy per class, summed
+    over classes, as in google-research/big_vision.
     """
     if output == "softmax":
         return optax.softmax_cross_entropy(logits, shares)
@@ -46,29 +46,29 @@ def cross_entropies(output: Output, logits: jax.Array, shares: jax.Array) -> jax
 
 
 def eval_view(spec: ModelSpec, images: jax.Array) -> jax.Array:
-    """Pictures [B, H, W, 3], 0 to 255, as the eval preset of `spec` cuts them, [B, N, N, 3]."""
+    """Applies the eval preset of `spec` to images [B, H, W, 3], 0 to 255; returns [B, N, N, 3]."""
     return augmentation.eval_view(images, spec.image_size, spec.eval_preset)
 
 
 def model_input(spec: ModelSpec, model: nn.Module, views: jax.Array) -> jax.Array:
-    """Views [B, N, N, 3], 0 to 255, in the value range, order and type that the model sees."""
+    """Converts views [B, N, N, 3], 0 to 255, to the model's value range, order and dtype."""
     views = permute(views, spec.permutation, spec.moved_patch)
     return augmentation.to_value_range(views, spec.value_range).astype(model.dtype)
 
 
 def view_logits(spec: ModelSpec, model: nn.Module, params: Params, views: jax.Array) -> jax.Array:
-    """Logits [B, K], float32, of views [B, N, N, 3], 0 to 255."""
+    """Returns logits [B, K], float32, of views [B, N, N, 3], 0 to 255."""
     return model.apply({"params": params}, model_input(spec, model, views))
 
 
 def probabilities(spec: ModelSpec, logits: jax.Array) -> jax.Array:
-    """Logits [B, K] as probabilities: they add up to one, or each stands for itself (sigmoid)."""
+    """Converts logits [B, K] to probabilities that sum to one, or are independent (sigmoid)."""
     return {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}[spec.output](logits)
 
 
 @flax.struct.dataclass
 class ClassificationMetrics(metrics.Collection):
-    """Mean loss and accuracies, each row weighed by `mask`."""
+    """Mean loss and accuracies, with rows weighted by `mask`."""
 
     loss: metrics.Average.from_output("loss")
     top1: metrics.Average.from_output("top1")
@@ -76,13 +76,13 @@ class ClassificationMetrics(metrics.Collection):
 
 
 def _is_really_right(right: jax.Array, real: jax.Array, mask: jax.Array, **_) -> dict:
-    """Of pictures that have one of ReaL's labels at all."""
+    """Accuracy on images that have ReaL labels."""
     return {"values": right, "mask": mask & real.any(-1)}
 
 
 @flax.struct.dataclass
 class ReassessedMetrics(metrics.Collection):
-    """The same, and `top1_real`: whether the likeliest class is one of ReaL's labels."""
+    """Adds `top1_real`: whether the top class is one of the ReaL labels."""
 
     loss: metrics.Average.from_output("loss")  # A collection does not inherit its metrics.
     top1: metrics.Average.from_output("top1")
@@ -92,7 +92,7 @@ class ReassessedMetrics(metrics.Collection):
 
 @dataclasses.dataclass(frozen=True)
 class ImageClassification:
-    """Pictures with one label each: cross-entropy, top-1 and top-5 accuracy.
+    """Images with one label each: cross-entropy, top-1 and top-5 accuracy.
 
     The loss is that of `spec.output`, softmax or sigmoid.
     """
@@ -104,30 +104,30 @@ class ImageClassification:
     train_views: AugmentConfig
     train_source: Source
     eval_sources: dict[str, Source]
-    train_views_on_host: bool = False  # Pictures arrive N x N, cropped.
+    train_views_on_host: bool = False  # Images arrive cropped, N x N.
     eval_views_on_host: bool = False
     label_smoothing: float = 0.0
-    head_bias: float = 0.0  # Of a new head.
-    weights: Weights | None = None  # To start from; None for random parameters.
+    head_bias: float = 0.0  # Initial bias of a new head.
+    weights: Weights | None = None  # Initial weights; None for random parameters.
     head: Head = "auto"
 
     def init_params(self, rng: jax.Array) -> Params:
-        """Random initial parameters; the head is zero but for its bias."""
+        """Returns random initial parameters; the head is zero except for its bias."""
         size = self.spec.image_size
         params = self.model.init(rng, jnp.zeros((1, size, size, 3)))["params"]
         head = params["head"]
         return params | {"head": head | {"bias": head["bias"] + self.head_bias}}
 
     def published_params(self) -> Params | None:
-        """Parameters from the weights to start from, or None."""
+        """Returns parameters from the initial weights, or None."""
         if self.weights is None:
             return None
         return load_params(self.weights, self.spec, self.head, self.head_bias)
 
     def augment(self, batch: Batch, rng: jax.Array) -> Batch:
-        """Random views of uint8 pictures, in the model's value range.
+        """Returns random views of uint8 images, in the model's value range.
 
-        `label` becomes shares of the classes, float32 [B, K], where pictures are mixed.
+        `label` becomes class shares, float32 [B, K], if images are mixed.
         """
         views, labels = self.train_views, batch["label"]
         views_rng, erase_rng, mix_rng = jax.random.split(rng, 3)
@@ -155,7 +155,7 @@ class ImageClassification:
         return {"image": model_input(self.spec, self.model, images), "label": labels}
 
     def loss(self, params: Params, batch: Batch, rng: jax.Array) -> tuple[jax.Array, dict]:
-        """Mean cross-entropy, and the share of pictures whose main class comes first."""
+        """Returns the mean cross-entropy, and the share of images whose main class ranks first."""
         logits = self.model.apply(
             {"params": params}, batch["image"], train=True, rngs={"dropout": rng}
         )
@@ -165,17 +165,17 @@ class ImageClassification:
         return losses.mean(), {"top1": right.mean()}
 
     def evaluate(self, params: Params, batch: Batch) -> ClassificationMetrics | ReassessedMetrics:
-        """Loss and accuracies of a host batch under the configured eval preset."""
+        """Returns loss and accuracies of a host batch under the configured eval preset."""
         return score_batch(self.spec, self.model, self.eval_views_on_host, params, batch)
 
 
 def score_batch(
     spec: ModelSpec, model: nn.Module, views_on_host: bool, params: Params, batch: Batch
 ) -> ClassificationMetrics | ReassessedMetrics:
-    """Loss, top-1 and top-5 of a host batch; the loss is that of `spec.output`.
+    """Returns loss, top-1 and top-5 of a host batch; the loss is that of `spec.output`.
 
-    With `views_on_host` its pictures are N x N already, as the eval preset cuts them. With `real`,
-    bool [B, K], in the batch, accuracy by ReaL's labels comes besides; see `real_labels`.
+    With `views_on_host`, images are already N x N, cut by the eval preset. If the batch has `real`,
+    bool [B, K], accuracy on ReaL labels is added; see `real_labels`.
     """
     images, labels = batch["image"], batch["label"]
     if not views_on_host:

@@ -1,4 +1,4 @@
-"""Settings of an image classification experiment, on top of those that every run has."""
+"""Config of an image classification experiment, extending the common run config."""
 
 from typing import Annotated, Literal
 
@@ -25,7 +25,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 @frozen_settings
 class ModelConfig:
-    """A model by name; sizes that are None are the name's own, numerics those of the weights."""
+    """A model by name; None means the named model's size, or the weights' numerics."""
 
     name: str
     patch_size: PositiveInt | None
@@ -54,7 +54,7 @@ class ModelConfig:
 
 @frozen_settings
 class InitConfig:
-    """Where the first parameters come from."""
+    """Source of the initial parameters."""
 
     weights: str | None
     mirror: str | None
@@ -63,7 +63,7 @@ class InitConfig:
 
 @frozen_settings
 class ImageDataConfig(DataConfig):
-    """Which pictures, and how the model sees them."""
+    """Image data and preprocessing."""
 
     name: str
     label: str | None
@@ -80,7 +80,7 @@ class ImageDataConfig(DataConfig):
 
 @frozen_settings
 class AugmentConfig:
-    """Training's random views."""
+    """Training augmentation."""
 
     crop: Literal["inception", "pad", "squash", "none"]
     crop_min_area: Annotated[float, Field(gt=0, le=1)]
@@ -97,13 +97,13 @@ class AugmentConfig:
 
     @property
     def mixes(self) -> bool:
-        """Whether pictures are mixed, and labels with them."""
+        """Whether images and their labels are mixed."""
         return self.mixup_alpha > 0 or self.cutmix_alpha > 0
 
 
 @frozen_settings
 class LossConfig:
-    """What training minimises, and where the logits start."""
+    """Training loss and initial logits."""
 
     name: Output
     label_smoothing: Fraction
@@ -112,7 +112,7 @@ class LossConfig:
 
 @frozen_settings
 class ImageClassificationConfig(RunConfig):
-    """A whole experiment."""
+    """A complete experiment."""
 
     task: Literal["image_classification"]
     model: ModelConfig

@@ -1,4 +1,4 @@
-"""Sets up and runs an image classification experiment: checks, then fetches, then trains."""
+"""Image classification experiments: checks, fetches data and weights, then trains."""
 
 import dataclasses
 import operator
@@ -45,23 +45,23 @@ NEXT_STEPS = (
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """An experiment that has been checked, with its data and weights on this machine."""
+    """A checked experiment, with its data and weights on this machine."""
 
     settings: ImageClassificationConfig
     dataset: ImageDataset
     spec: ModelSpec
-    weights: Weights | None  # None: random, or a checkpoint is there to go on with.
+    weights: Weights | None  # None: random, or resumed from a checkpoint.
     task: ImageClassification
     record: DataRecord
 
 
 def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False) -> Prepared:
-    """Checks the experiment and fetches what it needs; checks come before downloads.
+    """Checks the experiment, then fetches its data and weights.
 
-    With `allow_changed_data`, a run resumes on other data than it was started on.
+    With `allow_changed_data`, a run may resume on different data.
 
     Raises:
-        UserError: something in the configuration, the data or the weights is wrong or missing.
+        UserError: something in the config, the data or the weights is wrong or missing.
     """
     settings = parse_config(ImageClassificationConfig, config)
     check_run_directory(workdir, config, allow_changed_data)
@@ -80,7 +80,7 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
     if saved:
         dataset = _in_order_of_run(workdir, saved, dataset, allow_changed_data)
     elif weights and init.head != "reset" and _have_same_classes(weights.spec, dataset):
-        dataset = dataset.with_classes(weights.spec.class_names)  # For their head to be kept.
+        dataset = dataset.with_classes(weights.spec.class_names)  # Keeps their head.
     spec = saved or wanted_spec(
         settings,
         weights.spec if weights else None,
@@ -102,11 +102,11 @@ def prepare(config: ConfigDict, workdir: Path, allow_changed_data: bool = False)
 def _in_order_of_run(
     workdir: Path, saved: ModelSpec, dataset: ImageDataset, allow_changed_data: bool
 ) -> ImageDataset:
-    """The data set with its classes in the order in which the run has saved them.
+    """Returns the dataset with its classes in the order saved by the run.
 
     Raises:
-        UserError: it has a class that the run does not have or, unless data may have changed,
-          lacks one.
+        UserError: the dataset has a class that the run does not have or, unless data may have
+          changed, lacks one.
     """
     source = f"--workdir={workdir}"
     names = names_for_labels(source, saved, dataset)
@@ -134,12 +134,12 @@ def train(
 ) -> dict[str, float]:
     """Runs the experiment in `workdir` and returns the last evaluation by metric name.
 
-    Checks come before downloads, downloads before compilation. A dry run ends after them.
+    Checks precede downloads, downloads precede compilation. A dry run ends before compilation.
     With `profile`, a trace of a few steps is written beside the TensorBoard events. With
-    `allow_changed_data`, a run resumes on other data than it was started on.
+    `allow_changed_data`, a run may resume on different data.
 
     Raises:
-        UserError: something in the configuration, the data or the weights is wrong or missing.
+        UserError: something in the config, the data or the weights is wrong or missing.
     """
     with first_host_first("preparation of data and weights"):
         prepared = prepare(config, workdir, allow_changed_data)
@@ -169,7 +169,7 @@ def build_task(
     weights: Weights | None = None,
     real_labels: RealLabels | None = None,
 ) -> ImageClassification:
-    """The task that a run trains: model, augmentation, loss, and the data of all its splits.
+    """Builds the task of a run: model, augmentation, loss, and the data of all splits.
 
     Raises:
         UserError: data cannot be read.
@@ -209,19 +209,19 @@ def build_task(
 def check_before_fetching(
     settings: ImageClassificationConfig, start: ModelSpec | None, saved: ModelSpec | None = None
 ) -> None:
-    """What can be known to be wrong before anything is fetched.
+    """Checks what can be checked before anything is fetched.
 
     Args:
       settings: the experiment.
-      start: the weights that it starts from, as far as they are known.
-      saved: the model of a checkpoint that it goes on from.
+      start: the initial weights, as far as known.
+      saved: the model of the checkpoint to resume from.
 
     Raises:
         UserError: names the field.
     """
     train_loop.check_batch_sizes(settings)
     _check_crop(settings)
-    if saved or start or not settings.init.weights:  # Else the weights settle what is not known.
+    if saved or start or not settings.init.weights:  # Otherwise the weights determine it.
         spec = saved or wanted_spec(settings, start, settings.model.num_classes or divisible_size())
         if start:
             check_sizes(f"config.init.weights: {settings.init.weights}", start, spec)
@@ -231,7 +231,7 @@ def check_before_fetching(
 
 
 def _check_crop(settings: ImageClassificationConfig) -> None:
-    """Refuses a padding that could leave nothing of a picture, and a crop of more than there is."""
+    """Rejects a padding that could leave nothing of an image, and a crop larger than the image."""
     augment, size = settings.augment, settings.data.image_size
     padding = augment.crop_padding
     if augment.crop == "squash" and (augment.crop_from or 0) < size:
@@ -249,11 +249,11 @@ def _check_crop(settings: ImageClassificationConfig) -> None:
 def fetch(
     settings: ImageClassificationConfig, needs_weights: bool
 ) -> tuple[ImageDataset, Path | None]:
-    """Data set and weight file, downloaded where need be.
+    """Returns the dataset and weight file; downloads them if needed.
 
     Raises:
-        MissingError: tells all that is missing at once.
-        UserError: the data set has not the splits that the configuration names.
+        MissingError: reports all missing files together.
+        UserError: the dataset lacks a split named in the config.
     """
     data, dataset, weights, missing = settings.data, None, None, []
     with noted(missing):
@@ -269,10 +269,10 @@ def fetch(
 
 
 def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> int:
-    """The width of the head: the data set's classes, unless the configuration asks for more.
+    """Returns the width of the head: the dataset's classes, unless the config asks for more.
 
     Raises:
-        UserError: it asks for fewer.
+        UserError: the config asks for fewer.
     """
     wanted = settings.model.num_classes or dataset.num_classes
     if wanted < dataset.num_classes:
@@ -284,10 +284,10 @@ def num_classes(settings: ImageClassificationConfig, dataset: ImageDataset) -> i
 
 
 def build_model(settings: ImageClassificationConfig, spec: ModelSpec) -> nn.Module:
-    """The model as the experiment trains it.
+    """Builds the model that the experiment trains.
 
     Raises:
-        UserError: a field asks for what models of this architecture do not do.
+        UserError: a field is not supported by this architecture.
     """
     fields = {
         "model.dropout_rate": 0.0,

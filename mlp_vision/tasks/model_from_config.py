@@ -1,7 +1,6 @@
-"""The model that a configuration asks for.
+"""Model specs from configs.
 
-A field that is set holds; one that is not is as in the weights that a run starts from, and has a
-default where it starts at random.
+Fields that are not set come from the initial weights, or have defaults without weights.
 """
 
 import operator
@@ -14,7 +13,7 @@ from mlp_vision.models.registry import ARCHITECTURES, find_model, missing_sizes
 from mlp_vision.tasks.config import ImageClassificationConfig
 
 RANDOM_START_PRESET = {"eval_preset": "squash"}
-# What some architecture has, in the configuration's group `model`.
+# Fields of any architecture in the config group `model`.
 MODEL_FIELDS = {f for a in ARCHITECTURES.values() for f in (*a.SIZES, *a.NUMERICS)}
 
 
@@ -24,11 +23,11 @@ def wanted_spec(
     num_classes: int,
     class_names: tuple[str, ...] = (),
 ) -> ModelSpec:
-    """The model of a run that starts from weights of `start`, or at random.
+    """Returns the model of a run that starts from weights of `start`, or at random.
 
     Raises:
-        UserError: there is no such model, a size is missing, or patches do not divide the
-          image size.
+        UserError: the model is unknown, a size is missing, or the patch size does not divide
+          the image size.
     """
     architecture, sizes = _sizes(settings, start)
     missing = [f"config.model.{name}" for name in missing_sizes(architecture, sizes)]
@@ -50,9 +49,9 @@ def wanted_spec(
 
 
 def departures(settings: ImageClassificationConfig, start: ModelSpec) -> list[str]:
-    """A line for each number that the configuration sets otherwise than the weights were trained.
+    """Returns a line for each number in the config that differs from the weights' training.
 
-    The eval preset is no such number: a recipe may well choose another.
+    The eval preset is excluded, since a recipe may choose another.
     """
     places = numeric_places(type(start))
     return [
@@ -64,7 +63,7 @@ def departures(settings: ImageClassificationConfig, start: ModelSpec) -> list[st
 
 
 def numeric_places(architecture: type[ModelSpec]) -> dict[str, str]:
-    """Where the configuration has the numerics and the preprocessing of a spec, by its fields."""
+    """Maps spec fields of numerics and preprocessing to their config fields."""
     places = {name: f"model.{name}" for name in architecture.NUMERICS}
     data = ("eval_preset", "value_range", "permutation", "permuted_patch")
     return places | {name: f"data.{name}" for name in data}
@@ -73,7 +72,7 @@ def numeric_places(architecture: type[ModelSpec]) -> dict[str, str]:
 def _sizes(
     settings: ImageClassificationConfig, start: ModelSpec | None
 ) -> tuple[type[ModelSpec], dict[str, Any]]:
-    """Architecture and sizes, those missing that are not known."""
+    """Returns architecture and sizes, without unknown ones."""
     image_size = settings.data.image_size
     architecture, named = find_model(settings.model.name)
     own = (*architecture.SIZES, *architecture.NUMERICS)
@@ -99,7 +98,7 @@ def _sizes(
 def _numerics_set(
     settings: ImageClassificationConfig, architecture: type[ModelSpec]
 ) -> dict[str, Any]:
-    """The numerics that the configuration itself sets."""
+    """Returns the numerics that the config sets."""
     values = {
         name: operator.attrgetter(place)(settings)
         for name, place in numeric_places(architecture).items()

@@ -1,4 +1,4 @@
-"""Image classification to be planned: a run without images and weights, and published costs."""
+"""Planning of image classification: runs without images or weights, and published costs."""
 
 import dataclasses
 import functools
@@ -34,22 +34,22 @@ from mlp_vision.tasks.model_from_config import wanted_spec
 
 TABLES = Path(__file__).parents[1] / FOLDER
 MIXER_COSTS, GMLP_MODELS = TABLES / "mixer_table_3.json", TABLES / "gmlp_table_1_and_2.json"
-TRAINED_AT = 224  # Pixels; what is larger was fine-tuned so.
+TRAINED_AT = 224  # Pixels; larger sizes were fine-tuned.
 
 
 @dataclasses.dataclass(frozen=True)
 class KnownPictures(KnownDataset):
-    """An `ImageDataset` of which only the figures are known."""
+    """An `ImageDataset` known only by its counts and sizes."""
 
-    picture_size: tuple[int, int] | None = None  # Height and width, where all have the same.
+    picture_size: tuple[int, int] | None = None  # Height and width, if the same for all images.
 
     @property
     def in_memory(self) -> bool:
-        """Whether pictures come as they are; else as the model's views cut them."""
+        """Whether images are stored as they are, rather than cut to the model's views."""
         return self.picture_size is not None
 
     def load(self, split: str) -> CountedExamples:
-        """As many examples as the split has."""
+        """Returns as many examples as the split has."""
         return CountedExamples(self.num_examples(split))
 
     records = load
@@ -76,10 +76,10 @@ KNOWN = {
 
 
 def find_dataset(name: str, data_dir: str | None, label: str | None = None) -> ImageDataset | None:
-    """What is known of a data set, or None; see `open_image_dataset`.
+    """Returns what is known of a dataset, or None; see `open_image_dataset`.
 
     Raises:
-        UserError: it lies on this machine and is damaged, or is no data set of pictures.
+        UserError: the local dataset is damaged or not an image dataset.
     """
     if is_folder_of_pictures(name):
         return open_image_dataset(name, data_dir, label)
@@ -92,15 +92,15 @@ def find_dataset(name: str, data_dir: str | None, label: str | None = None) -> I
 
 
 def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> PlannedRun:
-    """What a run of `config` on devices of `platform` would train; fetches nothing.
+    """Returns the plan of a run of `config` on devices of `platform`; fetches nothing.
 
     Args:
       config: the experiment.
-      num_examples: to train on, in place of what the data set has.
+      num_examples: number of training examples, instead of the dataset's own.
       platform: "tpu", "gpu" or "cpu".
 
     Raises:
-        UserError: something in the configuration is wrong, or too little is known of the data.
+        UserError: the config is wrong, or too little is known of the data.
     """
     settings = on_platform(parse_config(ImageClassificationConfig, config), platform)
     data = settings.data
@@ -125,7 +125,7 @@ def planned_run(config: ConfigDict, num_examples: int | None, platform: str) -> 
 
 
 def _paper_figures(settings: ImageClassificationConfig, spec: ModelSpec) -> PaperFigures:
-    """What the paper tells, where no field makes the model another than its name says."""
+    """Returns the paper's figures, if no field changes the named model."""
     _, sizes = find_model(settings.model.name)
     if any(getattr(spec, name) != size for name, size in sizes.items()):
         return PaperFigures()
@@ -135,7 +135,7 @@ def _paper_figures(settings: ImageClassificationConfig, spec: ModelSpec) -> Pape
 
 
 def _told_dataset(settings: ImageClassificationConfig, num_examples: int | None) -> KnownPictures:
-    """Photographs of which flags tell the figures, the same for each split."""
+    """Returns a dataset of photographs described by flags, the same for each split."""
     data, classes = settings.data, settings.model.num_classes
     if num_examples is None or classes is None:
         raise UserError(
@@ -156,7 +156,7 @@ def _example(picture_size: tuple[int, int]) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def published_costs(model: str, image_size: int, data: str, epochs: float | None) -> PaperFigures:
-    """What the paper tells of a model, and of its training on a data set for so many epochs."""
+    """Returns the paper's figures for a model, and for its training on a dataset for `epochs`."""
     speed, core_days = None, None
     for row in _rows():
         if (row.model_name, row.image_size) != (model, image_size) or image_size != TRAINED_AT:
@@ -168,7 +168,7 @@ def published_costs(model: str, image_size: int, data: str, epochs: float | None
 
 
 def published_models() -> list[str]:
-    """The models of MLP-Mixer's table 3 and of gMLP's tables 1 and 2, in the order of `MODELS`."""
+    """Returns models of MLP-Mixer's table 3 and gMLP's tables 1 and 2, ordered as in `MODELS`."""
     of_mixers_table = {row.model_name for row in _rows()}
     gmlps = {row.model["name"] for row in read_table(GMLP_MODELS).rows}
     return [name for name in MODELS if name in of_mixers_table | gmlps]

@@ -1,4 +1,4 @@
-"""Fetches ahead of time what a run will need: the data set, prepared, and published weights."""
+"""Fetches what a run needs ahead of time: the prepared dataset and published weights."""
 
 from pathlib import Path
 
@@ -31,21 +31,21 @@ from mlp_vision.weights.published_weights import PUBLISHED, locate_weights
 
 
 def prepare(config: ConfigDict, directory: Path | None = None) -> list[str]:
-    """Fetches and prepares what the experiment needs, and says what was there already.
+    """Fetches and prepares what the experiment needs, and prints what already exists.
 
     Args:
       config: the experiment.
-      directory: a folder that all hosts of a pod see; a data set by name goes into
-        `directory`/tfds, weights from the web into `directory`/weights, ReaL's labels from there
-        into `directory`/labels; what the configuration names by its path stays there. None: where a
-        run on this machine looks.
+      directory: a directory shared by all hosts of a pod; a dataset given by name goes into
+        `directory`/tfds, weights from the web into `directory`/weights, ReaL labels from the web
+        into `directory`/labels; local paths in the config stay. None: the default locations of
+        this machine.
 
     Returns:
-        The flags with which a run finds everything; none are needed without `directory`.
+        The flags with which a run finds everything; empty without `directory`.
 
     Raises:
-        MissingError: something cannot be had; names everything that cannot.
-        UserError: something in the configuration or the data is wrong.
+        MissingError: something is unavailable; names everything that is.
+        UserError: something in the config or the data is wrong.
     """
     settings = parse_config(ImageClassificationConfig, config)
     if directory is not None:
@@ -101,5 +101,5 @@ def _prepare_real_labels(source: str | None, directory: Path | None) -> list[str
 
 
 def _place_in(folder: Path, source: str) -> Path | None:
-    """Where weights are kept for all hosts; None for files of one's own, which stay."""
+    """Returns the shared path of weights; None for local files, which stay in place."""
     return folder / f"{source}.npz" if source in PUBLISHED else place_of(folder, source)

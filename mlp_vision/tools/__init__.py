@@ -1,1 +1,1 @@
-"""What is done with a trained model."""
+"""Tools for trained models."""

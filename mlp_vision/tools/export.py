@@ -1,4 +1,4 @@
-"""Trained models for other programs: Google's npz layout, timm's safetensors, StableHLO."""
+"""Exports trained models: Google's npz layout, timm's safetensors, StableHLO."""
 
 import dataclasses
 import json
@@ -26,11 +26,11 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def export(weights: Weights, spec: ModelSpec, output: Path) -> None:
-    """Writes the model that `spec` makes of `weights`, in the format that the suffix names.
+    """Writes `weights` adapted to `spec`, in the format of the suffix.
 
-    `.npz`: arrays under our names, for a Mixer those of Google's files; `.safetensors`: named as in
-    timm. Both also carry `spec`, where other programs do not look. `.stablehlo`: a program, see
-    `to_stablehlo`, with `spec` and the versions of JAX beside it, in `.stablehlo.json`.
+    `.npz`: arrays under this project's names, for a Mixer those of Google's files; `.safetensors`:
+    timm's names. Both also hold `spec`, which other programs ignore. `.stablehlo`: a program, see
+    `to_stablehlo`, with `spec` and JAX versions in `.stablehlo.json` beside it.
 
     Raises:
         UserError: see `check_output`; the weights cannot be read, or timm has no such model.
@@ -42,21 +42,21 @@ def export(weights: Weights, spec: ModelSpec, output: Path) -> None:
 
 
 def check_output(output: Path) -> None:
-    """Refuses what cannot be written, before weights are fetched for it.
+    """Checks the output before weights are fetched.
 
     Raises:
-        UserError: see `output_files.check_output`; nor may a description lie where it would go.
+        UserError: see `output_files.check_output`; or the description exists already.
     """
     output_files.check_output(output, tuple(FORMATS))
     output_files.check_output(_description(output))
 
 
 def to_stablehlo(spec: ModelSpec, params) -> bytearray:
-    """The model as a serialized program with its preprocessing and parameters inside.
+    """Serializes the model as a program with its preprocessing and parameters.
 
-    It maps uint8 pictures [B, H, W, 3] of any B, H and W to {"logits", "probabilities"}, float32
-    [B, K] each, on CPUs, GPUs and TPUs: `jax.export.deserialize(program).call(pictures)`. Without
-    a head it gives {"features"}, float32 [B, C].
+    It maps uint8 images [B, H, W, 3] of any B, H and W to {"logits", "probabilities"}, float32
+    [B, K] each, on CPUs, GPUs and TPUs: `jax.export.deserialize(program).call(images)`. Without
+    a head it returns {"features"}, float32 [B, C].
     """
     model = spec.create_model()
 
@@ -101,7 +101,7 @@ def _write_stablehlo(output: Path, spec: ModelSpec, params) -> None:
 
 
 def _described(spec: ModelSpec) -> str:
-    """`spec` as JSON, with the versions that decide which JAX can read the program."""
+    """Returns `spec` as JSON, with the versions that decide which JAX can read the program."""
     versions = {
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
@@ -112,7 +112,7 @@ def _described(spec: ModelSpec) -> str:
 
 
 def _description(output: Path) -> Path:
-    """Where the description of an exported program lies."""
+    """Returns the path of an exported program's description."""
     return output.with_name(f"{output.name}.json")
 
 

@@ -1,4 +1,4 @@
-"""Activations of a model over a split, to a file: pooled features, or what a layer gives.
+"""Writes activations of a model over a split: pooled features or layer outputs.
 
 Shapes: B batch, S tokens, C channels.
 """
@@ -30,30 +30,30 @@ from mlp_vision.tasks.classification import eval_view, model_input
 from mlp_vision.tools.inference import Inference, open_inference
 
 POOLED = "pooled"
-MEMORY_LIMIT_BYTES = 8 << 30  # An npz file is written from memory.
+MEMORY_LIMIT_BYTES = 8 << 30  # Npz files are assembled in memory.
 
-Rows = dict[str, np.ndarray]  # Layers by name, and `label` and `index` of the examples.
+Rows = dict[str, np.ndarray]  # Layers by name, with `label` and `index` of the examples.
 
 
 def extract(
     config: ConfigDict, source: str, split: str, layers: Sequence[str], output: Path
 ) -> None:
-    """Writes activations on a split of the configured data set, under the eval preset.
+    """Writes activations on a split of the configured dataset, under the eval preset.
 
-    An output that ends in `.npz` holds an array a layer, float32, and of each row the `label`
-    and the `index` in the split, integers. Any other name becomes a folder in TFDS's form with
-    the same in array_record, example by example: `tfds.builder_from_directory(folder)` reads it.
-    Pictures that cannot be read have no row.
+    An output that ends in `.npz` holds a float32 array per layer, and the integers `label` and
+    `index` in the split per row. Any other name becomes a TFDS directory with the same content in
+    array_record: `tfds.builder_from_directory(directory)` reads it. Unreadable images have no
+    row.
 
     Args:
-      config: an experiment; it gives data set, batch size and arithmetic.
+      config: an experiment, for its dataset, batch size and dtype.
       source: weights, see `published_weights.locate_weights`.
-      split: such as "test".
+      split: a split such as "test".
       layers: see `activations`.
-      output: file or folder to write.
+      output: file or directory to write.
 
     Raises:
-        UserError: weights or data cannot be had, a layer is unknown, or the output lies there.
+        UserError: weights or data are unavailable, a layer is unknown, or the output exists.
     """
     check_output(output)
     writes_npz = output.suffix == ".npz"
@@ -71,7 +71,7 @@ def extract(
     spec, dataset = inference.spec, inference.dataset
     rows = feature_rows(inference, split, layers)
     try:
-        # The output is opened before hours of work show that it cannot be written.
+        # Opening the output first avoids hours of work before a write error.
         with whole_output(output) as part, limited(60 * config.train.stall_limit):
             if writes_npz:
                 count = _write_npz(part, rows)
@@ -86,13 +86,13 @@ def extract(
 
 
 def feature_rows(inference: Inference, split: str, layers: Sequence[str]) -> Iterator[Rows]:
-    """Activations of a split a batch at a time, without the rows that only fill up a batch.
+    """Yields activations of a split by batch, without padding rows.
 
-    Layers are float32, as `activations` names them; there is a progress bar on a terminal. Pictures
-    that cannot be read have no row.
+    Layers are float32, named as in `activations`. Terminals show a progress bar. Unreadable images
+    have no row.
 
     Raises:
-        UserError: more than a few cannot be read.
+        UserError: too many unreadable images.
     """
     spec, model, in_memory = inference.spec, inference.model, inference.dataset.in_memory
     modules = {layer: spec.layers[layer].module for layer in layers if layer != POOLED}
@@ -121,10 +121,10 @@ def feature_rows(inference: Inference, split: str, layers: Sequence[str]) -> Ite
 
 
 def check_layers(spec: ModelSpec, layers: Sequence[str]) -> None:
-    """Refuses layers that the model does not have.
+    """Checks that the model has these layers.
 
     Raises:
-        UserError: names the ones there are.
+        UserError: a layer is unknown; lists the known ones.
     """
     if not layers:
         raise UserError(f"--layers: name one at least, such as {POOLED}.")
@@ -138,9 +138,9 @@ def check_layers(spec: ModelSpec, layers: Sequence[str]) -> None:
 
 
 def activations(model: nn.Module, params, images: jax.Array, modules: Mapping[str, str]) -> dict:
-    """Activations by layer: `pooled`, float32 [B, C], before the head; `block_3`, say, [B, S, C].
+    """Activations by layer: `pooled`, float32 [B, C], before the head; `block_3` etc., [B, S, C].
 
-    `model` is one without a head; `modules` are its submodules that give the layers but `pooled`.
+    `model` has no head; `modules` maps the layers other than `pooled` to its submodules.
     """
     pooled, state = model.apply(
         {"params": params},
@@ -154,7 +154,7 @@ def activations(model: nn.Module, params, images: jax.Array, modules: Mapping[st
 
 
 def _shapes(spec: ModelSpec, layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Shape of one example's activations by layer."""
+    """Returns the shape of one example's activations by layer."""
     shapes = {name: layer.shape for name, layer in spec.layers.items()}
     shapes[POOLED] = (spec.feature_dim,)
     return {layer: shapes[layer] for layer in layers}
@@ -170,7 +170,7 @@ def _check_memory(shapes: Mapping[str, tuple[int, ...]], num_examples: int) -> N
 
 
 def _write_npz(output: Path, batches: Iterator[Rows]) -> int:
-    """Returns the number of rows."""
+    """Writes the rows and returns their number."""
     parts = list(batches)
     arrays = {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}
     np.savez(output, **arrays)
@@ -180,13 +180,13 @@ def _write_npz(output: Path, batches: Iterator[Rows]) -> int:
 def _write_tfds_directory(
     output: Path, batches: Iterator[Rows], split: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> int:
-    """One shard of array_record, with the description that TFDS reads it by."""
+    """Writes one array_record shard, with the metadata that TFDS needs."""
     tensors = {
         name: tfds.features.Tensor(shape=shape, dtype=np.float32) for name, shape in shapes.items()
     }
     scalars = {name: tfds.features.Scalar(dtype=np.int64) for name in ("label", "index")}
     features = tfds.features.FeaturesDict(tensors | scalars)
-    split = re.match(r"\w+", split)[0]  # "train[:90%]" is no name of a split.
+    split = re.match(r"\w+", split)[0]  # "train[:90%]" is not a split name.
     output.mkdir()
     template = tfds.core.ShardedFileTemplate(
         data_dir=output, dataset_name="features", split=split, filetype_suffix="array_record"

@@ -1,10 +1,10 @@
-"""What image models have learned, as figures for papers and notebooks.
+"""Figures of learned weights of image models, for papers and notebooks.
 
 figures.token_units("imagenet1k/Mixer-B_16", blocks=(0, 1, 2)).savefig("figure5.png")
 
-Each takes weights as `load_pretrained` does, and returns a matplotlib figure.
+Each function takes weights like `load_pretrained` and returns a matplotlib figure.
 
-Shapes: U units, G patches a side, S = G * G tokens, P pixels of a patch's side, C channels.
+Shapes: U units, G patches per side, S = G * G tokens, P pixels per patch side, C channels.
 """
 
 import math
@@ -21,10 +21,10 @@ from mlp_core.process.figure_files import TEXT_WIDTH, WEIGHTS, check_blocks, new
 from mlp_vision.weights.loading import Weights, open_weights
 from mlp_vision.weights.published_weights import locate_weights
 
-COLUMNS = 16  # Images a row, an even number so that pairs stay together.
+COLUMNS = 16  # Images per row; even, so that pairs stay together.
 TOKEN_UNITS = "MixerBlock_{}/token_mixing/Dense_0/kernel"  # [S, U]
 TOKEN_MIXING, SPATIAL_GATING = "token-mixing MLPs", "spatial gating units"
-SPATIAL_MATRIX = "GmlpBlock_{}/gating/spatial/kernel"  # [S, S], or [2 S - 1] of a Toeplitz matrix.
+SPATIAL_MATRIX = "GmlpBlock_{}/gating/spatial/kernel"  # [S, S], or [2 S - 1] for a Toeplitz matrix.
 TITLE_INCHES = 0.3
 
 
@@ -34,19 +34,19 @@ def token_units(
     units: int | None = None,
     mirror: str | None = None,
 ) -> Figure:
-    """Hidden units of token-mixing MLPs as images of their weights: MLP-Mixer, figures 5 and 6.
+    """Plots weights of token-mixing hidden units as images: MLP-Mixer, figures 5 and 6.
 
     Low frequencies come first, each unit followed by the one closest to its inverse. White is
-    zero, and each unit has a scale of its own.
+    zero, and each unit has its own scale.
 
     Args:
       source: weights of an MLP-Mixer.
-      blocks: those to show, from 0; None: the first three.
-      units: of each block, the first ones in this order; None: all.
-      mirror: a folder or URL that holds published weights.
+      blocks: indices of the blocks to show, from 0; None: the first three.
+      units: number of units to show per block, in this order; None: all.
+      mirror: a directory or URL that holds published weights.
 
     Raises:
-        UserError: the weights cannot be had or have no such parts, or a number is below 1.
+        UserError: the weights are unavailable or have no such parts, or a number is below 1.
     """
     _check_number("units", units)
     weights = _open(source, mirror)
@@ -62,17 +62,17 @@ def token_units(
 
 
 def stem_filters(source: str | Path, units: int | None = None, mirror: str | None = None) -> Figure:
-    """The filters that make tokens of patches, in colour: MLP-Mixer, figure 7.
+    """Plots the patch embedding filters in colour: MLP-Mixer, figure 7.
 
-    Low frequencies come first. Grey is zero, and each filter has a scale of its own.
+    Low frequencies come first. Grey is zero, and each filter has its own scale.
 
     Args:
       source: weights.
-      units: the first ones in this order; None: all.
-      mirror: a folder or URL that holds published weights.
+      units: number of filters to show, in this order; None: all.
+      mirror: a directory or URL that holds published weights.
 
     Raises:
-        UserError: the weights cannot be had, or the number is below 1.
+        UserError: the weights are unavailable, or `units` is below 1.
     """
     _check_number("units", units)
     weights = _open(source, mirror)
@@ -88,19 +88,19 @@ def spatial_rows(
     rows: int = COLUMNS,
     mirror: str | None = None,
 ) -> Figure:
-    """Rows of gMLP's spatial matrices as images: what a token takes from each place.
+    """Plots rows of gMLP's spatial matrices as images: a token's weights for each position.
 
     Source: Pay Attention to MLPs, section 3. Rows are those of evenly spaced tokens, the same for
-    all blocks; white is zero, and each row of the matrix has a scale of its own.
+    all blocks; white is zero, and each matrix row has its own scale.
 
     Args:
       source: weights of a gMLP without a class token.
-      blocks: those to show, a line each; None: six, evenly spaced.
-      rows: of each block.
-      mirror: a folder or URL that holds published weights.
+      blocks: indices of the blocks to show, a line each; None: six, evenly spaced.
+      rows: number of rows per block.
+      mirror: a directory or URL that holds published weights.
 
     Raises:
-        UserError: the weights cannot be had or have no such parts, or a number is below 1.
+        UserError: the weights are unavailable or have no such parts, or a number is below 1.
     """
     _check_number("rows", rows)
     weights = _open(source, mirror)
@@ -128,17 +128,17 @@ def _open(source: str | Path, mirror: str | None) -> Weights:
 
 
 def _num_blocks(weights: Weights, part: str) -> int:
-    """Of a model that is a stack of them; others, such as ResNets, have no such part."""
+    """Returns the number of blocks; models without blocks, such as ResNets, lack `part`."""
     if "num_blocks" not in weights.spec.sizes:
         raise UserError(f"{weights.path}: {weights.spec.TITLE} has no {part}.")
     return weights.spec.num_blocks
 
 
 def _of_blocks(weights: Weights, name: str, blocks: Sequence[int], part: str) -> list[np.ndarray]:
-    """The arrays called `name` of some blocks.
+    """Returns the arrays called `name` of some blocks.
 
     Raises:
-        UserError: there are no such blocks, or no such arrays in them.
+        UserError: the blocks do not exist, or lack such arrays.
     """
     check_blocks(weights.path, blocks, _num_blocks(weights, part))
     arrays = weights.read()
@@ -148,13 +148,13 @@ def _of_blocks(weights: Weights, name: str, blocks: Sequence[int], part: str) ->
 
 
 def _own_scales(images: np.ndarray) -> np.ndarray:
-    """Images [U, ...] from -1 to 1, each divided by its largest absolute value."""
+    """Scales images [U, ...] to -1 to 1, each by its largest absolute value."""
     largest = np.abs(images).max(tuple(range(1, images.ndim)), keepdims=True)
     return images / np.where(largest > 0, largest, 1)
 
 
 def _sheets(sheets: Sequence[np.ndarray], titles: Sequence[str], columns: int = COLUMNS) -> Figure:
-    """A figure with a sheet of small images [U, H, W] or [U, H, W, 3] below another."""
+    """Returns a figure of stacked sheets of small images [U, H, W] or [U, H, W, 3]."""
     with styled():
         heights = [TITLE_INCHES + TEXT_WIDTH / columns * -(-len(s) // columns) for s in sheets]
         figure = new_figure(sum(heights))
@@ -171,7 +171,7 @@ def _draw(axes: Axes, sheet: np.ndarray) -> None:
 
 
 def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
-    """One image of many, in rows, with lines of one pixel between them that stay empty."""
+    """Tiles images in rows, separated by empty lines of one pixel."""
     height, width, *colours = images.shape[1:]
     rows = -(-len(images) // columns)
     empty = 1.0 if colours else np.nan
@@ -183,7 +183,7 @@ def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def mean_frequency(units: np.ndarray) -> np.ndarray:
-    """The mean frequency [U] of images [U, G, G], weighed by power, in cycles a patch."""
+    """Returns the power-weighted mean frequency [U] of images [U, G, G], in cycles per patch."""
     power = np.abs(np.fft.fft2(units)) ** 2  # [U, G, G]
     cycles = np.fft.fftfreq(units.shape[-1])
     radius = np.hypot(cycles[:, None], cycles[None, :])
@@ -192,10 +192,10 @@ def mean_frequency(units: np.ndarray) -> np.ndarray:
 
 
 def in_pairs(units: np.ndarray) -> np.ndarray:
-    """The indices [U] of images [U, G, G] in the order of showing: pairs of opposite phase.
+    """Returns the indices [U] that order images [U, G, G] in pairs of opposite phase.
 
-    The unit of the lowest frequency that is left comes first, then, of all that are left, the one
-    whose correlation with it is the most negative. An odd one comes last.
+    Each pair is the remaining unit of the lowest frequency and the remaining unit with the most
+    negative correlation to it. An odd one comes last.
     """
     flat = units.reshape(len(units), -1)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Weights and a data set made ready to go through it: what scoring and feature extraction share."""
+"""Opens weights and a dataset for inference; shared by scoring and feature extraction."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
@@ -30,18 +30,18 @@ from mlp_vision.weights.published_weights import locate_weights, spec_before_fet
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
-    """A model with its parameters on the devices, and the data set to show it."""
+    """A model with its parameters on the devices, and its dataset."""
 
     spec: ModelSpec
     model: nn.Module
     params: Params
     dataset: ImageDataset
-    batch_size: int  # Over all devices.
+    batch_size: int  # Total over all devices.
     mesh: Mesh
     real_labels: RealLabels | None
 
     def source(self, split: str) -> Source:
-        """A split's examples; the eval preset is applied to them where they are read, or later."""
+        """Returns a split's examples; the eval preset is applied when reading them, or later."""
         return open_source(
             self.dataset, split, EvalView(self.spec.image_size, self.spec.eval_preset)
         )
@@ -54,19 +54,19 @@ def open_inference(
     adapt: Callable[[ModelSpec], ModelSpec],
     check: Callable[[ModelSpec, ImageDataset], None] = lambda spec, dataset: None,
 ) -> Inference:
-    """Opens data set and weights; the model is that of the weights.
+    """Opens the dataset and weights; the model is that of the weights.
 
-    If the model has a head, labels count its classes; see `mlp_core.data.classes`.
+    If the model has a head, labels index its classes; see `mlp_core.data.classes`.
 
     Args:
-      config: an experiment; it gives data set, batch size and arithmetic.
+      config: an experiment, for its dataset, batch size and dtype.
       source: weights, see `published_weights.locate_weights`.
-      splits: those that will be read.
-      adapt: makes the wanted model of the weights' own.
-      check: raises UserError if that model does not suit the data set.
+      splits: the splits to read.
+      adapt: converts the weights' model spec to the wanted one.
+      check: raises UserError if that model does not suit the dataset.
 
     Raises:
-        UserError: weights or data cannot be had, or do not suit.
+        UserError: weights or data are unavailable or incompatible.
     """
     settings = parse_config(ImageClassificationConfig, config)
     data = settings.data
@@ -99,5 +99,5 @@ def open_inference(
 
 
 def _names_for_labels(source: str, spec: ModelSpec, dataset: ImageDataset) -> Sequence[str]:
-    """See `mlp_core.data.classes`; the data set's own where there is no head to match."""
+    """Returns class names, see `mlp_core.data.classes`; the dataset's own without a head."""
     return names_for_labels(source, spec, dataset) if spec.num_classes else dataset.class_names

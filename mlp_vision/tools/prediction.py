@@ -1,4 +1,4 @@
-"""What a model sees in pictures of the user's own."""
+"""Predictions on user images."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -19,24 +19,24 @@ from mlp_vision.data.pictures import decoding_threads, open_picture
 from mlp_vision.models.model_spec import ModelSpec
 from mlp_vision.tasks.classification import probabilities, view_logits
 
-BATCH = 32  # Pictures at a time.
-STALL_LIMIT = 30.0  # Minutes for such a batch, as in configs/run_fields.py.
+BATCH = 32  # Images per batch.
+STALL_LIMIT = 30.0  # Minutes per batch, as in configs/run_fields.py.
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one picture, or why there are none."""
+    """The top classes of one image, or the reason for their absence."""
 
     path: Path
-    best: list[tuple[int, float]]  # Class and probability, the likeliest first.
+    best: list[tuple[int, float]]  # Class and probability, most likely first.
     problem: str = ""
 
 
 def find_pictures(names: Sequence[str]) -> list[Path]:
-    """The files that are named, and the pictures in the folders that are named, in order.
+    """Returns the named files, and the images in the named directories, in order.
 
     Raises:
-        UserError: nothing is there, or a folder holds no picture.
+        UserError: a path does not exist, or a directory holds no image.
     """
     paths = []
     for name in names:
@@ -58,10 +58,10 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
 def predict(
     spec: ModelSpec, params, paths: Sequence[Path], top: int, stall_limit: float = STALL_LIMIT
 ) -> Iterator[Prediction]:
-    """The `top` likeliest classes of each picture, in the order of `paths`.
+    """Returns the `top` most likely classes of each image, in the order of `paths`.
 
-    A picture that cannot be read comes with its problem instead. The process ends where a batch of
-    them takes `stall_limit` minutes; see `mlp_core.process.watchdog`.
+    For an unreadable image, the problem is returned instead. The process ends if a batch takes
+    `stall_limit` minutes; see `mlp_core.process.watchdog`.
     """
     batch = min(BATCH, len(paths))
     view = EvalView(spec.image_size, spec.eval_preset)
@@ -97,5 +97,5 @@ def _view_or_problem(view: EvalView, path: Path) -> np.ndarray | str:
         return view(open_picture(read_bytes(path, MOST_PICTURE_BYTES)))
     except OSError as error:
         return f"unreadable: {error.strerror or error}"
-    except ValueError as error:  # Of its file, or a BadPictureError.
+    except ValueError as error:  # From the file, or a BadPictureError.
         return str(error)

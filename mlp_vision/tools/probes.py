@@ -1,10 +1,10 @@
 """Linear probes of frozen features in closed form: few-shot, and on the whole training split.
 
-A ridge regression from the pooled features, those before the head, tells how linearly the classes
-can be read out of them. Few-shot: five examples of each class, say, over several draws, as in
-MLP-Mixer (arXiv:2105.01601), figures 2 and 4; what is drawn and regressed is as in
-google-research/big_vision's few-shot evaluator. Its penalty is fixed; here training examples that
-are held out choose it, and the test split has no part in that.
+A ridge regression on the pooled features before the head measures how linearly separable the
+classes are. Few-shot: for example five examples per class, over several draws, as in MLP-Mixer
+(arXiv:2105.01601), figures 2 and 4; sampling and regression follow google-research/big_vision's
+few-shot evaluator. Its penalty is fixed; here it is chosen on held-out training examples, never on
+the test split.
 
 Shapes: N examples, C channels, K classes.
 """
@@ -27,27 +27,27 @@ from mlp_vision.tools.features import MEMORY_LIMIT_BYTES, POOLED, feature_rows
 from mlp_vision.tools.inference import Inference, open_inference
 
 EPSILON = 1e-5  # Added to standard deviations.
-BLOCK = 8192  # Examples that are held in float64 at a time, where they outnumber the features.
+BLOCK = 8192  # Examples in float64 at a time, if they outnumber the features.
 PENALTIES = tuple(2.0**power for power in range(-6, 17))
-DRAWS = 5  # Of the shots; the probe's accuracy is the mean over them.
-HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 10_000  # Of the training split.
+DRAWS = 5  # Draws of the shots; accuracy is their mean.
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 10_000  # Share and maximum of the training split.
 SEED = 0
-MOST_NAMED = 3  # Classes in a message.
+MOST_NAMED = 3  # Maximum number of classes in a message.
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearClassifier:
-    """Scores of classes that are linear in the features."""
+    """Class scores that are linear in the features."""
 
     weights: np.ndarray  # [C, K], float64.
     bias: np.ndarray  # [K], float64.
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """A score for each class [N, K] of features [N, C]."""
+        """Returns class scores [N, K] of features [N, C]."""
         return features @ self.weights + self.bias
 
     def num_correct(self, features: np.ndarray, labels: np.ndarray) -> int:
-        """How many of the examples, features [N, C] and labels [N], have the highest score."""
+        """Counts the examples, features [N, C] and labels [N], whose own class scores highest."""
         return sum(
             int((self.scores(features[block]).argmax(-1) == labels[block]).sum())
             for block in _blocks(len(labels))
@@ -56,21 +56,21 @@ class LinearClassifier:
 
 @dataclasses.dataclass(frozen=True)
 class RidgePath:
-    """The solutions for all penalties: X the standardised features, Y the centred targets.
+    """Solutions for all penalties: X are the standardised features, Y the centred targets.
 
     With the eigenvalues e of X'X, or of XX' where that is smaller, and eigenvectors Q, the weights
     are Q Q'X'Y / (e + l2), or X'Q Q'Y / (e + l2).
     """
 
-    mean: np.ndarray  # [C], of the features.
-    scale: np.ndarray  # [C], what they are divided by.
+    mean: np.ndarray  # [C], feature means.
+    scale: np.ndarray  # [C], divisor of the features.
     target_mean: np.ndarray  # [K]
     eigenvalues: np.ndarray  # [R]
     basis: np.ndarray  # [C, R]: Q, or X'Q.
     projected: np.ndarray  # [R, K]: Q'X'Y, or Q'Y.
 
     def solution(self, l2: float) -> LinearClassifier:
-        """The minimum of |XW - Y|^2 + l2 |W|^2, for features as they were given; `l2` > 0."""
+        """Returns the minimum of |XW - Y|^2 + l2 |W|^2, for unstandardised features; `l2` > 0."""
         weights = self.basis @ (self.projected / (self.eigenvalues + l2)[:, None])
         weights /= self.scale[:, None]
         return LinearClassifier(weights, self.target_mean - self.mean @ weights)
@@ -102,7 +102,7 @@ def fit_ridge(features: np.ndarray, labels: np.ndarray, num_classes: int) -> Rid
             cross += x.T @ (_targets(labels[block], num_classes) - target_mean)
         eigenvalues, basis = np.linalg.eigh(gram)  # [C, C]
         projected = basis.T @ cross
-    # Rounding may make those that are zero negative.
+    # Rounding may make zero eigenvalues negative.
     return RidgePath(mean, scale, target_mean, eigenvalues.clip(min=0), basis, projected)
 
 
@@ -112,7 +112,7 @@ def _standard_deviation(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _targets(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """[N, K], 1 for the class of an example and -1 for all others."""
+    """Returns targets [N, K]: 1 for the class of an example and -1 for all others."""
     return np.where(labels[:, None] == np.arange(num_classes), 1.0, -1.0)
 
 
@@ -123,13 +123,13 @@ def _blocks(num_examples: int) -> Iterator[slice]:
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """Pooled features of a split, and what classes they are of."""
+    """Pooled features of a split, with their labels."""
 
     values: np.ndarray  # [N, C], float32.
     labels: np.ndarray  # [N], integers.
 
     def __getitem__(self, chosen: np.ndarray) -> "Features":
-        """Some of the examples."""
+        """Selects examples."""
         return Features(self.values[chosen], self.labels[chosen])
 
     def __len__(self) -> int:
@@ -139,18 +139,18 @@ class Features:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
-    """What a probe scores; accuracies are fractions."""
+    """Results of a probe; accuracies are fractions."""
 
     probe: str  # "5-shot", or "linear".
     fitted_examples: int
     l2: float
-    held_out_accuracy: float  # Under this penalty, by which it was chosen; the mean over draws.
-    test_accuracy: float  # Likewise the mean.
-    test_accuracies: tuple[float, ...]  # Of each draw.
+    held_out_accuracy: float  # Chose the penalty; the mean over draws.
+    test_accuracy: float  # The mean over draws.
+    test_accuracies: tuple[float, ...]  # Per draw.
 
     @property
     def is_at_an_end(self) -> bool:
-        """Whether the penalty is the smallest or largest that was tried."""
+        """Whether the penalty is the smallest or largest one tried."""
         return self.l2 in (PENALTIES[0], PENALTIES[-1])
 
 
@@ -162,20 +162,20 @@ def probe(
     shots: Sequence[int],
     linear: bool,
 ) -> dict[str, Any]:
-    """Fits the probes, says what each scores on the test split, and returns that, fit for JSON.
+    """Fits the probes, prints their scores on the test split, and returns them, JSON-serializable.
 
     The model, its resolution and its eval preset are those of the weights.
 
     Args:
-      config: an experiment; it gives data set, batch size and arithmetic.
+      config: an experiment, for its dataset, batch size and dtype.
       source: weights, see `published_weights.locate_weights`.
-      train_split: what probes are fitted on, and their penalties chosen.
-      test_split: what they are scored on, every example once.
-      shots: examples of each class, for a few-shot probe each.
-      linear: whether there is one on the whole training split, too.
+      train_split: the split to fit probes and choose penalties on.
+      test_split: the split to score on, every example once.
+      shots: numbers of examples per class, one few-shot probe each.
+      linear: whether to fit a probe on the whole training split as well.
 
     Raises:
-        UserError: weights or data cannot be had, or a class has too few examples for the shots.
+        UserError: weights or data are unavailable, or a class has too few examples.
     """
     if not shots and not linear:
         raise UserError("--shots: name how many examples of each class, or leave --linear on.")
@@ -234,7 +234,7 @@ def few_shot(
 ) -> ProbeResult:
     """Draws `shots` examples of each class of `train`, `DRAWS` times, and fits a probe on each.
 
-    One penalty holds for all draws: that with the best mean accuracy on `chosen_by`.
+    All draws share the penalty with the best mean accuracy on `chosen_by`.
     """
     draws = [shots_of_each_class(train.labels, num_classes, shots, seed) for seed in range(DRAWS)]
     paths = [fit(train[draw], num_classes) for draw in draws]
@@ -247,31 +247,31 @@ def few_shot(
 def whole_split(
     everything: Features, train: Features, chosen_by: Features, test: Features, num_classes: int
 ) -> ProbeResult:
-    """A probe fitted on `everything`: `train`, and `chosen_by`, which chose its penalty before."""
+    """Fits a probe on `everything`: `train` plus `chosen_by`, which chose its penalty."""
     l2, held_out_accuracy = best_penalty([fit(train, num_classes)], chosen_by)
     scored = accuracy(fit(everything, num_classes), l2, test)
     return ProbeResult("linear", len(everything), l2, held_out_accuracy, scored, (scored,))
 
 
 def fit(examples: Features, num_classes: int) -> RidgePath:
-    """The regressions onto the classes of the examples, for all penalties."""
+    """Fits the regressions onto the examples' classes, for all penalties."""
     return fit_ridge(examples.values, examples.labels, num_classes)
 
 
 def best_penalty(paths: Sequence[RidgePath], chosen_by: Features) -> tuple[float, float]:
-    """The penalty with the best mean accuracy, the middle one of equals; and that accuracy."""
+    """Returns the penalty with the best mean accuracy (middle of ties), and that accuracy."""
     means = [statistics.mean(accuracy(path, l2, chosen_by) for path in paths) for l2 in PENALTIES]
     best = [l2 for l2, mean in zip(PENALTIES, means, strict=True) if mean == max(means)]
     return best[len(best) // 2], max(means)
 
 
 def accuracy(path: RidgePath, l2: float, examples: Features) -> float:
-    """The share of examples whose own class has the highest score."""
+    """Returns the share of examples whose own class scores highest."""
     return path.solution(l2).num_correct(examples.values, examples.labels) / len(examples)
 
 
 def table(results: Sequence[ProbeResult]) -> str:
-    """The results in Markdown."""
+    """Formats the results as a Markdown table."""
     head = ["probe", "fitted on", "l2", "held out, %", "test, %", f"lowest to highest of {DRAWS}"]
     rows = []
     for result in results:
@@ -290,7 +290,7 @@ def table(results: Sequence[ProbeResult]) -> str:
 
 
 def _pooled_features(inference: Inference, split: str) -> Features:
-    """Of every example of a split that can be read."""
+    """Returns features of every readable example of a split."""
     batches = list(feature_rows(inference, split, [POOLED]))
     labels = np.concatenate([batch["label"] for batch in batches])
     if left_out := inference.dataset.num_examples(split) - len(labels):
@@ -299,7 +299,7 @@ def _pooled_features(inference: Inference, split: str) -> Features:
 
 
 def _held_out(train: Features) -> np.ndarray:
-    """Whether each of the examples is kept back to choose penalties by."""
+    """Returns whether each example is held out to choose penalties."""
     share = min(HELD_OUT_SHARE, MOST_HELD_OUT / len(train))
     return held_out(train.labels, share, SEED)
 
@@ -314,9 +314,9 @@ def _check_memory(spec: ModelSpec, dataset: ImageDataset, split: str) -> None:
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Draws about a `share` of each class, one example at least of a class that has two or more.
+    """Draws about a `share` of each class, at least one example of classes with two or more.
 
-    Returns whether each of the examples, of which `labels` [N] are the classes, is held out.
+    Returns whether each example is held out, bool [N], given `labels` [N].
     """
     rng = np.random.default_rng(seed)
     is_held_out = np.zeros(len(labels), bool)
@@ -328,10 +328,10 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def shots_of_each_class(labels: np.ndarray, num_classes: int, shots: int, seed: int) -> np.ndarray:
-    """Draws `shots` examples of each class, without repetition; returns their indices.
+    """Draws `shots` examples of each class without replacement; returns their indices.
 
-    With the same seed the draws of fewer shots are among those of more. Each class must have as
-    many, see `check_shots`.
+    With the same seed, draws of fewer shots are subsets of those of more. Each class must have
+    enough examples, see `check_shots`.
     """
     rng = np.random.default_rng(seed)
     members = [rng.permutation(np.flatnonzero(labels == c)) for c in range(num_classes)]
@@ -341,10 +341,10 @@ def shots_of_each_class(labels: np.ndarray, num_classes: int, shots: int, seed: 
 def check_shots(
     labels: np.ndarray, class_names: Sequence[str], shots: Sequence[int], where: str
 ) -> None:
-    """Refuses more shots than some class has examples among `labels`; `where` names these.
+    """Checks that each class has `shots` examples among `labels`; `where` names these.
 
     Raises:
-        UserError: names the classes with the fewest, and how many shots can be had.
+        UserError: names the classes with the fewest examples, and the possible shots.
     """
     counts = np.bincount(labels, minlength=len(class_names))
     wanted, fewest = max(shots, default=0), int(counts.min())

@@ -1,4 +1,4 @@
-"""The accuracy of any weights on any split: every example counted once."""
+"""Scores any weights on any split, counting every example once."""
 
 import functools
 from collections.abc import Mapping
@@ -24,21 +24,21 @@ from mlp_vision.tools.inference import open_inference
 def score(
     config: ConfigDict, source: str, fields_set: Mapping[str, Any], splits: Mapping[str, str]
 ) -> dict[str, float]:
-    """Evaluates weights on splits of the configured data set and says what each scores.
+    """Evaluates weights on splits of the configured dataset and prints the scores.
 
-    The model and its numerics are those of the weights, whatever model the configuration trains.
+    The model and its numerics are those of the weights, not of the config.
 
     Args:
-      config: an experiment; it gives data set, batch size and arithmetic.
+      config: an experiment, for its dataset, batch size and dtype.
       source: weights, see `published_weights.locate_weights`.
-      fields_set: fields that hold whatever the weights say, such as {"data.image_size": 448}.
-      splits: TFDS splits by the name under which they are told.
+      fields_set: fields that override the weights' own, such as {"data.image_size": 448}.
+      splits: TFDS splits by the name to report them under.
 
     Returns metrics by name, such as `test/top1`; with `config.data.real_labels` also
-    `test/top1_real`, for a split of ImageNet's validation pictures.
+    `test/top1_real`, for a split of ImageNet's validation images.
 
     Raises:
-        UserError: weights or data cannot be had, or are not for the same classes.
+        UserError: weights or data are unavailable, or their classes differ.
     """
 
     def adapt(spec: ModelSpec) -> ModelSpec:
@@ -71,7 +71,7 @@ def score(
 
 
 def _in_words(metrics: Mapping[str, float]) -> str:
-    """The accuracies of a split: "top-1 76.44 %, top-5 92.23 %"."""
+    """Formats the accuracies of a split: "top-1 76.44 %, top-5 92.23 %"."""
     words = {"top1": "top-1", "top5": "top-5", "top1_real": "ReaL top-1"}
     return ", ".join(
         f"{word} {100 * metrics[name]:.2f} %" for name, word in words.items() if name in metrics

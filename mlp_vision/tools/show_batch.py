@@ -1,4 +1,4 @@
-"""A picture of what augmentation yields: a real training batch, through the real pipeline."""
+"""Draws augmented images: a training batch from the run's own input pipeline."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,28 +29,28 @@ from mlp_vision.weights.loading import open_weights
 from mlp_vision.weights.published_weights import spec_before_fetching
 
 CELL_INCHES = 1.35
-LONGEST_NAME = 22  # Letters that fit under a picture.
+LONGEST_NAME = 22  # Letters that fit under an image.
 
 
 def show_batch(
     config: ConfigDict, name: str, output: Path, rows: int, columns: int, step: int
 ) -> None:
-    """Draws the first pictures of the batch that step `step` trains on, with their labels.
+    """Draws the first images of the batch that step `step` trains on, with their labels.
 
-    They are those of the run itself: same examples, same random draws. A last row has the first of
-    them as evaluation sees them.
+    They match the run exactly: same examples, same random draws. A last row shows images as in
+    evaluation.
 
     Args:
       config: an experiment.
-      name: what to call it.
-      output: the PNG or SVG to write.
-      rows: of training pictures; fewer where the batch is smaller.
-      columns: pictures a row.
-      step: from 0 on.
+      name: its name in the title.
+      output: the PNG or SVG file to write.
+      rows: rows of training images; fewer if the batch is smaller.
+      columns: images per row.
+      step: index of the step, from 0.
 
     Raises:
-        UserError: something in the configuration or the data is wrong, there is no such step, or
-          the output cannot be written.
+        UserError: the config or the data is wrong, the step does not exist, or the output
+          cannot be written.
     """
     check_output(output, FORMATS)
     settings = parse_config(ImageClassificationConfig, config)
@@ -79,7 +79,7 @@ def show_batch(
 
 
 def in_words(augment: AugmentConfig) -> str:
-    """What is switched on, such as "crop inception (5 % or more), flip, mixup 0.5"."""
+    """Lists what is enabled, such as "crop inception (5 % or more), flip, mixup 0.5"."""
     crop = {
         "inception": f"crop inception ({100 * augment.crop_min_area:g} % or more)",
         "pad": f"crop pad ({augment.crop_padding} pixels)",
@@ -101,7 +101,7 @@ def in_words(augment: AugmentConfig) -> str:
 
 
 def _open(settings: ImageClassificationConfig) -> tuple[ImageDataset, ModelSpec]:
-    """The data set and the model's description, which may be that of weights."""
+    """Opens the dataset and the model spec, which may come from weights."""
     init = settings.init
     start = spec_before_fetching(init.weights, init.mirror) if init.weights else None
     check_before_fetching(settings, start)
@@ -119,8 +119,8 @@ def _training_views(
     step: int,
     count: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` pictures, from 0 to 1, and the shares of their classes."""
-    trains_only = dataclasses.replace(settings.data, eval_splits={})  # Reads no more than it needs.
+    """Returns the first `count` images, from 0 to 1, and their class shares."""
+    trains_only = dataclasses.replace(settings.data, eval_splits={})  # Skips eval data.
     task = build_task(dataclasses.replace(settings, data=trains_only), dataset, spec)
     batch = next(
         train_batches(
@@ -137,7 +137,7 @@ def _training_views(
 def _evaluation_views(
     dataset: ImageDataset, spec: ModelSpec, split: str, indices: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of a split, from 0 to 1, and their labels."""
+    """Returns images of a split, from 0 to 1, and their labels."""
     view = EvalView(spec.image_size, spec.eval_preset)
     batch = open_source(dataset, split, view).gather(indices)
     images = jax.numpy.asarray(batch["image"])
@@ -147,7 +147,7 @@ def _evaluation_views(
 
 
 def _in_shares(shares: np.ndarray, names: Sequence[str]) -> str:
-    """The name of a label, or those of a mixture with their shares, a line each."""
+    """Returns the name of a label, or the names in a mixture with their shares, a line each."""
     classes = [c for c in np.argsort(-shares, kind="stable") if shares[c] > 0]
     if len(classes) == 1:
         return _shortened(names[classes[0]])

@@ -1,8 +1,8 @@
-"""Images a second of models by name, on the devices that are here, beside the papers' figures.
+"""Measures images per second of models on the local devices, beside the papers' figures.
 
-The programs are those of a run: the pass of evaluation and the training step of a recipe from
-configs/, with another model, image size or batch. The pictures are random and made on the devices,
-so that neither disk nor host has a part in it.
+The programs are those of a run: the evaluation pass and the training step of a recipe from
+configs/, with another model, image size or batch. Random images are generated on the devices, so
+that disk and host do not matter.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from mlp_vision.tasks.planning import planned_run
 
 WARM_UP_CALLS = 2
 TURNS = 5
-TURN_SECONDS = 0.5  # A turn has as many calls as fit, and one at least.
+TURN_SECONDS = 0.5  # A turn has as many calls as fit, and at least one.
 FORWARD, TRAINING = "forward", "training"
 STEPS = (FORWARD, TRAINING)
 
@@ -37,18 +37,18 @@ class TimedTurns:
     """Seconds of one call in each turn."""
 
     seconds: tuple[float, ...]
-    calls: int  # Of a turn.
+    calls: int  # Per turn.
 
     @property
     def median(self) -> float:
-        """Over the turns."""
+        """Median over the turns."""
         return statistics.median(self.seconds)
 
 
 def timed_turns(call: Callable[[], Any], turn_seconds: float = TURN_SECONDS) -> TimedTurns:
-    """Times `call`, which starts work on the devices and returns arrays that it results in.
+    """Times `call`, which dispatches work to the devices and returns the resulting arrays.
 
-    Calls of a turn are queued one behind the other, as those of a run are; the last is waited for.
+    Calls of a turn are queued asynchronously, as in a run; only the last is awaited.
     """
     for _ in range(WARM_UP_CALLS):
         jax.block_until_ready(call())
@@ -57,7 +57,7 @@ def timed_turns(call: Callable[[], Any], turn_seconds: float = TURN_SECONDS) -> 
 
 
 def seconds_of(call: Callable[[], Any], calls: int) -> float:
-    """Seconds of `calls` calls, queued one behind the other; the last is waited for."""
+    """Returns the seconds of `calls` queued calls; only the last is awaited."""
     started = time.perf_counter()
     for _ in range(calls):
         results = call()
@@ -67,33 +67,33 @@ def seconds_of(call: Callable[[], Any], calls: int) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class StepThroughput:
-    """What one step costs one device, and how fast it is."""
+    """Cost and speed of one step on one device."""
 
-    images: int  # Of a step and device.
+    images: int  # Per step and device.
     cost: StepCost
-    compiler_flops: float | None  # Of a step, as the compiler counts them in its program.
-    turns: TimedTurns | None  # None where it does not fit.
+    compiler_flops: float | None  # Per step, as counted by the compiler.
+    turns: TimedTurns | None  # None if it does not fit.
 
     @property
     def images_per_second(self) -> float | None:
-        """Of one device."""
+        """Images per second of one device."""
         return self.images / self.turns.median if self.turns else None
 
     @property
     def argument_bytes(self) -> float:
-        """What the program is given: parameters, the optimizer's state in training, the batch."""
+        """Bytes of the arguments: parameters, optimizer state in training, the batch."""
         memory, others = self.cost.memory, ("activations", "results", "program")
         return sum(size for kind, size in memory.items() if kind not in others)
 
     @property
     def temporary_bytes(self) -> float | None:
-        """What it needs besides while it runs; None where the compiler gave up."""
+        """Bytes of temporaries; None if compilation failed."""
         return self.cost.memory.get("activations")
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelThroughput:
-    """A model in a recipe, and its steps by name."""
+    """A model in a recipe, with its steps by name."""
 
     run: PlannedRun
     parameters: int
@@ -104,11 +104,11 @@ def throughput(config: ConfigDict, step_names: tuple[str, ...] = STEPS) -> Model
     """Compiles and times the steps of a recipe on all devices of this machine.
 
     Args:
-      config: the experiment; its batch sizes are over all devices. Nothing is fetched.
+      config: the experiment; batch sizes are totals over all devices. Nothing is fetched.
       step_names: some of `STEPS`.
 
     Raises:
-        UserError: it cannot be a run on these devices.
+        UserError: the config cannot run on these devices.
     """
     devices = jax.devices()
     run = planned_run(config, None, devices[0].platform)
@@ -121,7 +121,7 @@ def throughput(config: ConfigDict, step_names: tuple[str, ...] = STEPS) -> Model
 
 
 def _forward(run: PlannedRun, programs: Programs, mesh: Mesh) -> StepThroughput:
-    """The pass of evaluation: value range, model, loss and accuracy."""
+    """Measures the evaluation pass: value range, model, loss and accuracy."""
     params, shapes = programs.abstract_state.eval_params, run.eval_batch(mesh)
 
     def start(program) -> Callable[[], Any]:
@@ -134,7 +134,7 @@ def _forward(run: PlannedRun, programs: Programs, mesh: Mesh) -> StepThroughput:
 
 
 def _training(run: PlannedRun, programs: Programs, mesh: Mesh) -> StepThroughput:
-    """The whole step: what of the augmentation is on the device, gradient, optimizer."""
+    """Measures the whole step: on-device augmentation, gradient, optimizer."""
     shapes = run.train_batch(mesh)
 
     def start(program) -> Callable[[], Any]:
@@ -144,9 +144,7 @@ def _training(run: PlannedRun, programs: Programs, mesh: Mesh) -> StepThroughput
 
         def call():
             nonlocal state
-            state, scalars = program(
-                state, numbers, batch
-            )  # The state that it is given is used up.
+            state, scalars = program(state, numbers, batch)  # Donates `state`.
             return scalars
 
         return call
@@ -161,7 +159,7 @@ def _measured(
     mesh: Mesh,
     start: Callable[[jax.stages.Compiled], Callable[[], Any]],
 ) -> StepThroughput:
-    """Compiles a step, see `compile_program`; `start` makes a call of it on values of its own."""
+    """Compiles a step, see `compile_program`, and times it; `start` creates its arguments."""
     images = arguments[-1]["image"].shape[0] // mesh.size
     limit = memory_limit(mesh.devices.flat[0])
     cost, program = compile_program(step, arguments, mesh.size, limit)
@@ -180,13 +178,13 @@ def _measured(
 
 
 def memory_limit(device: jax.Device) -> float:
-    """Bytes that programs may have on a device; on a CPU all that the machine has."""
+    """Returns the bytes available to programs on a device; on a CPU, all of the machine's."""
     limit = (device.memory_stats() or {}).get("bytes_limit")
     return limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _made_batch(shapes: Examples, num_classes: int) -> dict[str, jax.Array]:
-    """Random pictures and labels, made where they are to lie; every example counts."""
+    """Generates random images and labels in place on the devices; every example counts."""
 
     def make(key: jax.Array) -> dict[str, jax.Array]:
         shape_of = {name: leaf.shape for name, leaf in shapes.items()}

@@ -1,4 +1,4 @@
-"""Throughput told: a table in Markdown that grows by a row a step, and a line of JSON a model."""
+"""Throughput reports: a Markdown table with a row per step, and a JSON line per model."""
 
 import json
 import sys
@@ -30,18 +30,18 @@ def tell_throughput(
     step_names: Sequence[str],
     output: Path | None,
 ) -> list[dict[str, Any]]:
-    """Measures models one after the other and tells each as it comes.
+    """Measures models one at a time and reports each when done.
 
     Args:
       models: see `models.MODELS`.
-      open_recipe: the experiment in which a model is measured.
+      open_recipe: returns the experiment to measure a model in.
       step_names: some of `STEPS`.
-      output: a file to write a line of JSON a model to, as it comes.
+      output: a file for one JSON line per model, written as it is measured.
 
-    Returns the figures of these lines.
+    Returns the content of these lines.
 
     Raises:
-        UserError: there is no such step, or a model cannot be a run here.
+        UserError: a step is unknown, or a model cannot run here.
     """
     if unknown := [name for name in step_names if name not in STEPS]:
         raise UserError(f"--steps: there is no step {unknown[0]!r}; it is {' or '.join(STEPS)}.")
@@ -64,7 +64,7 @@ def tell_throughput(
 
 
 def heading() -> str:
-    """The devices and versions in a line."""
+    """Returns a line with devices and versions."""
     devices = jax.devices()
     names = ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib", "flax"))
     several = "s" if len(devices) > 1 else ""
@@ -72,7 +72,7 @@ def heading() -> str:
 
 
 def figures(measured: ModelThroughput) -> dict[str, Any]:
-    """All that is known, fit for JSON; bytes, seconds and rates are those of one device."""
+    """Returns all measurements, JSON-serializable; bytes, seconds and rates are per device."""
     run, devices = measured.run, jax.devices()
     return {
         "model": run.settings.model.name,
@@ -108,7 +108,7 @@ def _step_figures(step: StepThroughput) -> dict[str, Any]:
 
 
 def rows(measured: ModelThroughput) -> list[str]:
-    """A row of the table for each step."""
+    """Returns a table row for each step."""
     name, paper = measured.run.settings.model.name, measured.run.paper.examples_per_core_second
     return [
         markdown_row(
@@ -132,7 +132,7 @@ def _speed(step: StepThroughput) -> list[str]:
 
 
 def _arithmetic(step: StepThroughput) -> list[str]:
-    """By the compiler's count, or that of the matrix products where it has none."""
+    """Formats FLOPs as counted by the compiler, or of the matrix products if it has no count."""
     flops = step.compiler_flops or step.cost.flops
     a_second = f"{flops / step.turns.median / 1e12:,.2f}" if step.turns else ""
     return [f"{flops / step.images / 1e9:,.2f}", a_second]

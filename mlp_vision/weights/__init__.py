@@ -1,1 +1,1 @@
-"""Published weights and those of runs, opened and adapted to a model."""
+"""Opens published and trained weights and adapts them to a model."""

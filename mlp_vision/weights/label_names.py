@@ -1,6 +1,6 @@
-"""What the logits of published ImageNet weights stand for.
+"""Class names of published ImageNet weights.
 
-Google publishes a list of words for each of its two heads, one line a class in the order of the
+Google publishes a list of names for each of its two heads, one line per class in the order of the
 logits, in the public bucket of BiT, which has the same classes.
 """
 
@@ -15,7 +15,7 @@ FILES = {1_000: "ilsvrc2012_wordnet_lemmas.txt", 21_843: "imagenet21k_wordnet_le
 
 
 def label_names(spec: ModelSpec) -> list[str]:
-    """A name for each logit of a model: its own, else ImageNet's, fetched once; else numbers."""
+    """Returns a name per logit: the model's own, else ImageNet's (fetched once), else numbers."""
     names = list(spec.class_names)
     if not names and spec.num_classes in FILES:
         names = _imagenet_names(spec.num_classes)
@@ -32,7 +32,7 @@ def _imagenet_names(num_classes: int) -> list[str]:
         return []
     lines = text.splitlines()
     if len(lines) != num_classes:
-        path.unlink()  # An error page, say; so that it is fetched again.
+        path.unlink()  # For example an error page; fetch it again next time.
         say(f"Note: classes have numbers, not names: {path} had {len(lines):,} lines.")
         return []
     say(

@@ -1,6 +1,6 @@
-"""Weights wherever they lie: architecture and sizes told by content, numerics by source.
+"""Opens weights: architecture and sizes come from their content, numerics from their source.
 
-Files in the published layout, in the one before it, or in timm's; and checkpoints of our own runs.
+Supports files in the published layout, its predecessor or timm's, and checkpoints of runs.
 """
 
 import dataclasses
@@ -28,17 +28,17 @@ from mlp_vision.models.model_spec import ModelSpec, Output, Shapes
 from mlp_vision.models.registry import ARCHITECTURES
 from mlp_vision.models.weight_layouts import MLP_LAYOUTS, Layout, layout_of, rearrange
 
-METADATA_KEY = "all_mlp_model"  # In weight files.
-TIMM_CROP_SHARE = 0.875  # Of a side, as the presets have it.
+METADATA_KEY = "all_mlp_model"  # Metadata key in weight files.
+TIMM_CROP_SHARE = 0.875  # Share of a side, as in the presets.
 LAYOUTS = (
     *itertools.chain.from_iterable(a.LAYOUTS for a in ARCHITECTURES.values()),
-    *MLP_LAYOUTS,  # Last: a marker of the oldest is in files of ViT, too.
+    *MLP_LAYOUTS,  # Last, because ViT files also contain a marker of the oldest layout.
 )
-SIGMOID_CLASSES = 21_843  # Heads of ImageNet-21k were trained with one sigmoid a class.
+SIGMOID_CLASSES = 21_843  # ImageNet-21k heads were trained with one sigmoid per class.
 
 
 def read_spec(file: Path) -> ModelSpec:
-    """Reads the description of a run's model.
+    """Reads the model description of a run.
 
     Raises:
         UserError: it is missing or damaged.
@@ -54,14 +54,14 @@ def read_spec(file: Path) -> ModelSpec:
 
 
 def spec_from_json(text: str, origin: Path) -> ModelSpec:
-    """Reads what `ModelSpec.to_json` wrote.
+    """Parses the output of `ModelSpec.to_json`.
 
     Raises:
-        UserError: it is something else; names `origin`.
+        UserError: the text is invalid; names `origin`.
     """
     try:
         values = parse_json(text)
-        # Descriptions older than gMLP here name no architecture.
+        # Descriptions from before gMLP was added name no architecture.
         architecture = ARCHITECTURES[values.get("architecture", "mixer")]
         return pydantic.TypeAdapter(architecture).validate_json(text)
     except pydantic.ValidationError as error:
@@ -73,47 +73,47 @@ def spec_from_json(text: str, origin: Path) -> ModelSpec:
 
 
 def metadata_of(spec: ModelSpec) -> Mapping[str, str]:
-    """What an exported weight file says about its model."""
+    """Returns the metadata of an exported weight file that describe its model."""
     return {METADATA_KEY: spec.to_json()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Weights whose arrays have not been read yet."""
+    """Weights with their arrays not read yet."""
 
     path: Path
-    origin: str  # In words: "published layout", say.
+    origin: str  # In words, such as "published layout".
     spec: ModelSpec
-    check: Callable[[], object]  # Reads through; raises UserError where there is damage.
-    read: Callable[[], dict[str, np.ndarray]]  # Float32, by our names.
+    check: Callable[[], object]  # Reads everything; raises UserError if damaged.
+    read: Callable[[], dict[str, np.ndarray]]  # Float32, by this project's names.
 
 
 def open_weights(path: Path) -> Weights:
-    """Recognises weights by their content; reads names, shapes and metadata only.
+    """Detects weights by their content; reads names, shapes and metadata only.
 
     Args:
-      path: a weight file; a folder with timm's `model.safetensors` in it; the folder of a run
-        (its latest checkpoint) or of one checkpoint of it.
+      path: a weight file; a directory with timm's `model.safetensors`; the directory of a run
+        (its latest checkpoint) or of one of its checkpoints.
 
     Raises:
-        UserError: there are no weights of a model that is known, or they are not whole; each
-          parameter that misses, is foreign or of an impossible shape is named.
+        UserError: there are no weights of a known model, or they are incomplete; names each
+          parameter that is missing, unexpected or of a wrong shape.
     """
     if not path.is_dir():
         return _open_file(path)
-    path = path.resolve()  # A link to a checkpoint is one.
+    path = path.resolve()  # Links to checkpoints count as checkpoints.
     if not has_checkpoint(path) and (path / WEIGHTS_FILE).is_file():
         return _open_file(path / WEIGHTS_FILE)
     return _open_run(path)
 
 
 def output_of_head(num_classes: int) -> Output:
-    """How the logits of a head that others trained become probabilities."""
+    """Returns the output function of a published head."""
     return "sigmoid" if num_classes == SIGMOID_CLASSES else "softmax"
 
 
 def expected_params(model: nn.Module, image_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of the parameters of `model` at `image_size` pixels, by name."""
+    """Returns parameter shapes of `model` at `image_size` pixels, by name."""
     images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
     return flatten(variables["params"])
@@ -125,7 +125,7 @@ def _open_file(path: Path) -> Weights:
     if layout is None:
         raise _unknown(path, file)
     stand_ins = {
-        name: np.broadcast_to(np.zeros((), header.dtype), header.shape)  # Shapes without memory.
+        name: np.broadcast_to(np.zeros((), header.dtype), header.shape)  # Allocates no memory.
         for name, header in file.headers.items()
     }
     shapes = {name: array.shape for name, array in rearrange(layout, stand_ins).items()}
@@ -177,9 +177,9 @@ def _spec_of_file(
 
 
 def _architecture_and_sizes(shapes: Shapes) -> tuple[type[ModelSpec] | None, dict[str, Any]]:
-    """The model that parameters of these shapes belong to, as far as shapes tell; None if to none.
+    """Infers the architecture from parameter shapes; None if unknown.
 
-    Sizes as those of a spec, with `num_classes` and `image_size`.
+    Sizes are those of a spec, with `num_classes` and `image_size`.
     """
     if any(0 in shape for shape in shapes.values()):
         return None, {}
@@ -195,10 +195,10 @@ def _architecture_and_sizes(shapes: Shapes) -> tuple[type[ModelSpec] | None, dic
 
 
 def _read_timm_config(path: Path) -> dict[str, Any]:
-    """Preprocessing that the configuration beside a file of timm's settles; nothing without one.
+    """Reads the preprocessing from the config beside a timm file; empty without one.
 
     Raises:
-        UserError: it cannot be read, or asks for what is not supported.
+        UserError: it cannot be read, or asks for unsupported preprocessing.
     """
     if not path.is_file():
         return {}
@@ -224,7 +224,7 @@ def _read_timm_config(path: Path) -> dict[str, Any]:
 
 
 def _check_shapes(path: Path, there: Mapping[str, tuple], spec: ModelSpec) -> None:
-    """Compares names and shapes with those of the model that the sizes describe."""
+    """Checks names and shapes against the model of these sizes."""
     check_shapes(path, there, expected_params(spec.create_model(), spec.image_size), spec.TITLE)
 
 

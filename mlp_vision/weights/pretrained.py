@@ -1,4 +1,4 @@
-"""Weights onto a model: compares sizes, adapts resolution and head, reports each in a line."""
+"""Loads weights into a model: checks sizes, adapts resolution and head, reports each in a line."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ HEAD = ("head/kernel", "head/bias")
 
 
 def announcement(start: ModelSpec, wanted: ModelSpec) -> str:
-    """What `change_resolution` does, in a line; empty where there is nothing to do."""
+    """Describes what `change_resolution` does in a line; empty if nothing changes."""
     if start.image_size == wanted.image_size:
         return ""
     sizes = f"Resolution: {start.image_size} to {wanted.image_size} pixels"
@@ -33,7 +33,7 @@ def announcement(start: ModelSpec, wanted: ModelSpec) -> str:
 def change_resolution(
     arrays: Mapping[str, np.ndarray], start: ModelSpec, wanted: ModelSpec
 ) -> dict[str, np.ndarray]:
-    """Parameters of `start` by name as those of `wanted`, which must fit."""
+    """Converts named parameters of `start` to those of `wanted`, which must be compatible."""
     if start.image_size == wanted.image_size:
         return dict(arrays)
     return start.resized(arrays, wanted)
@@ -49,24 +49,24 @@ def load_pretrained(
     mirror: str | None = None,
     dtype: Any = jnp.float32,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A model with published, exported or trained weights; GELU form and epsilon are theirs.
+    """Returns a model with published, exported or trained weights, and their GELU and epsilon.
 
     `model.apply({"params": params}, images)` gives logits. Images are float,
-    [B, image_size, image_size, 3], in the value range that `describe_weights` tells: from -1 to 1
-    for Google's weights.
+    [B, image_size, image_size, 3], in the value range in `describe_weights`: from -1 to 1 for
+    Google's weights.
 
     Args:
       source: a published name such as "imagenet21k/Mixer-B_16", "hf://timm/NAME", a URL, a weight
-        file, or the folder of a run.
-      model: the name of the model that is expected; None for whatever the weights are.
-      num_classes: width of the head; None as in the weights, 0 for pooled features without a head.
-      image_size: pixels a side; None as in the weights.
-      head: "keep" theirs, "reset" to zeros, or "auto": keep it where the class counts agree.
-      mirror: a folder or URL to take published names from, in place of Google's bucket.
-      dtype: of the arithmetic; parameters are float32.
+        file, or the directory of a run.
+      model: name of the expected model; None for any.
+      num_classes: width of the head; None: as in the weights; 0: pooled features without a head.
+      image_size: pixels per side; None: as in the weights.
+      head: "keep", "reset" to zeros, or "auto": keep it if the class counts agree.
+      mirror: a directory or URL for published names, instead of Google's bucket.
+      dtype: of the computation; parameters are float32.
 
     Raises:
-        UserError: the weights cannot be had, are damaged, or do not fit what is asked for.
+        UserError: the weights are unavailable, damaged, or do not fit the arguments.
     """
     weights = open_weights(locate_weights(str(source), mirror))
     spec = weights.spec.adapted(image_size, num_classes=num_classes)
@@ -76,7 +76,7 @@ def load_pretrained(
 
 
 def _named(model: str, weights: Weights, spec: ModelSpec) -> ModelSpec:
-    """`spec` with the sizes that the name settles, so that a wrong name is told."""
+    """Returns `spec` with the sizes of the named model, so that a wrong name is reported."""
     architecture, named = find_model(model)
     if not isinstance(spec, architecture):
         raise UserError(f"{weights.path}: holds {spec.TITLE}, not {model}.")
@@ -84,10 +84,10 @@ def _named(model: str, weights: Weights, spec: ModelSpec) -> ModelSpec:
 
 
 def describe_weights(source: str | Path, mirror: str | None = None) -> ModelSpec:
-    """Sizes, numerics, preprocessing and class names of weights, fetched where need be.
+    """Returns sizes, numerics, preprocessing and class names of weights; fetches them if needed.
 
     Raises:
-        UserError: the weights cannot be had or are damaged.
+        UserError: the weights are unavailable or damaged.
     """
     return open_weights(locate_weights(str(source), mirror)).spec
 
@@ -95,13 +95,13 @@ def describe_weights(source: str | Path, mirror: str | None = None) -> ModelSpec
 def load_params(
     weights: Weights, spec: ModelSpec, head: Head, head_bias: float = 0.0
 ) -> dict[str, Any]:
-    """Parameters for the model that `spec` describes, as float32 numpy arrays.
+    """Loads parameters for the model of `spec`, as float32 numpy arrays.
 
-    A new head is zero but for its bias, `head_bias`. Says in a line each what became of the head
-    and of the resolution.
+    A new head is zero except for its bias, `head_bias`. Prints a line each about the head and the
+    resolution.
 
     Raises:
-        UserError: see `check_fit`; or the arrays cannot be read.
+        UserError: the arrays do not fit, see `check_fit`, or cannot be read.
     """
     keeps_head = check_fit(weights, spec, head)
     arrays = change_resolution(weights.read(), weights.spec, spec)
@@ -126,10 +126,10 @@ def load_params(
 
 
 def check_fit(weights: Weights, spec: ModelSpec, head: Head) -> bool:
-    """Whether the head of `weights` is kept in the model that `spec` describes.
+    """Whether the model of `spec` keeps the head of `weights`.
 
     Raises:
-        UserError: sizes differ in more than resolution, or a head is to be kept that is for other
+        UserError: sizes differ in more than resolution, or the head to keep is for other
           classes.
     """
     check_sizes(str(weights.path), weights.spec, spec)
@@ -148,10 +148,10 @@ def check_fit(weights: Weights, spec: ModelSpec, head: Head) -> bool:
 
 
 def check_sizes(source: str, start: ModelSpec, wanted: ModelSpec) -> None:
-    """Refuses a model that the weights of `start` cannot be made to fit.
+    """Checks that the weights of `start` can be adapted to `wanted`.
 
     Raises:
-        UserError: names `source` and the fields to set; or see `ModelSpec.at_image_size`.
+        UserError: names `source` and the fields to set; see also `ModelSpec.at_image_size`.
     """
     if type(start) is not type(wanted):
         raise UserError(

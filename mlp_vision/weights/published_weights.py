@@ -1,7 +1,7 @@
-"""Published Mixer weights: which there are, where they lie, how they get here.
+"""Published Mixer weights: their names, locations and download.
 
-Folders, names and sizes: the public bucket `gs://mixer_models`, as its listing was printed in
-google-research/vision_transformer. Pixels go from -1 to 1 for all of them.
+Directories, names and sizes follow the listing of the public bucket `gs://mixer_models` in
+google-research/vision_transformer. All use pixel values from -1 to 1.
 """
 
 import dataclasses
@@ -30,9 +30,9 @@ BASE_URL = "https://storage.googleapis.com/mixer_models"
 class PublishedFile:
     """A published weight file."""
 
-    size: str  # A name of `MIXER_SIZES`.
+    size: str  # A key of `MIXER_SIZES`.
     num_classes: int
-    mebibytes: float  # To two digits, as listed.
+    mebibytes: float  # Rounded to two digits, as listed.
     image_size: int = 224
 
 
@@ -52,19 +52,19 @@ PUBLISHED = {
 
 
 def locate_weights(source: str, mirror: str | None = None) -> Path:
-    """The local path of weights, fetched first where need be.
+    """Returns the local path of weights; fetches them if needed.
 
     Args:
       source: a published name such as "imagenet21k/Mixer-B_16"; "hf://timm/NAME", a model on the
-        Hugging Face hub; an https or gs URL; a weight file; or the folder of a run.
-      mirror: a folder or URL to take published names from, in place of Google's bucket.
+        Hugging Face hub; an https or gs URL; a weight file; or the directory of a run.
+      mirror: a directory or URL for published names, instead of Google's bucket.
 
     Raises:
-        UserError: it is none of these, or cannot be fetched.
+        UserError: `source` is none of these, or cannot be fetched.
     """
     if source in PUBLISHED:
         return _locate_published(source, mirror)
-    if source.startswith(HUGGING_FACE):  # Without its configuration the defaults hold.
+    if source.startswith(HUGGING_FACE):  # Defaults apply without a config.
         return fetch_from_hub(source, [WEIGHTS_FILE], optional=[CONFIG_FILE]) / WEIGHTS_FILE
     if "://" in source:
         is_timms = source.partition("?")[0].endswith(f"/{WEIGHTS_FILE}")
@@ -78,10 +78,10 @@ def locate_weights(source: str, mirror: str | None = None) -> Path:
 
 
 def spec_before_fetching(source: str, mirror: str | None = None) -> ModelSpec | None:
-    """What is known of weights without a download; None where that is nothing.
+    """Returns the spec of weights as known without a download; None if unknown.
 
     Raises:
-        UserError: a local file holds no weights of a model that is known.
+        UserError: a local file does not hold weights of a known model.
     """
     if source in PUBLISHED:
         file = PUBLISHED[source]

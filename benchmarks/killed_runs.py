@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from mlp_core.process.preemption import STATUS as PREEMPTED
+from mlp_core.errors import TRY_AGAIN
 from mlp_core.run_folder.metrics import read_metrics
 from mlp_core.run_folder.run_directory import RunFiles
 
@@ -97,7 +97,7 @@ def check_ended(process: subprocess.Popen, run: DigitsRun, killed_by: int | None
         ends.add(-signal.SIGKILL)
     elif killed_by == signal.SIGTERM:
         # Python's first moments, before the command can wait for signals, end as the system says.
-        ends.add(-signal.SIGTERM if run.is_silent() else PREEMPTED)
+        ends.add(-signal.SIGTERM if run.is_silent() else TRY_AGAIN)
     if process.returncode not in ends:
         raise RuntimeError(f"the run ended with status {process.returncode}:\n{run.tail()}")
 

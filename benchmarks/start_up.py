@@ -15,7 +15,6 @@ package and end, ours beside JAX with Flax and Optax, on which it stands.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -24,16 +23,9 @@ import time
 from pathlib import Path
 
 from report import print_report, summary
+from run_phases import PHASES, ROOT, PhaseTimer, start_command
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/mixer_digits.py"
-PHASES = {  # How the line begins that ends each phase.
-    "imports_config_data": "Start:",
-    "initial_parameters": "Devices:",
-    "training_step_compiled": "Compiled",
-    "first_evaluation": "step 0:",
-    "first_step": "step 1/",
-}
 IMPORTS = {"ours": "mlp_vision", "libraries": "jax, flax.linen, optax"}
 
 
@@ -89,41 +81,22 @@ def _import_seconds() -> dict[str, float]:
 
 def _start(folder: Path, cache: str) -> dict[str, float]:
     """Starts a run in a new folder and returns the seconds of each phase up to the first step."""
-    environment = os.environ | {
-        "XDG_CACHE_HOME": str(folder / cache),
-        "TFDS_DATA_DIR": str(folder / "data"),
-    }
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    command = [sys.executable, "launch/main.py", f"--config={CONFIG}", "--config.log.every=1 step"]
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
-        started = time.perf_counter()
-        run = subprocess.Popen(
-            [*command, f"--workdir={workdir}"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,  # Not a terminal, so that reports are lines and not a bar.
-            text=True,
-        )
+        arguments = [
+            *("launch/main.py", f"--config={CONFIG}", f"--workdir={workdir}"),
+            "--config.log.every=1 step",
+        ]
+        timer, output = PhaseTimer(time.perf_counter()), []
+        run = start_command(arguments, cache=folder / cache, data=folder / "data")
         try:
-            return _read_phases(run, started)
+            for line in run.stdout:
+                output.append(line)
+                timer.read(line)
+                if timer.is_done:
+                    return timer.seconds
         finally:
             run.kill()
             run.wait()
-
-
-def _read_phases(run: subprocess.Popen, started: float) -> dict[str, float]:
-    """Seconds of each phase; they add up to the time from `started` to the end of the last one."""
-    output, seconds = [], {}
-    waiting_for = list(PHASES)
-    for line in run.stdout:
-        output.append(line)
-        if line.startswith(PHASES[waiting_for[0]]):
-            now = time.perf_counter()
-            seconds[waiting_for.pop(0)] = now - started
-            started = now
-        if not waiting_for:
-            return seconds
     raise RuntimeError(f"the run ended before its first step:\n{''.join(output)}")
 
 

@@ -12,17 +12,15 @@ configs/mixer_cifar10_scratch.py, with 64 tokens of one pixel each.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from report import print_report, summary
+from run_phases import PHASES, PhaseTimer, start_command
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/mixer_digits.py"
 MODELS = {
     "small": {},
@@ -33,13 +31,6 @@ MODELS = {
         "tokens_mlp_dim": 256,
         "channels_mlp_dim": 1024,
     },
-}
-PHASES = {  # How the line begins that ends each phase.
-    "process_data": "Start:",
-    "initial_parameters": "Devices:",
-    "training_step_compiled": "Compiled the training step",
-    "first_evaluation": "step 0:",
-    "first_step": "step 1/",
 }
 
 
@@ -83,42 +74,27 @@ def _members(model: str, count: int) -> list[dict[str, float]]:
         **{f"model.{field}": value for field, value in MODELS[model].items()},
     }
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
-            "XDG_CACHE_HOME": f"{folder}/cache",
-            "TFDS_DATA_DIR": f"{folder}/data",
-        }
-        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-        command = [
-            *(sys.executable, "-u", "launch/sweep.py", f"--config={CONFIG}"),
-            *(f"--workdir={folder}/sweep", f"--grid=schedule.peak_learning_rate={rates}"),
+        arguments = [
+            *("launch/sweep.py", f"--config={CONFIG}", f"--workdir={folder}/sweep"),
+            f"--grid=schedule.peak_learning_rate={rates}",
             *(f"--config.{field}={value}" for field, value in fields.items()),
         ]
-        with subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,  # Not a terminal, so that reports are lines and not a bar.
-            text=True,
-        ) as sweep:
+        with start_command(arguments, Path(folder, "cache"), Path(folder, "data")) as sweep:
             return _read_members(sweep, count)
 
 
 def _read_members(sweep: subprocess.Popen, count: int) -> list[dict[str, float]]:
-    output, members, started = [], [], 0.0
+    output: list[str] = []
+    members: list[PhaseTimer] = []
     for line in sweep.stdout:
         output.append(line)
         if line.startswith("member "):
-            members.append({})
-            started = time.perf_counter()
-            waiting_for = list(PHASES)
-        elif members and waiting_for and line.startswith(PHASES[waiting_for[0]]):
-            now = time.perf_counter()
-            members[-1][waiting_for.pop(0)] = now - started
-            started = now
-    if sweep.wait() or len(members) != count or any(len(m) != len(PHASES) for m in members):
+            members.append(PhaseTimer(time.perf_counter()))
+        elif members:
+            members[-1].read(line)
+    if sweep.wait() or len(members) != count or not all(member.is_done for member in members):
         raise RuntimeError(f"the sweep did not come to its end:\n{''.join(output)}")
-    return members
+    return [member.seconds for member in members]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from absl import app, flags
 
 from launch.config_files import check_config, what_is_wrong
 from mlp_core.distributed import hosts
-from mlp_core.errors import LostHostError, Preempted, UserError
+from mlp_core.errors import TRY_AGAIN, LostHostError, Preempted, UserError
 from mlp_core.process import preemption
 from mlp_core.process.console import drop_unwritten, prepare_streams, print_error, quiet_libraries
 from mlp_core.process.files import check_output, full_disk_told
@@ -73,7 +73,7 @@ def run_command(
         print_error(sentence)
         if hosts.are_several():  # All save and end.
             _end_together()
-        hosts.leave(preemption.STATUS, sentence)
+        hosts.leave(TRY_AGAIN, sentence)
     except BrokenPipeError:  # Whoever reads the output has had enough, `head` say.
         hosts.leave(BROKEN_PIPE, "its output is not read any more")
     except Exception as error:

@@ -28,9 +28,7 @@ import jax
 import numpy as np
 
 from mlp_core.errors import UserError
-from mlp_core.process.console import quiet_libraries
-from mlp_core.process.memory import collect_seldom, keep_freed_memory
-from mlp_core.process.subprocess import end_with_parent
+from mlp_core.process.subprocess import begin_as_child
 
 Batch = dict[str, np.ndarray]
 MakeRows = Callable[[int, slice], tuple[Batch, Any]]
@@ -188,10 +186,7 @@ def _shared(content: memoryview) -> ctypes.Array:
 def _set_up(program: list[ctypes.Array], slots: list[SharedBatch]) -> None:
     """Initialises a worker."""
     global _make_rows, _batches
-    end_with_parent()
-    quiet_libraries()
-    keep_freed_memory()
-    collect_seldom()
+    begin_as_child()
     jax.config.update("jax_platforms", "cpu")  # Accelerators belong to the training process.
     # Unpickled on first use: an error here would end the worker without a report.
     _make_rows = functools.cache(lambda: pickle.loads(program[0], buffers=program[1:]))

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from typing import NamedTuple, NoReturn
 
 from mlp_core.distributed.cluster import Cluster
-from mlp_core.errors import UserError
+from mlp_core.errors import TRY_AGAIN, UserError
 from mlp_core.process import preemption
 from mlp_core.process.console import drop_unwritten, print_error
 
@@ -34,7 +34,7 @@ LOOK_EVERY = 2.0  # Seconds between two polls for failures of other hosts.
 GRACE_SECONDS = 20  # For the main thread to exit and finish a checkpoint in progress.
 ANSWER_SECONDS = 5  # For another host to report why it closed a connection.
 LAST_HOST_SECONDS = 30  # How long host 0 keeps the store alive.
-LOST_HOST = preemption.STATUS  # Exit status: try again later.
+LOST_HOST = TRY_AGAIN  # Exit status: try again later.
 
 
 class Failure(NamedTuple):

@@ -51,8 +51,8 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
             drops = functools.partial(_until_hung_up, stream, stream.isatty())
             stream.flush = functools.partial(drops, stream.flush)
-            stream.write = functools.partial(drops, stream.write)
-            stream.write = functools.partial(_write_escaped, stream.write)
+            write = functools.partial(drops, stream.write)
+            stream.write = functools.partial(_write_escaped, write)
     os.environ.setdefault("NO_COLOR", "1")  # Colours would be printed as escapes.
 
 

@@ -18,7 +18,6 @@ from typing import Protocol
 
 from mlp_core.errors import TRY_AGAIN
 
-STATUS = TRY_AGAIN  # Exit status after SIGTERM or SIGHUP.
 INTERRUPTED = 130  # Exit status after Ctrl-C, as shells report it.
 LOOK_EVERY = 1.0  # Seconds between polls for a signal to another host.
 WAIT_FOR_OTHERS = 0.05  # Seconds between polls for the steps of the other hosts.
@@ -44,13 +43,13 @@ def end_at_once() -> None:
     """Exits at once, wherever the main thread is. Files on disk stay consistent."""
     _write_to_stderr(f"ended by {_received}; give the same command again")
     _remove_unfinished()
-    _exit(STATUS, f"ended by {_received}")
+    _exit(TRY_AGAIN, f"ended by {_received}")
 
 
 def end_silently() -> None:
     """Same as `end_at_once`, for a process whose caller reports it."""
     _remove_unfinished()
-    os._exit(STATUS)
+    os._exit(TRY_AGAIN)
 
 
 def _exit_alone(status: int, _: str) -> None:

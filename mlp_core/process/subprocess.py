@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-from mlp_core.errors import Preempted, UserError
+from mlp_core.errors import TRY_AGAIN, Preempted, UserError
 from mlp_core.process import preemption
 from mlp_core.process.compilation import enable_compilation_cache
 from mlp_core.process.console import drop_unwritten, prepare_streams, print_error, quiet_libraries
@@ -66,7 +66,7 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
         process.join(PATIENCE)
         _end(process)
         # SIGTERM kills the process in its first second, before it listens.
-        if asked.is_set() or process.exitcode in (preemption.STATUS, *KILLED_EARLY):
+        if asked.is_set() or process.exitcode in (TRY_AGAIN, *KILLED_EARLY):
             raise Preempted("the same command goes on") from None
         raise UserError(_how_it_ended(process.exitcode)) from None
     finally:
@@ -78,6 +78,14 @@ def run_in_own_process(function: Callable[..., T], *args) -> T:
     if how == FAILED:
         raise UserError(answer)
     return answer
+
+
+def begin_as_child() -> None:
+    """Sets up a process that works for its parent, with which it ends."""
+    end_with_parent()
+    quiet_libraries()
+    keep_freed_memory()
+    collect_seldom()
 
 
 def end_with_parent() -> None:
@@ -96,10 +104,7 @@ def _work(sender: Connection, function: Callable, args: tuple) -> None:
         with preemption.instead(preemption.end_silently):  # The caller reports it.
             prepare_streams()
             preemption.listen()
-            quiet_libraries()
-            end_with_parent()
-            keep_freed_memory()
-            collect_seldom()
+            begin_as_child()
             enable_compilation_cache()
             answer = DONE, function(*args)
     except Preempted as end:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from mlp_core.config import parse_config
 from mlp_core.distributed.agreement import check_same_digest, first_host_first
-from mlp_core.distributed.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.distributed.mesh import check_batch_size, make_mesh, put_whole, replicated
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import digest
 from mlp_core.nn.precision import check_finite_outputs, compute_dtype
@@ -62,7 +62,7 @@ def score(
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     params = load_params(weights, spec)
     check_same_digest("weights", lambda: digest(params))
-    params = jax.device_put(params, replicated(mesh))
+    params = put_whole(params, mesh)
     step = jax.jit(
         data.eval_step(spec, model, tokenizer),
         out_shardings=replicated(mesh),

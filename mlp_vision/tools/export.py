@@ -11,9 +11,9 @@ import jaxlib
 
 from mlp_core.errors import UserError
 from mlp_core.nn.parameters import flatten
-from mlp_core.process import files as output_files
+from mlp_core.process import files
 from mlp_core.process.console import say
-from mlp_core.weights import npz as npz_format
+from mlp_core.weights import npz
 from mlp_core.weights.files import write_weight_file
 from mlp_vision.models.mixer import MixerSpec
 from mlp_vision.models.model_spec import ModelSpec
@@ -45,10 +45,10 @@ def check_output(output: Path) -> None:
     """Checks the output before weights are fetched.
 
     Raises:
-        UserError: see `output_files.check_output`; or the description exists already.
+        UserError: see `files.check_output`; or the description exists already.
     """
-    output_files.check_output(output, tuple(FORMATS))
-    output_files.check_output(_description(output))
+    files.check_output(output, tuple(FORMATS))
+    files.check_output(_description(output))
 
 
 def to_stablehlo(spec: ModelSpec, params) -> bytearray:
@@ -73,7 +73,7 @@ def to_stablehlo(spec: ModelSpec, params) -> bytearray:
 
 def _write_npz(output: Path, spec: ModelSpec, params) -> None:
     metadata = metadata_of(spec)
-    if not npz_format.holds_metadata(metadata):
+    if not npz.holds_metadata(metadata):
         metadata = metadata_of(dataclasses.replace(spec, class_names=()))
         say("Note: the names of so many classes do not fit into an npz file; they are left out.")
     write_weight_file(output, flatten(params), metadata)
@@ -93,9 +93,9 @@ def _write_safetensors(output: Path, spec: ModelSpec, params) -> None:
 def _write_stablehlo(output: Path, spec: ModelSpec, params) -> None:
     program = to_stablehlo(spec, params)
     try:
-        with output_files.whole_output(output) as part:
+        with files.whole_output(output) as part:
             part.write_bytes(program)
-            output_files.write_whole(_description(output), _described(spec))
+            files.write_whole(_description(output), _described(spec))
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror or error}).") from error
 

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Collection, Sequence
 
 import flax.linen as nn
-import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -13,7 +12,7 @@ from mlp_core.data.classes import assumed_order, names_for_labels
 from mlp_core.data.sources import Source
 from mlp_core.data.splits import check_split
 from mlp_core.distributed.agreement import check_same_digest, first_host_first
-from mlp_core.distributed.mesh import check_batch_size, make_mesh, replicated
+from mlp_core.distributed.mesh import check_batch_size, make_mesh, put_whole
 from mlp_core.nn.parameters import digest
 from mlp_core.nn.precision import compute_dtype
 from mlp_core.process.console import say
@@ -93,7 +92,7 @@ def open_inference(
     dataset = dataset.with_classes(names)
     params = load_params(weights, spec, "auto")
     check_same_digest("weights", lambda: digest(params))
-    params = jax.device_put(params, replicated(mesh))
+    params = put_whole(params, mesh)
     model = spec.create_model(compute_dtype(settings.train.compute_dtype))
     return Inference(spec, model, params, dataset, batch_size, mesh, real_labels)
 

@@ -17,6 +17,12 @@ import mlp_vision
 from tests.conftest import ROOT
 
 RUNS = ROOT / "tests" / "data" / "runs"
+SIZES = {  # Of the Mixer.
+    "model.hidden_dim": 8,
+    "model.num_blocks": 1,
+    "model.tokens_mlp_dim": 4,
+    "model.channels_mlp_dim": 8,
+}
 
 
 @pytest.fixture
@@ -49,17 +55,15 @@ def test_an_image_run_is_evaluated_exported_and_fine_tuned(image_run, data_dir, 
     top1 = json.loads((image_run / "results.json").read_text())["test/top1"]
     assert f"{top1:.2%}".replace("%", " %") in scored, scored
     launch("export", f"--weights={image_run}", f"--output={tmp_path / 'model.npz'}")
-    sizes = dict(hidden_dim=8, num_blocks=1, tokens_mlp_dim=4, channels_mlp_dim=8)
-    fields = [f"--config.model.{field}={size}" for field, size in sizes.items()]
+    fields = [f"--config.{field}={size}" for field, size in SIZES.items()]
     for weights in (image_run, tmp_path / "model.npz"):
         start = f"--config.init.weights={weights}"
         launch("main", *config, *fields, start, "--dry_run", f"--workdir={tmp_path / 'new'}")
 
 
 def test_an_image_run_is_resumed(image_run, data_dir):
-    sizes = dict(hidden_dim=8, num_blocks=1, tokens_mlp_dim=4, channels_mlp_dim=8)
     config = json.loads((image_run / "config.json").read_text())
-    fields = {f"model.{field}": size for field, size in sizes.items()} | {
+    fields = SIZES | {
         "schedule.peak_learning_rate": config["schedule"]["peak_learning_rate"],
         "schedule.warmup": "2 steps",
         "train.duration": "60 steps",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mlp_core.process import memory as host_memory
+from mlp_core.process import memory
 from tests.conftest import ROOT
 
 # Blocks are taken and given back, never written to, so that they cost no memory.
@@ -41,7 +41,7 @@ def bytes_kept(size, keep):
 def test_freed_blocks_are_kept_and_those_above_two_gib_where_that_is_asked_for():
     assert bytes_kept(2**30, "") > 2**30
     assert bytes_kept(LARGE, "") < 2**30
-    if host_memory._free_memory() > 2 * LARGE:
+    if memory._free_memory() > 2 * LARGE:
         assert bytes_kept(LARGE, "keep") > LARGE
 
 
@@ -52,9 +52,9 @@ def test_free_memory_is_what_the_machine_and_its_container_have_left(tmp_path, m
         ("MEMORY_USED", "1024\n"),
     ]:
         (tmp_path / name).write_text(text)
-        monkeypatch.setattr(host_memory, name, tmp_path / name)
-    assert host_memory._free_memory() == 800 * 1024
+        monkeypatch.setattr(memory, name, tmp_path / name)
+    assert memory._free_memory() == 800 * 1024
     (tmp_path / "MEMORY_LIMIT").write_text("4096\n")
-    assert host_memory._free_memory() == 3072
+    assert memory._free_memory() == 3072
     (tmp_path / "MEMORY_INFO").write_text("MemTotal: 900 kB\n")
-    assert host_memory._free_memory() == 0
+    assert memory._free_memory() == 0

@@ -22,7 +22,7 @@ import jax
 jax.config.update("jax_compilation_cache_dir", sys.argv[2])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 from mlp_core.process import preemption
-from mlp_core.errors import Preempted
+from mlp_core.errors import TRY_AGAIN, Preempted
 from mlp_core.train.loop import train
 from tests.mlp_core.train.quadratic import Quadratic
 from tests.mlp_core.train.test_loop import StopsAt, settings
@@ -40,7 +40,7 @@ try:
           pathlib.Path(sys.argv[1]))
 except Preempted as end:
     print(end)
-    sys.exit(preemption.STATUS)
+    sys.exit(TRY_AGAIN)
 """
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from mlp_core.run_folder.run_directory import RunFiles
-from mlp_core.train import log as progress
 from mlp_core.train import log as run_log
 from mlp_core.train.durations import Plan
 from mlp_core.train.log import CompiledAtFirst, RunLog, Stopwatch
@@ -30,9 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in (progress, run_log):
-        if hasattr(module, "time"):
-            monkeypatch.setattr(module.time, "monotonic", clock)
+    monkeypatch.setattr(run_log.time, "monotonic", clock)
     monkeypatch.setattr(run_log, "Stopwatch", lambda: Stopwatch(clock))
     return clock
 

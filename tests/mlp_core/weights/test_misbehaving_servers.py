@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mlp_core.process import files as file_lock
+from mlp_core.process import files
 from mlp_core.weights import downloads
 from mlp_core.weights.downloads import DownloadError, RemoteFile, fetch
 from mlp_core.weights.sources import fetch_weight_file
@@ -319,7 +319,7 @@ def test_processes_that_race_for_a_file_all_get_it_whole(tmp_path, monkeypatch, 
             threading.Event().wait(0.03)
 
     if not has_locks:
-        monkeypatch.setattr(file_lock.fcntl, "flock", no_locks)
+        monkeypatch.setattr(files.fcntl, "flock", no_locks)
     server = Server(slow)
     # Threads open the file each for itself, as processes do.
     with ThreadPoolExecutor(3) as pool:
@@ -331,8 +331,8 @@ def test_processes_that_race_for_a_file_all_get_it_whole(tmp_path, monkeypatch, 
 
 def test_who_waits_for_a_part_that_is_removed_writes_to_the_new_one(tmp_path):
     part = tmp_path / "file.bin.part"
-    with file_lock.open_lock_file(part) as held:
-        assert file_lock.lock(held)
+    with files.open_lock_file(part) as held:
+        assert files.lock(held)
         waiting = threading.Thread(target=fetched, args=(Server(whole(OLD)), tmp_path))
         waiting.start()
         threading.Event().wait(0.5)
